@@ -1,0 +1,23 @@
+"""Errors a user can act on: the message names the file, the value and the fix."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """A mistake in input or environment; the command line prints it without a traceback and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class TrainingDiverged(HarnessError):
+    """A loss or gradient became NaN or infinite; never zeroed, never scored."""
+
+    exit_code = 3
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` for the closest valid name, else the list of valid names."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else f" Valid: {', '.join(names)}."

@@ -1,0 +1,185 @@
+"""Experiments, recipes and models as data: the YAML under `experiments/`, resolved into what one stage runs."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import config
+from harness.errors import HarnessError, nearest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of `experiments/models/*.yaml`: where a network lives and with which options it is built."""
+
+    module: str
+    version: int  # bumped when the model's results change; a stage reruns when it does
+    resolutions: tuple[int, ...]
+    generator: dict[str, Any] = dataclasses.field(default_factory=dict)
+    critic: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tables: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, resolved: everything that decides its result, and nothing else."""
+
+    scale: str
+    experiment: str
+    seed: int
+    dataset: str
+    resolution: int
+    generator: dict[str, Any]
+    critic: dict[str, Any]
+    recipe: config.Recipe
+    versions: dict[str, int]
+    planned_nimg: int  # length of the full recipe; `recipe.length_nimg` may be capped by the scale
+
+    @property
+    def partial(self) -> bool:
+        """Whether the scale cut the recipe short."""
+        return self.recipe.length_nimg < self.planned_nimg
+
+
+def _merged(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
+    """All entries of a folder's YAML files by name, each with the place it came from."""
+    out: dict[str, tuple[dict[str, Any], str]] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for name, value in config.read_yaml(path).items():
+            where = f"{path.relative_to(folder.parent.parent)}: {name}"
+            if name in out:
+                raise HarnessError(f"{where}: already defined in {out[name][1]}; names are unique, rename one.")
+            if not isinstance(value, dict):
+                raise HarnessError(f"{where}: expected a mapping, got {value!r}.")
+            out[name] = (value, where)
+    return out
+
+
+def pick(name: str, table: dict[str, Any], what: str) -> Any:
+    """Return `table[name]`, or raise a HarnessError that names the nearest entry."""
+    if name not in table:
+        raise HarnessError(f"unknown {what} '{name}'.{nearest(name, table)}")
+    return table[name]
+
+
+def load(root: Path = ROOT) -> dict[str, config.Experiment]:
+    """Every experiment of `experiments/tables/*.yaml`, by name."""
+    entries = _merged(root / "experiments" / "tables")
+    return {name: config.read(config.Experiment, value, where) for name, (value, where) in entries.items()}
+
+
+def load_models(root: Path = ROOT) -> dict[str, Model]:
+    """Every model of `experiments/models/*.yaml`, by name."""
+    entries = _merged(root / "experiments" / "models")
+    return {name: config.read(Model, value, where) for name, (value, where) in entries.items()}
+
+
+def load_recipe(name: str, changes: dict[str, Any] | None = None, root: Path = ROOT) -> config.Recipe:
+    """The named recipe with everything it is `based_on`, and `changes` laid over it.
+
+    Raises:
+        HarnessError: unknown recipe or key, or recipes that are based on each other in a circle.
+    """
+    entries = _merged(root / "experiments" / "recipes")
+    value: dict[str, Any] = {}
+    seen: list[str] = []
+    current: str | None = name
+    _, place = pick(name, entries, "recipe")
+    while current is not None:
+        if current in seen:
+            raise HarnessError(f"{place}: recipes are based on each other in a circle: {' -> '.join([*seen, current])}.")
+        seen.append(current)
+        own, _ = pick(current, entries, "recipe")
+        value = config.merge({k: v for k, v in own.items() if k != "based_on"}, value)
+        current = own.get("based_on")
+    return config.read(config.Recipe, config.merge(value, changes or {}), place)
+
+
+def load_versions(root: Path = ROOT) -> dict[str, int]:
+    """Integer versions of the trainer, the sampler and the scorers (`experiments/versions.yaml`)."""
+    return config.read_yaml(root / "experiments" / "versions.yaml")
+
+
+def load_datasets(root: Path = ROOT) -> dict[str, dict[str, Any]]:
+    """Definitions of the data sets (`experiments/datasets.yaml`), by name."""
+    return config.read_yaml(root / "experiments" / "datasets.yaml")
+
+
+def load_params(path: Path) -> config.Params:
+    """Read a scale's `params.yaml` and check that every stage key says what it runs.
+
+    Raises:
+        HarnessError: unknown or missing keys, or a key that disagrees with its entry.
+    """
+    params = config.read(config.Params, config.read_yaml(path), str(path))
+    for key, run in params.runs.items():
+        _check_key(f"{path}: runs", key, f"{run.experiment}-seed{run.seed}")
+    for key, dump in params.dumps.items():
+        _check_key(f"{path}: dumps", key, f"{dump.experiment}-seed{dump.seed}-{dump.snapshot}")
+        if f"{dump.experiment}-seed{dump.seed}" not in params.runs:
+            raise HarnessError(
+                f"{path}: dumps.{key} needs a training that is not there; add '{dump.experiment}-seed{dump.seed}' to runs."
+            )
+    return params
+
+
+def paths(params_file: Path, params: config.Params, experiment: str, seed: int) -> tuple[Path, Path]:
+    """Folders of one training: heavy files (weights, dumps; kept by DVC) and records (small; kept by git)."""
+    out = params_file.parent / params.out
+    return out / "runs" / experiment / f"seed{seed}", out / "records" / experiment / f"seed{seed}"
+
+
+def _check_key(where: str, key: str, expected: str) -> None:
+    if key != expected:
+        raise HarnessError(f"{where}: key '{key}' should be '{expected}': a stage is named after what it runs.")
+
+
+def resolve(params: config.Params, experiment: str, seed: int, root: Path = ROOT) -> Run:
+    """Resolve one training of a scale.
+
+    Raises:
+        HarnessError: unknown experiment, model, recipe or data set, or a model that has no such resolution.
+    """
+    spec: config.Experiment = pick(experiment, load(root), "experiment")
+    models = load_models(root)
+    dataset = pick(spec.dataset, load_datasets(root), "data set")
+    for key, run in params.runs.items():
+        if run.experiment == experiment and run.dataset != spec.dataset:
+            raise HarnessError(f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'.")
+    recipe = load_recipe(spec.recipe, spec.changes, root)
+    planned_nimg = recipe.length_nimg
+    length_nimg = min(planned_nimg, params.limit_nimg) if params.limit_nimg is not None else planned_nimg
+    recipe = dataclasses.replace(
+        recipe,
+        length_nimg=length_nimg,
+        snapshots_nimg=tuple(n for n in recipe.snapshots_nimg if n <= length_nimg),
+        grids_nimg=tuple(n for n in recipe.grids_nimg if n <= length_nimg),
+    )
+    versions = {"trainer": load_versions(root)["trainer"]}
+    for role, network in (("generator", spec.generator), ("critic", spec.critic)):
+        name = network.get("model")
+        if name is None:
+            raise HarnessError(f"experiment '{experiment}': {role} has no key 'model'.")
+        model: Model = pick(name, models, "model")
+        if dataset["resolution"] not in model.resolutions:
+            raise HarnessError(
+                f"experiment '{experiment}': model '{name}' is defined at {list(model.resolutions)} px, "
+                f"data set '{spec.dataset}' is {dataset['resolution']} px."
+            )
+        versions[name] = model.version
+    return Run(
+        scale=params.scale,
+        experiment=experiment,
+        seed=seed,
+        dataset=spec.dataset,
+        resolution=dataset["resolution"],
+        generator=spec.generator,
+        critic=spec.critic,
+        recipe=recipe,
+        versions=versions,
+        planned_nimg=planned_nimg,
+    )
