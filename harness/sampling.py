@@ -1,0 +1,60 @@
+"""Generator -> uint8 dump: image i depends on (seed, i) only."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.files import replacing
+
+CHUNK = 64  # images per forward pass, always: a batch of another size flips some pixels in their last bit
+
+
+def chunk_seed(seed: int, chunk: int) -> int:
+    """Seed of torch's generator for one chunk; distinct for all (seed, chunk) in use and from the training streams."""
+    return int(np.random.SeedSequence([0x5A3B1E, seed, chunk]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """Convert float [N,3,R,R] in [-1,1] to uint8 [N,R,R,3]: clamp, scale to 0..255, round half to even."""
+    scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
+    return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+@torch.inference_mode()
+def sample_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
+    """Yield uint8 [<=64, R, R, 3] until `n` images are drawn; the last chunk is computed whole and cut.
+
+    Latents are drawn on the CPU, so that a dump has the same latents on every device.
+    """
+    was_training = generator.training
+    generator.eval()
+    latent_dim: int = generator.latent_dim  # type: ignore[assignment]
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        for chunk in range((n + CHUNK - 1) // CHUNK):
+            torch.manual_seed(chunk_seed(seed, chunk))
+            latent = torch.randn(CHUNK, latent_dim)
+            images = to_uint8(generator(latent.to(device)))
+            yield images[: min(CHUNK, n - chunk * CHUNK)]
+    generator.train(was_training)
+
+
+def grid(images: np.ndarray, columns: int = 10) -> np.ndarray:
+    """Tile uint8 [N,R,R,3] row by row into one uint8 picture with a 2-pixel white border; missing tiles are white."""
+    count, side = len(images), images.shape[1]
+    rows = -(-count // columns)
+    picture = np.full((rows * (side + 2) + 2, columns * (side + 2) + 2, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = divmod(i, columns)
+        picture[2 + y * (side + 2) :][:side, 2 + x * (side + 2) :][:, :side] = image
+    return picture
+
+
+def grid_png(images: np.ndarray, path: Path, columns: int = 10) -> None:
+    """Write a grid of uint8 [N,R,R,3] as PNG, atomically."""
+    from PIL import Image
+
+    with replacing(Path(path)) as temporary:
+        Image.fromarray(grid(images, columns)).save(temporary, format="PNG")
