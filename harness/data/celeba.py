@@ -1,0 +1,71 @@
+"""CelebA (Liu et al. 2015), aligned: JPEGs of 178 x 218 in a zip or a folder, listed in list_eval_partition.txt."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+
+from harness.data.card import Definition
+from harness.data.source import Picture, Source, check_md5, check_members
+from harness.errors import HarnessError
+
+FOLDER = "img_align_celeba"  # inside the official zip
+PARTITION = "list_eval_partition.txt"
+SPLITS = {"all": None, "train": "0", "valid": "1", "test": "2"}
+
+
+def open_source(path: Path, entry: Definition) -> Source:
+    """Open `img_align_celeba.zip` or the extracted folder; the official list must lie beside it.
+
+    Raises:
+        HarnessError: not the official files, or images missing.
+    """
+    check_members(path.parent, entry.members)
+    names = _names(path.parent / PARTITION, entry.split)
+    if path.is_dir():
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise HarnessError(
+                f"{path}: {len(missing):,} listed images are missing, e.g. {missing[0]}; extract the zip again."
+            )
+        origin = f"extracted folder {path.name}"
+        return Source(len(names), _from_folder(path, names), origin, None, (f"md5 of {PARTITION}",))
+    sha256 = check_md5(path, entry.archive_md5)
+    checks = ("md5 of archive", f"md5 of {PARTITION}")
+    return Source(len(names), _from_zip(path, names), f"archive {path.name}", sha256, checks)
+
+
+def download(folder: Path) -> None:
+    """Let torchvision fetch and check the official files (Google Drive; needs the extra `celeba`)."""
+    from torchvision.datasets import CelebA
+
+    CelebA(folder, split="all", download=True)
+
+
+def _names(partition: Path, split: str) -> list[str]:
+    if split not in SPLITS:
+        raise HarnessError(f"CelebA has no split '{split}'. Valid: {', '.join(SPLITS)}.")
+    rows = [line.split() for line in partition.read_text(encoding="ascii").splitlines() if line.strip()]
+    return [name for name, part in rows if SPLITS[split] in (None, part)]
+
+
+def _from_folder(path: Path, names: list[str]) -> Iterator[Picture]:
+    for name in names:
+        yield _decode((path / name).read_bytes(), name), None
+
+
+def _from_zip(path: Path, names: list[str]) -> Iterator[Picture]:
+    with ZipFile(path) as archive:
+        for name in names:
+            yield _decode(archive.read(f"{FOLDER}/{name}"), name), None
+
+
+def _decode(data: bytes, name: str) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    except OSError as error:
+        raise OSError(f"{name}: {error}") from error

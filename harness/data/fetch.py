@@ -1,0 +1,148 @@
+"""Where a data set comes from: the packed array already there, HARNESS_DATA, an earlier download, the official one."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from harness.data import celeba, cifar10, folder, standin, stl10
+from harness.data.card import Definition, definition
+from harness.data.pack import exclusive, pack, packed_card
+from harness.data.source import Source
+from harness.errors import HarnessError
+
+ENVIRONMENT = "HARNESS_DATA"
+SOURCES = {"cifar10": cifar10, "stl10": stl10, "celeba": celeba}
+TIMEOUT_SEC = 60  # without any byte from the host
+
+
+def prepare(name: str, out: Path, root: Path) -> dict[str, Any]:
+    """Make sure that data set `name` stands packed and verified under `out`; return its card.
+
+    One process works on `out`, others wait for it and find the packed array.
+
+    Raises:
+        HarnessError: unknown name, nothing to make it from, or something that is not the official data.
+    """
+    entry = definition(name, root)
+    with exclusive(out.parent / f".{out.name}.lock", f"packing {name}"):
+        card = packed_card(name, entry, out)
+        return card if card is not None else pack(name, entry, open_source(name, entry, root), out)
+
+
+def open_source(name: str, entry: Definition, root: Path) -> Source:
+    """Open what data set `name` is made from, downloading it if nothing local is found.
+
+    Raises:
+        HarnessError: nothing found and the download failed (the message says what to put where), or other data found.
+    """
+    if entry.source == "standin":
+        return _drawn(entry)
+    if entry.source == "folder":
+        return folder.open_source(_users_path(entry.path, root), entry)
+    path = _find(entry, _local_folder()) or _find(entry, _downloads(entry, root)) or _download(name, entry, root)
+    print(f"{name}: reading {path}", file=sys.stderr)
+    return folder.open_npz(path) if path.suffix == ".npz" else SOURCES[entry.source].open_source(path, entry)
+
+
+def _drawn(entry: Definition) -> Source:
+    assert entry.count is not None, "definitions() demands a count"
+    pictures = (
+        (image, int(label))
+        for images, labels in standin.chunks(entry.count, entry.resolution)
+        for image, label in zip(images, labels, strict=True)
+    )
+    return Source(entry.count, pictures, "drawn by harness.data.standin")
+
+
+def _users_path(path: str, root: Path) -> Path:
+    local = _local_folder()
+    if local is not None and (local / path).exists():
+        return local / path
+    return root / path
+
+
+def _local_folder() -> Path | None:
+    value = os.environ.get(ENVIRONMENT)
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise HarnessError(
+            f"{ENVIRONMENT}={value}: no such folder; name the folder that holds the archives, or unset it."
+        )
+    return Path(value)
+
+
+def _find(entry: Definition, place: Path | None) -> Path | None:
+    """Return the best of `entry.local` in `place`; `place` may also be the extracted folder itself."""
+    if place is None:
+        return None
+    if place.name in entry.local:
+        return place
+    return next((place / name for name in entry.local if (place / name).exists()), None)
+
+
+def _downloads(entry: Definition, root: Path) -> Path:
+    return root / ".cache" / "downloads" / entry.source
+
+
+def _download(name: str, entry: Definition, root: Path) -> Path:
+    """Fetch the official files through torchvision; their folder gets its final name once they are whole."""
+    final = _downloads(entry, root)
+    part = final.with_name(f"{final.name}.part")  # after a kill: whole files in it are kept, half ones fetched again
+    with exclusive(final.with_name(f"{final.name}.lock"), f"downloading {name}"):
+        found = _find(entry, final)  # by the process that was waited for
+        if found is None:
+            print(f"{name}: downloading the official files to {final}", file=sys.stderr)
+            part.mkdir(parents=True, exist_ok=True)
+            with _explained(name, entry, part), _timeout(), redirect_stdout(sys.stderr):
+                SOURCES[entry.source].download(part)
+            _drop_extracted(entry, part)
+            os.replace(part, final)
+            found = _find(entry, final)
+    assert found is not None, "the official archive lies where torchvision puts it"
+    return found
+
+
+def _drop_extracted(entry: Definition, part: Path) -> None:
+    """Remove what torchvision extracted to check it: the archive beside it is what is read."""
+    for name in entry.local:
+        if (part / name).is_dir():
+            shutil.rmtree(part / name)
+
+
+@contextmanager
+def _explained(name: str, entry: Definition, part: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # torchvision, gdown and urllib share no exception class
+        why = f"{type(error).__name__}: {str(error).strip() or 'no reason given'}".rstrip(".")
+        archive = next(part.rglob(entry.archive), None)
+        if archive is not None and _is_page(archive):
+            archive.unlink()
+            why += "; the host sent a web page instead of the file, as Google Drive does when its quota is used up"
+        needed = " and ".join([entry.archive, *(m for m in entry.members if entry.source == "celeba")])
+        extra = " (for CelebA: pip install 'transgan-bench[celeba]')" if "gdown" in why else ""
+        raise HarnessError(
+            f"{name}: the official download failed ({why}){extra}. "
+            f"Get {needed} by other means, put it in a folder and set {ENVIRONMENT} to that folder."
+        ) from error
+
+
+def _is_page(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        return b"<html" in handle.read(2048).lower()
+
+
+@contextmanager
+def _timeout() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SEC)  # torchvision sets none
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,91 @@
+"""One opened source: how many images it holds, and the images one by one, so that packing never holds many at once."""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from harness.errors import HarnessError
+
+Picture = tuple[np.ndarray, int | None]  # uint8 [H, W, 3], class or None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is packed. `pictures` must yield `count` images, no more and no fewer. `verified`: the checks passed."""
+
+    count: int
+    pictures: Iterator[Picture]
+    origin: str  # for the card: what was read, without machine-specific paths
+    archive_sha256: str | None = None
+    verified: tuple[str, ...] = ()
+
+
+def hash_file(path: Path) -> tuple[str, str]:
+    """Return md5 (what archives publish) and sha256 of a file, read once."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with open(path, "rb") as handle:
+        while chunk := handle.read(1 << 20):
+            md5.update(chunk)
+            sha256.update(chunk)
+    return md5.hexdigest(), sha256.hexdigest()
+
+
+def check_md5(path: Path, expected: str) -> str:
+    """Return the sha256 of `path` after comparing its md5 with the published one (nothing is compared with "").
+
+    Raises:
+        HarnessError: another file, a truncated one, or a web page saved in its place.
+    """
+    md5, sha256 = hash_file(path)
+    if expected and md5 != expected:
+        with open(path, "rb") as handle:
+            page = b"<html" in handle.read(2048).lower()
+        what = (
+            "it is a web page, probably the download quota page of the host"
+            if page
+            else f"truncated ({path.stat().st_size:,} bytes) or another file"
+        )
+        raise HarnessError(
+            f"{path}: md5 is {md5}, the official file has {expected}: {what}. "
+            "Delete it and put the official file in its place."
+        )
+    return sha256
+
+
+def check_members(folder: Path, members: Mapping[str, str]) -> None:
+    """Compare every file of an extracted archive that will be read with its published md5.
+
+    Raises:
+        HarnessError: a file is missing or is not the official one.
+    """
+    for name, md5 in members.items():
+        if not (folder / name).is_file():
+            raise HarnessError(f"{folder / name}: no such file; extract the official archive again.")
+        check_md5(folder / name, md5)
+
+
+@contextmanager
+def open_member(path: Path, folder: str, name: str) -> Iterator[IO[bytes]]:
+    """Open `name` of an extracted folder, or `folder/name` of a tar archive as a stream (one pass, nothing extracted).
+
+    Raises:
+        HarnessError: the archive has no such member.
+    """
+    if path.is_dir():
+        with open(path / name, "rb") as handle:
+            yield handle
+        return
+    with tarfile.open(path) as archive:
+        for info in archive:
+            if info.name.removeprefix("./") == f"{folder}/{name}":
+                member = archive.extractfile(info)
+                assert member is not None, "a member that is read is a regular file"
+                yield member
+                return
+    raise HarnessError(f"{path}: has no member {folder}/{name}; it is not the official archive.")

@@ -1,0 +1,46 @@
+"""What every scorer offers: an extractor from uint8 images to Inception features (and logits, where they exist).
+
+`harness.metrics.score` streams a dump and its reference through one extractor, whatever its scorer; a scorer module
+(`tf_scorer`, `torch_scorer`, `clean_scorer`) defines `open_extractor(setup: Setup) -> Extractor`, and nothing else is
+asked of it.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+LAYERS = (64, 192, 768, 2048)  # channels of the layer; pytorch-fid's `--dims`
+SCORERS = ("tf", "torch", "clean")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a scorer is opened.
+
+    `weights` is `stand-in`, `trunk`, `official` or a file (.pb, .tgz, .pth, .pt, .npz); see `weights.load`.
+    """
+
+    weights: str = "official"
+    layer: int = 2048
+    is_bias: bool = False  # add softmax/biases to the Inception Score's logits
+    clean_mode: str = "clean"  # clean | legacy_tensorflow, clean-fid's modes
+    batch: int = 50
+    threads: int = 2
+    device: str = "cpu"
+    cache: Path = field(default_factory=lambda: Path(".cache"))
+
+
+class Extractor(Protocol):
+    """An opened scorer: call it with uint8 [n, R, R, 3], n <= its batch; it returns float32 [n, layer] and logits."""
+
+    scorer: str  # tf | torch | clean
+    resizer: str  # tf1-bilinear | clean-bicubic | ...: which pixels the network sees
+    kind: str  # official | trunk | stand-in | file
+    weights_sha256: str  # of the weights' content
+    versions: dict[str, str]  # packages that computed the features
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features float32 [n, layer] averaged over space, and logits float32 [n, 1008] or None if undefined."""
+        ...

@@ -1,0 +1,152 @@
+"""TensorFlow's GraphDef file format, read and written without TensorFlow.
+
+Only the fields a frozen graph uses are declared; protobuf keeps the others. Source of the field numbers:
+tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types}.proto.
+"""
+
+from typing import Any
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from harness.errors import HarnessError
+
+# message: field, number, type (a trailing * is repeated; a capital letter is another message)
+_SCHEMA = """
+GraphDef: node 1 NodeDef*
+NodeDef: name 1 string, op 2 string, input 3 string*, device 4 string, attr 5 AttrEntry*
+AttrEntry: key 1 string, value 2 AttrValue
+AttrValue: list 1 ListValue, s 2 bytes, i 3 int64, f 4 float, b 5 bool, type 6 int32, shape 7 Shape, tensor 8 Tensor
+ListValue: s 2 bytes*, i 3 int64*, f 4 float*, b 5 bool*, type 6 int32*, shape 7 Shape*
+Shape: dim 2 Dim*, unknown_rank 3 bool
+Dim: size 1 int64, name 2 string
+Tensor: dtype 1 int32, shape 2 Shape, content 4 bytes, float_val 5 float*, int_val 7 int32*, string_val 8 bytes*
+"""
+FLOAT, INT32, UINT8, STRING = 1, 3, 4, 7  # types.proto: DT_FLOAT, DT_INT32, DT_UINT8, DT_STRING
+_DTYPES = {FLOAT: np.dtype("<f4"), INT32: np.dtype("<i4")}
+
+
+def _message_classes() -> dict[str, Any]:
+    kinds = descriptor_pb2.FieldDescriptorProto
+    # oneofs are left out: an AttrValue with one field set has the same bytes either way
+    file = descriptor_pb2.FileDescriptorProto(name="graph.proto", package="harness", syntax="proto3")
+    for line in _SCHEMA.strip().splitlines():
+        name, fields = line.split(": ")
+        declared = file.message_type.add(name=name)
+        for entry in fields.split(", "):
+            field, number, kind = entry.split()
+            repeated, kind = kind.endswith("*"), kind.rstrip("*")
+            added = declared.field.add(name=field, number=int(number))
+            added.label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            if kind[0].isupper():
+                added.type, added.type_name = kinds.TYPE_MESSAGE, f".harness.{kind}"
+            else:
+                added.type = getattr(kinds, f"TYPE_{kind.upper()}")
+                if not repeated:  # presence: `b: false` must be written, not dropped
+                    added.proto3_optional = True
+                    added.oneof_index = len(declared.oneof_decl)
+                    declared.oneof_decl.add(name=f"_{field}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return {
+        m.name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"harness.{m.name}"))
+        for m in file.message_type
+    }
+
+
+_CLASSES = _message_classes()
+
+
+def new_graph() -> Any:
+    """Return an empty GraphDef."""
+    return _CLASSES["GraphDef"]()
+
+
+def parse(data: bytes, where: str) -> Any:
+    """Return the GraphDef in `data`.
+
+    Raises:
+        HarnessError: not a GraphDef, naming `where`.
+    """
+    graph = new_graph()
+    try:
+        graph.ParseFromString(data)
+    except message.DecodeError:
+        raise HarnessError(
+            f"{where}: not a TensorFlow GraphDef (truncated or another format); fetch it again."
+        ) from None
+    if not graph.node or not all(node.name and node.op for node in graph.node):
+        raise HarnessError(f"{where}: holds no TensorFlow graph; give the frozen graph `classify_image_graph_def.pb`.")
+    return graph
+
+
+def add_node(graph: Any, name: str, op: str, inputs: tuple[str, ...] = (), **attributes: Any) -> str:
+    """Append a node; attribute values are str, bool, int, float, list of int, or a NumPy array. Return its name."""
+    node = graph.node.add(name=name, op=op, input=inputs)
+    for key, value in sorted(attributes.items()):
+        attribute = node.attr.add(key=key).value
+        if isinstance(value, np.ndarray):
+            _fill_tensor(attribute.tensor, value)
+        elif isinstance(value, str):
+            attribute.s = value.encode()
+        elif isinstance(value, bool):
+            attribute.b = value
+        elif isinstance(value, float):
+            attribute.f = value
+        elif isinstance(value, list):
+            attribute.list.i.extend(value)
+        elif key in ("T", "dtype", "SrcT", "DstT", "Tdim"):
+            attribute.type = value
+        else:
+            attribute.i = value
+    return name
+
+
+def add_constant(graph: Any, name: str, value: np.ndarray) -> str:
+    """Append a Const node of float32, int32 or bytes. Return its name."""
+    dtype = STRING if value.dtype.kind == "S" else next(code for code, d in _DTYPES.items() if d == value.dtype)
+    return add_node(graph, name, "Const", dtype=dtype, value=value)
+
+
+def _fill_tensor(tensor: Any, value: np.ndarray) -> None:
+    tensor.shape.SetInParent()
+    for size in value.shape:
+        tensor.shape.dim.add(size=size)
+    if value.dtype.kind == "S":
+        tensor.dtype = STRING
+        tensor.string_val.extend(value.ravel().tolist())
+    else:
+        tensor.dtype = next(code for code, dtype in _DTYPES.items() if dtype == value.dtype)
+        tensor.content = np.ascontiguousarray(value).tobytes()
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Return a node's attributes by name, as protobuf values (`.i`, `.f`, `.b`, `.s`, `.list`, `.tensor`)."""
+    return {entry.key: entry.value for entry in node.attr}
+
+
+def constant(node: Any, where: str) -> np.ndarray:
+    """Return a Const node's value, float32 or int32, in its declared shape.
+
+    Raises:
+        HarnessError: not a Const of that kind, or too little content for its shape.
+    """
+    if node.op != "Const":
+        raise HarnessError(f"{where}: node {node.name} is {node.op}, expected a Const; the graph is not frozen.")
+    tensor = attributes(node)["value"].tensor
+    dtype = _DTYPES.get(tensor.dtype)
+    shape = tuple(dim.size for dim in tensor.shape.dim)
+    if dtype is None:
+        raise HarnessError(f"{where}: node {node.name} has TensorFlow dtype {tensor.dtype}, expected float32 or int32.")
+    values = (
+        np.frombuffer(tensor.content, dtype)
+        if tensor.content
+        else np.array(list(tensor.float_val) or list(tensor.int_val), dtype)
+    )
+    if values.size == 1:  # TensorProto: one value stands for all
+        values = np.broadcast_to(values.reshape(()), shape)
+    if values.size != np.prod(shape, dtype=int):
+        raise HarnessError(
+            f"{where}: node {node.name} holds {values.size} values for shape {shape}; the file is damaged."
+        )
+    return values.reshape(shape)

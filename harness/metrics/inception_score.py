@@ -1,0 +1,84 @@
+"""Inception score, streaming: exp(E_x KL(p(y|x) || p(y))) per split (Salimans et al. 2016, arXiv 1606.03498)."""
+
+import numpy as np
+
+from harness.errors import HarnessError
+
+
+class InceptionScore:
+    """Inception score of a stream of logits whose length is known beforehand.
+
+    Splits are contiguous and in order: split i holds images floor(i * total / splits) up to floor((i + 1) * total /
+    splits), as in OpenAI's improved-gan (`inception_score/model.py`), whose code AutoGAN and TransGAN carry. When
+    `total` is not divisible every image is still used and the sizes differ by at most one. The std over splits is the
+    population std (divisor `splits`). Sums are float64; memory is one row per split.
+    """
+
+    def __init__(self, splits: int, total: int):
+        if splits < 1 or total < splits:
+            raise HarnessError(
+                f"Inception score of {total} image(s) in {splits} split(s): give at least one image a split."
+            )
+        self.splits, self.total = splits, total
+        self._ends = np.array([(i + 1) * total // splits for i in range(splits)])
+        self._seen = 0
+        self._sizes = np.diff(self._ends, prepend=0)
+        self._marginals: np.ndarray | None = None  # sum of p(y|x) per split
+        self._negative_entropies = np.zeros(splits)  # sum of p log p per split
+
+    def update(self, logits: np.ndarray) -> None:
+        """Add the next images.
+
+        Args:
+            logits: float [n, classes], before the softmax, in image order.
+
+        Raises:
+            HarnessError: a logit is NaN or infinite.
+        """
+        assert logits.ndim == 2, f"expected [n, classes], got {logits.shape}"
+        assert self._seen + len(logits) <= self.total, f"{self._seen + len(logits)} logits for a total of {self.total}"
+        if not np.isfinite(logits).all():
+            raise HarnessError(f"Logits of images {self._seen}..{self._seen + len(logits) - 1} hold NaN or infinity.")
+        log_p = _log_softmax(np.asarray(logits, dtype=np.float64))
+        p = np.exp(log_p)
+        if self._marginals is None:
+            self._marginals = np.zeros((self.splits, logits.shape[1]))
+        split = np.searchsorted(self._ends, np.arange(self._seen, self._seen + len(logits)), side="right")
+        for i in np.unique(split):
+            rows = split == i
+            self._marginals[i] += p[rows].sum(axis=0)
+            self._negative_entropies[i] += np.vdot(p[rows], log_p[rows])
+        self._seen += len(logits)
+
+    def result(self) -> tuple[float, float]:
+        """Mean and population std over the splits; the mean lies in [1, classes].
+
+        Raises:
+            HarnessError: fewer images arrived than announced.
+        """
+        if self._seen != self.total or self._marginals is None:
+            raise HarnessError(f"Inception score over {self.total} images, but only {self._seen} were given.")
+        q = self._marginals / self._sizes[:, None]
+        log_q = np.log(q, out=np.zeros_like(q), where=q > 0)  # 0 log 0 = 0
+        scores = np.exp(self._negative_entropies / self._sizes - (q * log_q).sum(axis=1))
+        return float(scores.mean()), float(scores.std())
+
+
+def inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]:
+    """Inception score of a whole set: mean and population std over contiguous splits.
+
+    Args:
+        logits: float [n, classes], before the softmax, in image order.
+        splits: number of splits; ten in the literature.
+
+    Raises:
+        HarnessError: fewer images than splits, or a logit that is not finite.
+    """
+    score = InceptionScore(splits, len(logits))
+    score.update(logits)
+    return score.result()
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,0 +1,230 @@
+"""One critic step and one generator step: losses as deterministic functions of images and draws, and what applies them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from harness.config import Recipe
+from harness.training import augment, losses
+from harness.training.augment import Draws
+from harness.training.state import State, batch_independent
+
+Call = Callable[[torch.Tensor], torch.Tensor]
+Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
+Terms = dict[str, torch.Tensor]
+
+
+class CriticDraws(NamedTuple):
+    """Random numbers of a critic step: the augmentation of each of its critic calls, and alpha [N] of the interpolates."""
+
+    real: Draws
+    fake: Draws
+    mixed: Draws
+    alpha: torch.Tensor
+
+
+def critic_terms(
+    critic: losses.Critic,
+    recipe: Recipe,
+    apply: Apply,
+    reals: torch.Tensor,
+    fakes: torch.Tensor,
+    draws: CriticDraws,
+    batched: bool = False,
+    functional: bool = False,
+) -> Terms:
+    """Loss of the critic and its parts.
+
+    Args:
+        critic: images [N, 3, R, R] -> logits [N, 1].
+        recipe: objective, penalty and drift.
+        apply: the augmentation.
+        reals: float [N, 3, R, R] in [-1, 1].
+        fakes: alike, without a graph.
+        draws: drawn per critic call, so that each half keeps its own cutout even when `batched`.
+        batched: one critic call on reals and fakes together, for critics that look at each image by itself.
+        functional: take the penalty's gradient with `torch.func.grad`.
+
+    Returns:
+        `critic_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift` where the recipe
+        has them.
+    """
+    augmented = apply(reals, draws.real), apply(fakes, draws.fake)
+    if batched:
+        real, fake = critic(torch.cat(augmented)).chunk(2)
+    else:
+        real, fake = critic(augmented[0]), critic(augmented[1])
+    loss = losses.OBJECTIVES[recipe.objective].critic(real, fake)
+    terms = {"real_logit": real.mean(), "fake_logit": fake.mean(), "real_sign": real.sign().mean()}
+    if recipe.penalty.kind != "none" and recipe.penalty.every == 1:
+        terms["penalty"] = penalty_term(critic, recipe, apply, reals, fakes, draws, functional)
+        loss = loss + terms["penalty"]
+    if recipe.drift.kind != "none":
+        terms["drift"] = losses.drift(recipe.drift, real)
+        loss = loss + terms["drift"]
+    return {"critic_loss": loss, **terms}
+
+
+def penalty_term(
+    critic: losses.Critic,
+    recipe: Recipe,
+    apply: Apply,
+    reals: torch.Tensor,
+    fakes: torch.Tensor,
+    draws: CriticDraws,
+    functional: bool = False,
+) -> torch.Tensor:
+    """The recipe's penalty, at interpolates (`gradient`) or at reals (`r1`), of the critic behind the augmentation.
+
+    With `through_augment` off the gradient is taken with respect to the augmented image.
+    """
+    images = reals if recipe.penalty.kind == "r1" else losses.interpolate(reals, fakes, draws.alpha)
+    if recipe.penalty.through_augment:
+        gradient = losses.input_gradient(lambda x: critic(apply(x, draws.mixed)), images, functional)
+    else:
+        gradient = losses.input_gradient(critic, apply(images, draws.mixed), functional)
+    return losses.penalty(recipe.penalty, gradient)
+
+
+def generator_terms(
+    generator: Call, critic: losses.Critic, recipe: Recipe, apply: Apply, latents: torch.Tensor, draws: Draws
+) -> Terms:
+    """Adversarial loss of the generator for latents [N, latent_dim]: `generator_loss`."""
+    fake = critic(apply(generator(latents), draws))
+    return {"generator_loss": losses.OBJECTIVES[recipe.objective].generator(fake)}
+
+
+def super_resolution_loss(generator: Any, reals: torch.Tensor) -> torch.Tensor:
+    """Mean squared error between reals [N, 3, R, R] and their average-pooled copies after super-resolution."""
+    low = F.adaptive_avg_pool2d(reals, generator.sides[generator.entry_stage])
+    return F.mse_loss(generator.super_resolve(low), reals)
+
+
+def path_length_loss(generator: Any, latents: torch.Tensor, mean: torch.Tensor, decay: float) -> torch.Tensor:
+    """Squared deviation of |d(image . noise) / d(style)| from its moving average, which is updated in place.
+
+    NVlabs/stylegan2-ada-pytorch@d72cc7d: noise N(0, 1) / side; the squares are summed over a style's channels and averaged over
+    layers, where the generator has a style per layer ([N, layers, C]).
+    """
+    images, styles = generator.images_and_styles(latents)
+    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    gradient = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)[0]
+    lengths = gradient.square().sum(-1).reshape(len(latents), -1).mean(1).sqrt()
+    target = mean.lerp(lengths.mean(), decay)
+    mean.copy_(target.detach())
+    return (lengths - target).square().mean()
+
+
+def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None) -> torch.Tensor:
+    """Clip the total gradient norm, step, and return the norm before clipping (scalar, no host synchronisation)."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    optimiser.step()
+    return norm
+
+
+def in_precision(network: Call, device: str, precision: str) -> Call:
+    """Let a network compute in `precision` (bfloat16 by autocast) and return the dtype it was given."""
+    if precision == "float32":
+        return network
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            return network(x).to(x.dtype)
+
+    return call
+
+
+class Steps:
+    """The steps of one run. Each `*_gradients` leaves gradients in the parameters; `apply_*` clips and lets Adam step."""
+
+    def __init__(self, recipe: Recipe, state: State, resolution: int, device: str) -> None:
+        """Bind networks and recipe; `recipe.compile` puts each loss through `torch.compile` as one graph."""
+        self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
+        self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
+        self.apply: Apply = functools.partial(augment.apply, recipe.augment)
+        self.critic = in_precision(state.critic, device, recipe.precision)
+        self.generator = in_precision(state.generator, device, recipe.precision)
+        batched = batch_independent(state.critic, resolution)
+        compiled: Callable[[Any], Any] = functools.partial(torch.compile, fullgraph=True) if recipe.compile else lambda f: f
+
+        def critic_loss(reals: torch.Tensor, fakes: torch.Tensor, draws: CriticDraws) -> Terms:
+            return critic_terms(self.critic, recipe, self.apply, reals, fakes, draws, batched, recipe.compile)
+
+        def generator_loss(latents: torch.Tensor, draws: Draws) -> Terms:
+            return generator_terms(self.generator, self.critic, recipe, self.apply, latents, draws)
+
+        self._critic_loss, self._generator_loss = compiled(critic_loss), compiled(generator_loss)
+
+    def latents(self, count: int) -> torch.Tensor:
+        """Draw N(0, I): [count, latent_dim]."""
+        return torch.randn(count, self.latent_dim, device=self.device)
+
+    def draw(self, count: int) -> Draws:
+        """Draw one critic call's augmentation."""
+        return augment.draw(self.recipe.augment, count, self.resolution, self.device)
+
+    def critic_draws(self, count: int) -> CriticDraws:
+        """Draw a critic step's augmentation and interpolation."""
+        draws = self.draw(count), self.draw(count), self.draw(count)
+        return CriticDraws(*draws, alpha=torch.rand(count, device=self.device))
+
+    def critic_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: CriticDraws) -> Terms:
+        """Backward of the critic's loss on reals [N, 3, R, R] and on fakes made from latents [N, L] without a graph."""
+        with torch.no_grad():
+            fakes = self.generator(latents)
+        self.state.critic_optimiser.zero_grad()
+        terms = self._critic_loss(reals, fakes, draws)
+        terms["critic_loss"].backward()
+        return detached(terms)
+
+    def lazy_penalty(self, reals: torch.Tensor) -> Terms:
+        """A penalty that acts every k-th step only, times k, with an Adam step of its own."""
+        draws = self.critic_draws(len(reals))
+        with torch.no_grad():
+            fakes = self.generator(self.latents(len(reals))) if self.recipe.penalty.kind == "gradient" else reals
+        self.state.critic_optimiser.zero_grad()
+        term = penalty_term(self.critic, self.recipe, self.apply, reals, fakes, draws)
+        (term * self.recipe.penalty.every).backward()
+        return {"penalty": term.detach(), "penalty_grad_norm": self.apply_critic()["critic_grad_norm"]}
+
+    def generator_gradients(self, latents: torch.Tensor, draws: Draws, reals: torch.Tensor | None = None) -> Terms:
+        """Backward of the generator's loss through a frozen critic; with `reals`, co-trained on super-resolving them."""
+        self.state.critic.requires_grad_(False)
+        self.state.generator_optimiser.zero_grad()
+        terms = self._generator_loss(latents, draws)
+        loss = terms["generator_loss"]
+        if reals is not None and self.recipe.cotraining is not None:
+            terms["super_resolution"] = super_resolution_loss(self.state.generator, reals)
+            loss = loss + self.recipe.cotraining.weight * terms["super_resolution"]
+        loss.backward()
+        self.state.critic.requires_grad_(True)
+        return detached(terms)
+
+    def path_length(self, count: int) -> Terms:
+        """Path-length regularisation, every k-th generator step, times k, with an Adam step of its own."""
+        spec = self.recipe.path_length
+        assert spec is not None, "the recipe has no path-length regularisation"
+        self.state.generator_optimiser.zero_grad()
+        mean = self.state.extra["path_length_mean"]
+        term = path_length_loss(self.state.generator, self.latents(count), mean, spec.decay)
+        (term * spec.weight * spec.every).backward()
+        return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
+
+    def apply_critic(self) -> Terms:
+        """Clip and step the critic: `critic_grad_norm` before clipping."""
+        return {"critic_grad_norm": apply_gradients(self.state.critic_optimiser, self.recipe.clip_grad_norm)}
+
+    def apply_generator(self) -> Terms:
+        """Clip and step the generator: `generator_grad_norm` before clipping."""
+        return {"generator_grad_norm": apply_gradients(self.state.generator_optimiser, self.recipe.clip_grad_norm)}
+
+
+def detached(terms: Terms) -> Terms:
+    """The same numbers without their graph."""
+    return {name: value.detach() for name, value in terms.items()}

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from harness.errors import HarnessError
+from harness.metrics.moments import Moments
+
+
+def features(n: int, dim: int = 7, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, dim)) @ rng.standard_normal((dim, dim)) + 3
+
+
+def assert_moments_of(moments: Moments, rows: np.ndarray, rtol: float = 1e-12) -> None:
+    expected = np.cov(rows, rowvar=False, ddof=1)
+    assert moments.count == len(rows)
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=rtol, atol=0)
+    np.testing.assert_allclose(moments.covariance, expected, rtol=0, atol=rtol * np.abs(expected).max())
+    np.testing.assert_array_equal(moments.covariance, moments.covariance.T)
+
+
+@pytest.mark.parametrize("sizes", [[1000], [1] * 1000, [256, 256, 256, 232], [999, 1], [0, 300, 0, 700], [257, 743]])
+def test_equals_numpy_for_any_partition(sizes):
+    rows = features(1000)
+    moments = Moments(7)
+    for part in np.split(rows, np.cumsum(sizes)[:-1]):
+        moments.update(part)
+    assert_moments_of(moments, rows)
+
+
+def test_batch_size_does_not_change_a_bit():
+    rows = features(1000).astype(np.float32)
+    whole, small = Moments(7), Moments(7)
+    whole.update(rows)
+    for start in range(0, 1000, 37):
+        small.update(rows[start : start + 37])
+    np.testing.assert_array_equal(whole.covariance, small.covariance)
+    np.testing.assert_array_equal(whole.mean, small.mean)
+
+
+@pytest.mark.parametrize("cuts", [[500], [1], [300, 300, 999]])
+def test_merge_equals_numpy_and_leaves_the_other_alone(cuts):
+    rows = features(1000)
+    moments = Moments(7)
+    for part in np.split(rows, cuts):
+        other = Moments(7)
+        other.update(part)
+        moments.merge(other)
+        if len(part) > 1:
+            assert_moments_of(other, part)
+    assert_moments_of(moments, rows)
+
+
+def test_reading_in_between_does_not_disturb_the_stream():
+    rows = features(700)
+    moments = Moments(7)
+    moments.update(rows[:300])
+    assert_moments_of(moments, rows[:300])
+    moments.update(rows[300:])
+    assert_moments_of(moments, rows)
+
+
+def test_a_large_offset_costs_one_rounding_of_the_mean():
+    rows = features(5000) + 1e8
+    moments = Moments(7)
+    moments.update(rows)
+    # one ulp of the offset times the spread of the data; E[x^2] - E[x]^2 would be wrong by about 1, not 1e-7
+    bound = np.spacing(1e8) * np.ptp(rows)
+    np.testing.assert_allclose(moments.covariance, np.cov(rows, rowvar=False), rtol=0, atol=bound)
+
+
+def test_constant_features_have_no_covariance():
+    moments = Moments(3)
+    moments.update(np.full((1000, 3), 0.1))
+    np.testing.assert_array_equal(moments.covariance, np.zeros((3, 3)))
+
+
+def test_too_few_rows_and_non_finite_rows_are_refused():
+    moments = Moments(2)
+    with pytest.raises(HarnessError, match="at least 1"):
+        _ = moments.mean
+    moments.update(np.ones((1, 2)))
+    with pytest.raises(HarnessError, match="at least 2"):
+        _ = moments.covariance
+    with pytest.raises(HarnessError, match="NaN"):
+        moments.update(np.array([[1.0, np.nan]]))
+    assert moments.count == 1

@@ -1,0 +1,128 @@
+"""The kernels against the field's own packages, on the same features."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness.metrics.frechet import frechet_distance, from_features
+from harness.metrics.inception_score import inception_score
+from harness.metrics.kernel_distance import kernel_distance
+from harness.metrics.moments import Moments
+
+
+def feature_sets(n_real: int, n_fake: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Non-negative, correlated, unequal: float32 as an extractor gives them."""
+    rng = np.random.default_rng(7)
+    mix = rng.standard_normal((dim, dim)) / np.sqrt(dim)
+    real = np.maximum(rng.standard_normal((n_real, dim)) @ mix + 0.3, 0)
+    fake = np.maximum(1.1 * rng.standard_normal((n_fake, dim)) @ mix + 0.4, 0)
+    return real.astype(np.float32), fake.astype(np.float32)
+
+
+def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    moments = Moments(features.shape[1])
+    moments.update(features)
+    return moments.mean, moments.covariance
+
+
+@pytest.fixture(params=[(600, 500, 32), (900, 1000, 64)], ids=["32", "64"])
+def sets(request):
+    return feature_sets(*request.param)
+
+
+def our_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    return frechet_distance(*statistics(real), *statistics(fake)).value
+
+
+# ---------------------------------------------------------------- Frechet distance
+
+
+def test_frechet_is_pytorch_fids(sets):
+    peer = pytest.importorskip("pytorch_fid.fid_score")
+    real, fake = (s.astype(np.float64) for s in sets)
+    expected = peer.calculate_frechet_distance(
+        real.mean(0), np.cov(real, rowvar=False), fake.mean(0), np.cov(fake, rowvar=False)
+    )
+    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_is_torch_fidelitys(sets):
+    peer = pytest.importorskip("torch_fidelity.metric_fid")
+    stats = [peer.fid_features_to_statistics(torch.from_numpy(s.astype(np.float64))) for s in sets]
+    expected = peer.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_is_clean_fids(sets):
+    from cleanfid.fid import fid_from_feats
+
+    real, fake = (s.astype(np.float64) for s in sets)
+    expected = fid_from_feats(real, fake)
+    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
+    assert from_features(*sets).value == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_of_fewer_images_than_channels_is_torch_fidelitys():
+    """The complex roots of pytorch-fid and clean-fid depend on SciPy's version here; plain eigenvalues do not."""
+    peer = pytest.importorskip("torch_fidelity.metric_fid")
+    real, fake = (s.astype(np.float64) for s in feature_sets(40, 30, 64))
+    stats = [peer.fid_features_to_statistics(torch.from_numpy(s)) for s in (real, fake)]
+    expected = peer.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
+    assert from_features(real, fake).value == pytest.approx(expected, rel=1e-5)  # 64 roots of +-1e-16
+    assert our_distance(real, fake) == pytest.approx(from_features(real, fake).value, rel=1e-6)
+
+
+# ---------------------------------------------------------------- Inception score
+
+
+@pytest.mark.parametrize("total", [500, 503])
+def test_inception_score_is_torch_fidelitys(total):
+    peer = pytest.importorskip("torch_fidelity.metric_isc")
+    logits = (np.random.default_rng(0).standard_normal((total, 1008)) * 3).astype(np.float32)
+    expected = peer.isc_features_to_metric(torch.from_numpy(logits), splits=10, shuffle=False)
+    assert inception_score(logits, 10) == pytest.approx(
+        (expected["inception_score_mean"], expected["inception_score_std"]), rel=1e-10
+    )
+
+
+# ---------------------------------------------------------------- kernel distance
+
+
+def test_kernel_distance_is_clean_fids(sets):
+    from cleanfid.fid import kernel_distance as peer
+
+    real, fake = (s.astype(np.float64) for s in sets)
+    np.random.seed(11)  # the library draws from the global generator
+    expected = peer(real, fake, num_subsets=10, max_subset_size=200)
+    assert kernel_distance(*sets, subsets=10, subset_size=200, seed=11)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_is_torch_fidelitys(sets):
+    peer = pytest.importorskip("torch_fidelity.metric_kid")
+    real, fake = (torch.from_numpy(s.astype(np.float64)) for s in sets)
+    expected = peer.kid_features_to_metric(
+        fake, real, kid_subsets=10, kid_subset_size=200, rng_seed=2020, verbose=False
+    )
+    assert kernel_distance(*sets, subsets=10, subset_size=200) == pytest.approx(
+        (expected["kernel_inception_distance_mean"], expected["kernel_inception_distance_std"]), rel=1e-9
+    )
+
+
+# ---------------------------------------------------------------- the width of the real thing
+
+
+@pytest.mark.slow
+def test_2048_channels_agree_with_clean_fids_square_root():
+    from cleanfid.fid import frechet_distance as peer
+
+    real, fake = feature_sets(2600, 2500, 2048)
+    expected = peer(*statistics(real), *statistics(fake))  # SciPy's sqrtm
+    assert our_distance(real, fake) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.slow
+def test_2048_channels_and_500_images():
+    real, fake = feature_sets(3000, 500, 2048)
+    by_rows = from_features(real, fake)
+    assert by_rows.rank == 499
+    assert our_distance(real, fake) == pytest.approx(by_rows.value, rel=1e-6)
