@@ -33,8 +33,8 @@ ARCHITECTURES = {
 class Cell(nn.Module):
     """One up-sampling cell; reads the skip tensors of all cells before it through 1x1 convolutions.
 
-    `skip_alias`: the skip that leaves the cell contains those that came in, as in the released code, which adds in place;
-    off, it branches before the additions, as the paper draws it.
+    `skip_alias`: the skip that leaves the cell contains those that came in, as in the released code, which adds in
+    place; off, it branches before the additions, as the paper draws it.
     """
 
     def __init__(self, width: int, design: CellDesign, sources: int, skip_alias: bool) -> None:

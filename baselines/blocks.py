@@ -253,6 +253,12 @@ def normalise_spectrally(net: nn.Module) -> None:
     for layer in list(net.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             spectral_norm(layer)
+            layer.register_forward_hook(_release_graph)
+
+
+def _release_graph(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    """Cut the normalised weight that the hook leaves on the layer out of the graph: else the layer cannot be copied."""
+    layer.weight = layer.weight.detach()
 
 
 def build_resnet_generator(

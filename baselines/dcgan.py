@@ -89,7 +89,7 @@ class StridedCritic(nn.Module):
 
 
 def _initialise_ttur(net: nn.Module) -> nn.Module:
-    """Draw every weight from N(0, 0.02^2) and zero the biases; batch norms stay at 1 and 0 (bioinf-jku/TTUR@73ab375)."""
+    """Draw every weight from N(0, 0.02^2), zero the biases; batch norms stay at 1 and 0 (bioinf-jku/TTUR@73ab375)."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -99,7 +99,7 @@ def _initialise_ttur(net: nn.Module) -> nn.Module:
 
 
 def build_generator(resolution: int, *, network: str = "classic") -> nn.Module:
-    """Build the generator: latent [N,100] ([N,128] for the residual ones) -> image [N,3,R,R] in (-1, 1), R of 32, 48, 64.
+    """Build the generator: latent [N,100] (residual: [N,128]) -> image [N,3,R,R] in (-1, 1), R of 32, 48, 64.
 
     Args:
         resolution: side R in pixels.

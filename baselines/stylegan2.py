@@ -2,7 +2,7 @@
 
 The definitions are those of NVlabs/stylegan2-ada-pytorch@d72cc7d. Three published configurations are sets of options
 (experiments/models/stylegan2.yaml): that repository's `cifar` and `auto`, and the CIFAR network of
-mit-han-lab/data-efficient-gans@0b63395, whose scores TransGAN quotes. At 48 pixels, where official networks do not exist,
+mit-han-lab/data-efficient-gans@0b63395, whose scores TransGAN quotes. At 48 pixels, where there is no official network,
 they start from 6x6 instead of 4x4.
 """
 
@@ -80,7 +80,7 @@ class SynthesisStage(nn.Module):
     def forward(
         self, x: Tensor, image: Tensor | None, styles: Sequence[Tensor], noise: Sequence[Tensor | None]
     ) -> tuple[Tensor, Tensor]:
-        """Features and image of the coarser stage -> those of this one; a style per convolution, the last for `to_rgb`."""
+        """Features and image of the coarser stage -> those of this one; a style per convolution, then `to_rgb`'s."""
         for layer, w, layer_noise in zip(self.convs, styles[:-1], noise, strict=True):
             x = layer(x, w, layer_noise)
         rgb = self.to_rgb(x, styles[-1])
@@ -91,7 +91,7 @@ class Generator(nn.Module):
     """StyleGAN2 generator.
 
     Attributes:
-        noise: whether every convolution adds fresh N(0, 1) noise times its learned strength; as published, also in eval mode.
+        noise: whether every convolution adds N(0, 1) noise times its learned strength; as published, also in eval mode.
         style_mixing: probability that, in training mode, the layers from a random one on take the w of a second latent.
         w_average: moving average of w (decay 0.995), for truncation.
     """
@@ -133,7 +133,7 @@ class Generator(nn.Module):
         return self.synthesise(styles), styles
 
     def styles(self, z: Tensor) -> Tensor:
-        """Map latents [N, 512] to the w of every layer [N, layers, 512]; training mode mixes, and updates the average."""
+        """Map latents [N, 512] to the w of every layer [N, layers, 512]; training mode mixes and averages them."""
         w = self.mapping(z)
         if self.training:
             self.w_average.copy_(w.detach().mean(dim=0).lerp(self.w_average, W_AVERAGE_DECAY))

@@ -115,6 +115,7 @@ class PathLength:
     weight: float = 2.0
     every: int = 4
     decay: float = 0.01
+    batch_shrink: int = 2  # the term is computed on a generator batch smaller by this factor
 
 
 @dataclass(frozen=True)

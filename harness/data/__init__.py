@@ -52,9 +52,8 @@ def load(folder: Path) -> ImageSet:
         raise HarnessError(f"{folder / IMAGES}: holds {found}, but its card says uint8 {list(expected)}; {fix}.")
     labels = _open(folder / LABELS, fix) if labelled else None
     if labels is not None and (labels.shape != expected[:1] or labels.dtype.kind not in "iu"):
-        raise HarnessError(
-            f"{folder / LABELS}: holds {labels.dtype} {list(labels.shape)}, not {expected[0]} labels; {fix}."
-        )
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise HarnessError(f"{folder / LABELS}: holds {found}, but its card says {expected[0]} integers; {fix}.")
     return ImageSet(images, labels, card)
 
 

@@ -241,4 +241,4 @@ def stand_in(seed: int = 2015) -> Parameters:
         kernel = normal(shape, (2 / np.prod(shape[:3])) ** 0.5)
         gamma, beta, mean, variance = (c + normal(out, 0.05) for c in (1, 0, 0, 1))
         convs[name] = ConvParameters(kernel, gamma, beta, mean, np.abs(variance))
-    return Parameters(convs, normal((2048, CLASSES), (2 / 2048) ** 0.5), normal((CLASSES,), 0.1))
+    return Parameters(convs, normal((2048, CLASSES), 0.3), normal((CLASSES,), 0.1))

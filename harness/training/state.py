@@ -1,15 +1,24 @@
 """Everything a run carries from one iteration to the next, as named tensors."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from harness.config import Optimiser
+from harness.config import Optimiser, Recipe
+from harness.training.ada import AdaPipe
 from harness.training.checkpoint import load_strictly
 from harness.training.ema import Average
 from harness.training.history import Meter
+from harness.training.streams import derive_seed
+
+if TYPE_CHECKING:
+    from harness.experiments import Run
+
+Build = Callable[[str, dict[str, Any], int], nn.Module]
 
 
 def adam(module: nn.Module, spec: Optimiser) -> torch.optim.Adam:
@@ -17,21 +26,16 @@ def adam(module: nn.Module, spec: Optimiser) -> torch.optim.Adam:
     return torch.optim.Adam(module.parameters(), lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
 
 
-def learning_rate(spec: Optimiser, nimg: int, planned_nimg: int) -> float:
-    """Rate at image count `nimg`; the linear decay runs over the whole planned recipe, also when a scale cuts the run short."""
-    return spec.lr * (1 - nimg / planned_nimg) if spec.decay == "linear" else spec.lr
-
-
 @torch.no_grad()
 def batch_independent(critic: nn.Module, resolution: int) -> bool:
     """Whether one critic call on two batches equals two calls: measured in float64 on a copy, with random images.
 
-    False for batch norm and minibatch standard deviation (an image's logit depends on its neighbours) and for spectral norm
-    (each call iterates: buffers change).
+    False for batch norm and minibatch standard deviation (a logit depends on the neighbours) and for spectral norm (each
+    call iterates: buffers change).
     """
     probe = copy.deepcopy(critic).double().cpu().train()
     before = [b.clone() for b in probe.buffers()]
-    images = torch.randn(4, 3, resolution, resolution, dtype=torch.double)
+    images = torch.rand(4, 3, resolution, resolution, dtype=torch.double) * 2 - 1
     apart = torch.cat([probe(images[:2]), probe(images[2:])])
     together = probe(images)
     unchanged = all(torch.equal(a, b) for a, b in zip(before, probe.buffers(), strict=True))
@@ -40,7 +44,7 @@ def batch_independent(critic: nn.Module, resolution: int) -> bool:
 
 @dataclass
 class State:
-    """Networks, their optimisers, the average, sums since the last log point, and the state of adaptive regularisers."""
+    """Networks, their optimisers, the average, sums since the last log point, and what adaptive regularisers remember."""
 
     generator: nn.Module
     critic: nn.Module
@@ -49,6 +53,7 @@ class State:
     critic_optimiser: torch.optim.Adam
     meter: Meter
     extra: dict[str, torch.Tensor]
+    ada: AdaPipe | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors by name; nothing else decides how the run goes on."""
@@ -57,7 +62,7 @@ class State:
             out |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
         for name, optimiser in self._optimisers().items():
             for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
-                out |= {f"{name}/{index}/{key}": value for key, value in optimiser.state[parameter].items()}
+                out |= {f"{name}/{index}/{key}": value for key, value in optimiser.state.get(parameter, {}).items()}
         out |= {f"meter/{key}": value for key, value in self.meter.sums.items()}
         return out | {f"extra/{key}": value for key, value in self.extra.items()}
 
@@ -70,17 +75,52 @@ class State:
             for key, value in _under(tensors, name).items():
                 index, field = key.split("/")
                 parameter = optimiser.param_groups[0]["params"][int(index)]
-                like = parameter if value.shape == parameter.shape else value.to(self.meter.device)
-                optimiser.state[parameter][field] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+                like = parameter if value.shape == parameter.shape else value.to(parameter.device)
+                optimiser.state[parameter][field] = torch.empty_like(like, dtype=value.dtype).copy_(value).detach()
         self.meter.sums = {k: v.to(self.meter.device) for k, v in _under(tensors, "meter").items()}
         for key, value in _under(tensors, "extra").items():
             self.extra[key].copy_(value)
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "critic": self.critic, "average": self.average.module}
+        modules = {"generator": self.generator, "critic": self.critic, "average": self.average.module}
+        return modules | ({"ada": self.ada} if self.ada is not None else {})
 
     def _optimisers(self) -> dict[str, torch.optim.Adam]:
         return {"generator_optimiser": self.generator_optimiser, "critic_optimiser": self.critic_optimiser}
+
+
+def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: str) -> State:
+    """Fresh optimisers, average and regulariser memory around two networks that are on `device`."""
+    extra = {}
+    if recipe.path_length is not None:
+        extra["path_length_mean"] = torch.zeros((), device=device)
+    if recipe.augment.ada is not None:
+        extra["real_signs"] = torch.zeros(2, device=device)  # sum and count since the last adjustment
+    return State(
+        generator=generator,
+        critic=critic,
+        average=Average(generator, recipe.ema),
+        generator_optimiser=adam(generator, recipe.generator_optimiser),
+        critic_optimiser=adam(critic, recipe.critic_optimiser),
+        meter=Meter(device),
+        extra=extra,
+        ada=AdaPipe().to(device) if recipe.augment.ada is not None else None,
+    )
+
+
+def build_networks(run: "Run", build: Build, device: str) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic in training mode, initialised from the run's seed.
+
+    Convolutional networks get the channels-last memory layout; values do not depend on it beyond rounding.
+    """
+    networks = []
+    for role, spec in (("generator", run.generator), ("critic", run.critic)):
+        torch.manual_seed(derive_seed(run.seed, role))
+        network = build(role, spec, run.resolution).to(device).train()
+        if sum(isinstance(m, nn.Conv2d) for m in network.modules()) > 1:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks.append(network)
+    return networks[0], networks[1]
 
 
 def _under(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """One critic step and one generator step: losses as deterministic functions of images and draws, and what applies them."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,11 +11,25 @@ import torch.nn.functional as F
 from harness.config import Recipe
 from harness.training import augment, losses
 from harness.training.augment import Draws
+from harness.training.growth import blend_reals, lod_at
 from harness.training.state import State, batch_independent
 
 Call = Callable[[torch.Tensor], torch.Tensor]
 Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
 Terms = dict[str, torch.Tensor]
+
+# Every number a step may report, in the order of the history's columns.
+TERMS = (
+    "critic_loss",
+    "real_logit",
+    "fake_logit",
+    "real_sign",
+    "penalty",
+    "drift",
+    "critic_grad_norm",
+    "penalty_grad_norm",
+)
+TERMS += ("generator_loss", "super_resolution", "generator_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
 
 
 class CriticDraws(NamedTuple):
@@ -147,11 +162,12 @@ class Steps:
         """Bind networks and recipe; `recipe.compile` puts each loss through `torch.compile` as one graph."""
         self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
-        self.apply: Apply = functools.partial(augment.apply, recipe.augment)
         self.critic = in_precision(state.critic, device, recipe.precision)
         self.generator = in_precision(state.generator, device, recipe.precision)
         batched = batch_independent(state.critic, resolution)
-        compiled: Callable[[Any], Any] = functools.partial(torch.compile, fullgraph=True) if recipe.compile else lambda f: f
+        compiled: Callable[[Any], Any] = (
+            functools.partial(torch.compile, fullgraph=True) if recipe.compile else lambda f: f
+        )
 
         def critic_loss(reals: torch.Tensor, fakes: torch.Tensor, draws: CriticDraws) -> Terms:
             return critic_terms(self.critic, recipe, self.apply, reals, fakes, draws, batched, recipe.compile)
@@ -160,6 +176,38 @@ class Steps:
             return generator_terms(self.generator, self.critic, recipe, self.apply, latents, draws)
 
         self._critic_loss, self._generator_loss = compiled(critic_loss), compiled(generator_loss)
+
+    def set_rates(self, critic_lr: float, generator_lr: float) -> None:
+        """Set both learning rates."""
+        self.state.critic_optimiser.param_groups[0]["lr"] = critic_lr
+        self.state.generator_optimiser.param_groups[0]["lr"] = generator_lr
+
+    def set_locality(self, shape: str, half_width: int | None) -> None:
+        """Limit attention in the generator and in its average, which is looked at in between."""
+        for network in (self.state.generator, self.state.average.module):
+            network.set_locality(shape, half_width)  # type: ignore[operator]
+
+    def grow(self, nimg: int) -> float | None:
+        """Set the level of detail at image count `nimg`, and forget Adam's moments when a resolution enters or is complete."""
+        spec = self.recipe.growth
+        if spec is None:
+            return None
+        now, before = (lod_at(max(n, 0), spec, self.resolution) for n in (nimg, nimg - self.recipe.critic_batch))
+        if math.floor(now) != math.floor(before) or math.ceil(now) != math.ceil(before):
+            self.state.generator_optimiser.state.clear()
+            self.state.critic_optimiser.state.clear()
+        for network in (self.state.generator, self.state.critic, self.state.average.module):
+            network.set_lod(now)  # type: ignore[operator]
+        return now
+
+    def prepare(self, reals: torch.Tensor, lod: float | None) -> torch.Tensor:
+        """Real images as the present level of detail shows them."""
+        return reals if lod is None else blend_reals(reals, lod)
+
+    def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """Augment images: DiffAugment by `draws`, then the adaptive pipe, which draws for itself."""
+        images = augment.apply(self.recipe.augment, images, draws)
+        return images if self.state.ada is None else self.state.ada(images)
 
     def latents(self, count: int) -> torch.Tensor:
         """Draw N(0, I): [count, latent_dim]."""
@@ -206,15 +254,28 @@ class Steps:
         self.state.critic.requires_grad_(True)
         return detached(terms)
 
-    def path_length(self, count: int) -> Terms:
+    def path_length(self) -> Terms:
         """Path-length regularisation, every k-th generator step, times k, with an Adam step of its own."""
         spec = self.recipe.path_length
         assert spec is not None, "the recipe has no path-length regularisation"
         self.state.generator_optimiser.zero_grad()
-        mean = self.state.extra["path_length_mean"]
-        term = path_length_loss(self.state.generator, self.latents(count), mean, spec.decay)
+        latents = self.latents(max(self.recipe.generator_batch // spec.batch_shrink, 1))
+        term = path_length_loss(self.state.generator, latents, self.state.extra["path_length_mean"], spec.decay)
         (term * spec.weight * spec.every).backward()
         return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
+
+    def adapt_augmentation(self, terms: Terms, step: int) -> None:
+        """Move the adaptive augmentation's probability every k-th critic step, by the mean sign of the real logits since."""
+        spec, pipe = self.recipe.augment.ada, self.state.ada
+        if spec is None or pipe is None:
+            return
+        signs = self.state.extra["real_signs"]
+        signs += torch.stack([terms["real_sign"], torch.ones_like(terms["real_sign"])])
+        terms["ada_p"] = pipe.p.clone()
+        if (step + 1) % spec.every == 0:
+            images = spec.every * self.recipe.critic_batch
+            pipe.update(float(signs[0] / signs[1]), images, spec.target, spec.speed_nimg)
+            signs.zero_()
 
     def apply_critic(self) -> Terms:
         """Clip and step the critic: `critic_grad_norm` before clipping."""

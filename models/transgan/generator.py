@@ -70,7 +70,6 @@ class Generator(nn.Module):
         )
         self.to_rgb = nn.Linear(self.widths[-1], 3)
         nn.init.xavier_uniform_(self.to_rgb.weight)
-        self.entry_resolution = None if entry_stage is None else self.sides[entry_stage]
         self.from_rgb = nn.Linear(3, self.widths[entry_stage]) if entry_stage is not None else None
 
     def forward(self, z: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ class Generator(nn.Module):
         """
         if self.from_rgb is None or self.entry_stage is None:
             raise HarnessError("this generator has no super-resolution branch; build it with entry_stage, e.g. 1.")
-        side = self.entry_resolution
+        side = self.sides[self.entry_stage]
         if low.shape[2:] != (side, side):
             raise HarnessError(f"stage {self.entry_stage} takes images of {side} px a side, got {tuple(low.shape)}.")
         return self._render(self.from_rgb(low.flatten(2).transpose(1, 2)), first_stage=self.entry_stage)

@@ -1,5 +1,6 @@
 """SN-GAN and WGAN-GP against numbers of the public code, filled by the golden rule."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,15 @@ def test_spectral_norm_buffers_are_saved_and_reproduce_the_next_step() -> None:
     for _ in range(2):  # the iteration goes on from the saved vectors, and in eval mode stays
         assert torch.equal(net(x), other(x))
     assert torch.equal(net.eval()(x), other.eval()(x))
+
+
+def test_a_spectrally_normalised_critic_can_be_copied_after_a_step() -> None:
+    net = sngan.build_critic(32, width=16)
+    x = torch.rand(2, 3, 32, 32)
+    net(x).sum().backward()
+    assert net.blocks[1].conv1.weight_orig.grad.abs().max() > 0
+    other = copy.deepcopy(net)
+    assert torch.equal(net(x), other(x))
 
 
 def test_published_variants_change_the_result() -> None:

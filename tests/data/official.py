@@ -3,9 +3,10 @@
 import hashlib
 import io
 import pickle
+import struct
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
@@ -36,8 +37,26 @@ def extract(path: Path, folder: str, members: dict[str, bytes]) -> None:
         (path / folder / name).write_bytes(data)
 
 
+class _Python2(pickle._Pickler):
+    """Writes bytes as Python 2 wrote its strings: the official batches are such pickles."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_bytes(self, value: bytes) -> None:
+        self.write(pickle.BINSTRING + struct.pack("<i", len(value)) + value)
+        self.memoize(value)
+
+    dispatch[bytes] = save_bytes
+
+
+def python2_pickle(value: Any) -> bytes:
+    out = io.BytesIO()
+    _Python2(out, protocol=2).dump(value)
+    return out.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
 def cifar10(n: int = 6) -> tuple[dict[str, bytes], np.ndarray, np.ndarray]:
-    """Five training batches of `n` images, one of test, and the meta file; images and labels of the training batches."""
+    """Five training batches of `n` images, one of test, and the meta file; the images and labels of all six."""
     random = np.random.default_rng(10)
     images = random.integers(0, 256, (6 * n, 32, 32, 3), np.uint8)
     labels = random.integers(0, 10, 6 * n)
@@ -51,12 +70,14 @@ def cifar10(n: int = 6) -> tuple[dict[str, bytes], np.ndarray, np.ndarray]:
             b"data": np.ascontiguousarray(planes),
             b"filenames": [b"x.png"] * n,
         }
-        members[name] = pickle.dumps(batch, protocol=2)
-    members["batches.meta"] = pickle.dumps({"label_names": [str(k) for k in range(10)]}, protocol=2)
+        members[name] = python2_pickle(batch)
+    members["batches.meta"] = python2_pickle({b"label_names": [b"%d" % k for k in range(10)]})
     return members, images, labels
 
 
-def cifar10_definition(members: dict[str, bytes], split: str, images: np.ndarray, archive_md5: str = "") -> dict[str, Any]:
+def cifar10_definition(
+    members: dict[str, bytes], split: str, images: np.ndarray, archive_md5: str = ""
+) -> dict[str, Any]:
     names = [m for m in members if m.startswith("data" if split == "train" else "test")]
     return {
         "source": "cifar10",
@@ -74,7 +95,7 @@ def cifar10_definition(members: dict[str, bytes], split: str, images: np.ndarray
 
 
 def stl10(train: int = 4, unlabeled: int = 7) -> tuple[dict[str, bytes], np.ndarray]:
-    """The binaries in an order unlike the split's, and the images [train + unlabeled, 96, 96, 3] in the split's order."""
+    """The binaries, not in the split's order, and the images [train + unlabeled, 96, 96, 3] in it."""
     images = np.random.default_rng(96).integers(0, 256, (train + unlabeled, 96, 96, 3), np.uint8)
     images[:, ::2] //= 2
     binary = [image.transpose(2, 1, 0).tobytes() for image in images]  # planes, each column by column
@@ -119,7 +140,9 @@ def celeba(folder: Path, n: int = 5) -> tuple[list[Path], bytes]:
     return files, partition
 
 
-def celeba_definition(partition: bytes, count: int, crop: str, archive_md5: str = "", split: str = "all") -> dict[str, Any]:
+def celeba_definition(
+    partition: bytes, count: int, crop: str, archive_md5: str = "", split: str = "all"
+) -> dict[str, Any]:
     return {
         "source": "celeba",
         "split": split,

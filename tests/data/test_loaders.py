@@ -1,4 +1,4 @@
-"""Every loader on small files in the official formats: order of images, labels, crop and resize as torchvision does them."""
+"""Every loader on small files in the official formats; crop and resize are those of torchvision."""
 
 import hashlib
 import zipfile
@@ -82,6 +82,23 @@ def test_stl10_in_split_order_and_resized_as_torchvision_does(split, form, local
     assert data.card["resize_library"].startswith("Pillow ")
 
 
+def test_stl10_streams(local, tmp_path):
+    """Memory does not grow with the archive: 41 MB of images are packed within 20."""
+    import tracemalloc
+
+    members = {"train_X.bin": bytes(range(256)) * 108 * 1500}
+    official.tar(local / "stl10_binary.tar.gz", "stl10_binary", members)
+    definition = official.stl10_definition(members, "train", 1500)
+    del members
+    tracemalloc.start()
+    try:
+        prepared("s", definition, tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
 def test_stl10_binaries_are_read_as_torchvision_reads_them(tmp_path, monkeypatch):
     from torchvision.datasets import STL10
 
@@ -140,9 +157,7 @@ def test_any_folder_of_images_with_classes(tmp_path):
         file = tmp_path / "root" / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (40, 24), value).save(file)
-    data = prepared(
-        "mine", folder_definition(path="photos", crop="center-square", resize="lanczos"), tmp_path
-    )
+    data = prepared("mine", folder_definition(path="photos", crop="center-square", resize="lanczos"), tmp_path)
     assert data.images[:, 0, 0, 0].tolist() == [10, 20, 200]
     assert data.labels.tolist() == [0, 0, 1]
     assert data.card["count"] == 3

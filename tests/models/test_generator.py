@@ -74,7 +74,6 @@ def test_super_resolution_shares_the_later_stages(entry_stage: int) -> None:
     torch.manual_seed(0)
     generator = build_generator(32, size="XS", entry_stage=entry_stage)
     side = generator.sides[entry_stage]
-    assert generator.entry_resolution == side
     low = torch.rand(2, 3, side, side) * 2 - 1
     high = generator.super_resolve(low)
     assert high.shape == (2, 3, 32, 32)
@@ -101,7 +100,7 @@ def test_super_resolution_enters_pixel_by_pixel() -> None:
 def test_branch_exists_only_when_asked_for() -> None:
     plain, branched = build_generator(32, size="XS"), build_generator(32, size="XS", entry_stage=1)
     assert set(branched.state_dict()) - set(plain.state_dict()) == {"from_rgb.weight", "from_rgb.bias"}
-    assert plain.entry_resolution is None
+    assert plain.entry_stage is None
     with pytest.raises(HarnessError, match="no super-resolution branch"):
         plain.super_resolve(torch.zeros(1, 3, 16, 16))
     with pytest.raises(HarnessError, match="stage 1 takes images of 16 px"):

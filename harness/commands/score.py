@@ -1,0 +1,113 @@
+"""`harness score`: images and a reference -> FID, Inception Score and KID in a JSON that says how they were made."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("score")
+@click.option("--samples", type=click.Path(path_type=Path), help="npy, npz (`images` or `arr_0`) or a folder of PNGs.")
+@click.option("--reference", help="The like, a data set's name or folder, or statistics (npz with mu and sigma).")
+@click.option("--scorer", default="tf", show_default=True, help="tf | torch | clean.")
+@click.option(
+    "--weights",
+    default="official",
+    show_default=True,
+    help="official | trunk | stand-in | FILE (.pb .tgz .pth .pt .npz).",
+)
+@click.option("--layer", type=int, default=2048, show_default=True, help="64 | 192 | 768 | 2048 channels.")
+@click.option("--n", type=click.IntRange(2), help="Score the first N samples; default: all.")
+@click.option("--n-real", type=click.IntRange(2), help="Use the first N reals (statistics: how many made them).")
+@click.option("--splits", type=click.IntRange(1), default=10, show_default=True, help="Splits of the Inception Score.")
+@click.option("--bias", is_flag=True, help="Inception Score's logits with softmax/biases.")
+@click.option("--kid", is_flag=True, help="Kernel distance too; features are then kept in the cache.")
+@click.option(
+    "--clean-mode",
+    default="clean",
+    show_default=True,
+    help="clean-fid's mode: clean | legacy_tensorflow (--scorer clean).",
+)
+@click.option(
+    "--declare", multiple=True, metavar="KEY=VALUE", help="Protocol of imported statistics, e.g. split=train."
+)
+@click.option(
+    "--run",
+    "record",
+    type=click.Path(path_type=Path),
+    help="samples.json of the dump; default: beside the dump, if there.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
+@click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu | cuda.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    envvar="HARNESS_CACHE",
+    help="Weights, reference statistics, features; default: .cache of the repository.",
+)
+def command(
+    samples: Path | None,
+    reference: str | None,
+    scorer: str,
+    weights: str,
+    layer: int,
+    n: int | None,
+    n_real: int | None,
+    splits: int,
+    bias: bool,
+    kid: bool,
+    clean_mode: str,
+    declare: tuple[str, ...],
+    record: Path | None,
+    out: Path | None,
+    as_json: bool,
+    batch: int,
+    threads: int,
+    device: str,
+    cache: Path | None,
+) -> None:
+    """Score images against a reference.
+
+    Every scorer reads the same uint8 images once. FID needs both sides; the Inception Score exists at layer 2048 of the
+    tf and torch scorers.
+
+    Example: harness score --samples fakes/ --reference cifar10 --scorer tf --n 10000 --json
+    """
+    import json
+
+    from harness.files import write_json
+    from harness.metrics.extractor import Setup
+    from harness.metrics.score import Request, score
+
+    if samples is None or reference is None:
+        raise click.UsageError("--samples and --reference are both needed.")
+    cache = cache or Path(__file__).resolve().parents[2] / ".cache"
+    setup = Setup(weights, layer, bias, clean_mode, batch, threads, device, cache)
+    declared = dict(_declaration(entry) for entry in declare)
+    result = score(Request(samples, reference, scorer, setup, record, n, n_real, splits, kid, declared))
+    if out is not None:
+        write_json(out, result)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, sort_keys=True))
+    else:
+        click.echo(_summary(result))
+
+
+def _declaration(entry: str) -> tuple[str, object]:
+    import yaml
+
+    key, separator, value = entry.partition("=")
+    if not separator:
+        raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
+    return key, yaml.safe_load(value)
+
+
+def _summary(result: dict[str, object]) -> str:
+    names = {"fid": "FID", "is_mean": "IS", "is_std": "±", "kid": "KID"}
+    values = "  ".join(f"{label} {result[key]:.4f}" for key, label in names.items() if key in result)
+    protocol = result["protocol"]
+    assert isinstance(protocol, dict), "a score carries its protocol"
+    made = f"{protocol['n_fake']} against {protocol['n_real'] or 'undeclared'}"
+    return f"{values}  ({result['scorer']}, {protocol['inception']} Inception, layer {protocol['layer']}, {made})"

@@ -1,0 +1,44 @@
+"""`harness tables`: scores and ledger -> tables."""
+
+from pathlib import Path
+
+import click
+
+
+def out_folder(out_dir: Path | None, params_file: Path) -> Path:
+    """The results folder: as given, or the one the params file names."""
+    if out_dir is not None:
+        return out_dir
+    from harness import experiments
+
+    return params_file.parent / experiments.load_params(params_file).out
+
+
+@click.command("tables")
+@click.option("--out-dir", type=click.Path(path_type=Path), help="Results folder; default: the params file's.")
+@click.option("--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@click.option("--unverified", is_flag=True, help="Include reported numbers that nobody could verify, marked †.")
+def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
+    """Make the paper's tables from the scores of a scale: csv, markdown and LaTeX with the same cells.
+
+    Writes OUT/tables (also scores.csv and comparisons.csv, tidy) and OUT/metrics.json. Verdicts are added by `harness check`.
+
+    Example: harness tables --out-dir results/quick
+    """
+    from harness import comparison, experiments, ledger, results, tables
+    from harness.files import write_json, write_text
+
+    out = out_folder(out_dir, params_file)
+    book, known = ledger.load(), experiments.load()
+    comparison.check_links(known, book)
+    found = results.load(out)
+    comparisons = comparison.table(found.scores, known, book, unverified)
+    made = [tables.runs_table(found, known), tables.protocol_table(found, known, book, unverified)]
+    for name, spec in tables.specs(ledger.REPORTED / "tables.yaml").items():
+        made.append(tables.paper_table(name, spec, found, comparisons, book, known, unverified))
+    folder = out / "tables"
+    tables.write_all(made, folder)
+    write_text(folder / "scores.csv", found.scores.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "comparisons.csv", comparisons.to_csv(index=False, lineterminator="\n"))
+    write_json(out / "metrics.json", results.metrics(found.scores))
+    click.echo(f"{folder}: {len(made)} tables from {len(found.scores)} scores")

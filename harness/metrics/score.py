@@ -1,0 +1,274 @@
+"""A dump and a reference through one extractor, in one pass, into a JSON that says how the score was made."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.config import digest
+from harness.errors import HarnessError, nearest
+from harness.files import replacing
+from harness.metrics import reference as references
+from harness.metrics.dump import Images, open_dump, open_images
+from harness.metrics.extractor import LAYERS, SCORERS, Extractor, Setup
+from harness.metrics.frechet import Frechet, RealSide
+from harness.metrics.inception_score import InceptionScore
+from harness.metrics.kernel_distance import kernel_distance
+from harness.metrics.moments import Moments
+
+SCHEMA = 1
+RUN_KEYS = ("scale", "experiment", "seed", "snapshot", "nimg", "planned_nimg", "partial")
+DECLARED = ("dataset", "split", "crop", "resize", "resolution", "stand_in_data", "real_pixels_sha256", "n_real")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is scored, and how. `n`, `n_real`: the first so many images (None: all)."""
+
+    samples: Path
+    reference: str  # folder, npy, npz, statistics npz, packed data set, or the name of one in data/
+    scorer: str = "tf"
+    setup: Setup = field(default_factory=Setup)
+    record: Path | None = None  # samples.json of the dump, when it is not beside it
+    n: int | None = None
+    n_real: int | None = None
+    is_splits: int = 10
+    kid: bool = False
+    declared: dict[str, Any] = field(default_factory=dict)  # protocol of an imported reference; keys of DECLARED
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over images leaves; only `features`, a file, grows with their number."""
+
+    count: int
+    moments: Moments
+    inception_score: tuple[float, float] | None
+    features: Path | None
+    device_sec: float
+
+
+def score(request: Request) -> dict[str, Any]:
+    """Score a dump against a reference; returns the JSON-able record that `harness score` writes.
+
+    Raises:
+        HarnessError: unfit images or statistics, missing weights, an undefined combination.
+    """
+    started = time.perf_counter()
+    _check(request)
+    images, described = open_dump(request.samples, request.record)
+    images = images.first(request.n)
+    target = find_reference(request.reference)
+    imported = references.is_statistics(target)
+    real = None if imported else open_images(target).first(request.n_real)
+    if real is not None and real.resolution != images.resolution:
+        raise HarnessError(
+            f"{images.path} has {images.resolution} px and {target} {real.resolution} px; score images of one size."
+        )
+    if imported and request.kid:
+        raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
+
+    extractor = open_extractor(request.scorer, request.setup)
+    sec = 0.0
+    if real is None:
+        reference = references.load_statistics(target, extractor, request.setup.layer, request.n_real)
+        real_features = None
+    else:
+        reference, real_features, sec = real_side(real, extractor, request)
+    fake = one_pass(images, extractor, request, "samples", keep=request.kid, splits=request.is_splits)
+    distance = reference.side.distance(fake.moments.mean, fake.moments.covariance)
+    record = _values(distance, fake)
+    if real_features is not None and fake.features is not None:
+        kid = kernel_distance(np.load(real_features, mmap_mode="r"), np.load(fake.features, mmap_mode="r"))
+        record["kid"], record["kid_std"] = kid
+    record["schema"] = SCHEMA
+    record["scorer"] = extractor.scorer
+    record["run"] = {key: described.get(key) for key in RUN_KEYS}
+    record["protocol"] = protocol(request, images, real, reference, extractor, described, "is_mean" in record)
+    record["diagnostics"] = {"rank": distance.rank, "clamped_mass": distance.clamped_mass}
+    record["provenance"] = _provenance(request, images, described, sec + fake.device_sec, started)
+    return record
+
+
+def find_reference(reference: str) -> Path:
+    """Return the path of a reference given as a path or as the name of a packed data set under data/.
+
+    Raises:
+        HarnessError: neither; names the nearest packed data set.
+    """
+    if Path(reference).exists():
+        return Path(reference)
+    packed = {p.parent.name: p.parent for p in Path("data").glob("*/card.json")}
+    if reference in packed:
+        return packed[reference]
+    hint = nearest(reference, packed) if packed else " None is packed yet: `harness data NAME --out data/NAME`."
+    raise HarnessError(f"--reference {reference}: no such file, folder or data set in data/.{hint}")
+
+
+def open_extractor(scorer: str, setup: Setup) -> Extractor:
+    """Open a scorer by name; only its own libraries are imported.
+
+    Raises:
+        HarnessError: unknown scorer, missing library or unfit weights.
+    """
+    if scorer == "tf":
+        from harness.metrics import tf_scorer
+
+        return tf_scorer.open_extractor(setup)
+    if scorer == "torch":
+        from harness.metrics import torch_scorer
+
+        return torch_scorer.open_extractor(setup)
+    if scorer == "clean":
+        from harness.metrics import clean_scorer
+
+        return clean_scorer.open_extractor(setup)
+    raise HarnessError(f"--scorer {scorer}: unknown.{nearest(scorer, SCORERS)}")
+
+
+def real_side(
+    images: Images, extractor: Extractor, request: Request
+) -> tuple[references.Reference, Path | None, float]:
+    """Return the reference statistics, kept or computed now, the features' file if KID needs it, and device seconds."""
+    cache = request.setup.cache
+    described = references.content(images.sha256(), images.card, len(images), extractor, request.setup.layer)
+    features = _features_path(cache, described)
+    found = references.find(cache, described)
+    if found is not None and (features.is_file() or not request.kid):
+        return found, features, 0.0
+    done = one_pass(images, extractor, request, "reals", keep=request.kid)
+    reference = references.Reference(RealSide(done.moments.mean, done.moments.covariance), done.count, described)
+    references.save(references.path_of(cache, described), reference)
+    return reference, features, done.device_sec
+
+
+def one_pass(
+    images: Images, extractor: Extractor, request: Request, label: str, keep: bool = False, splits: int | None = None
+) -> Pass:
+    """Stream images through the extractor: moments, Inception Score if `splits`, features on disk if `keep`."""
+    from tqdm import tqdm
+
+    layer, batch = request.setup.layer, request.setup.batch
+    moments = Moments(layer)
+    scores: InceptionScore | None = None
+    store = _FeatureFile(images, extractor, request) if keep else None
+    device_sec = 0.0
+    with tqdm(total=len(images), unit="image", desc=f"{extractor.scorer}: {label}") as bar:
+        for start in range(0, len(images), batch):
+            pixels = images.pixels[start : start + batch]
+            before = time.perf_counter()
+            features, logits = extractor(pixels)
+            device_sec += time.perf_counter() - before
+            moments.update(features)
+            if store is not None:
+                store.append(features)
+            if logits is not None and splits is not None:
+                scores = scores or InceptionScore(splits, len(images))
+                scores.update(logits)
+            bar.update(len(pixels))
+    path = store.close() if store is not None else None
+    return Pass(moments.count, moments, scores.result() if scores else None, path, device_sec)
+
+
+class _FeatureFile:
+    """Features written as they come: float32 [n, layer], under the key of their content."""
+
+    def __init__(self, images: Images, extractor: Extractor, request: Request):
+        layer = request.setup.layer
+        described = references.content(images.sha256(), images.card, len(images), extractor, layer)
+        self.path = _features_path(request.setup.cache, described)
+        self._context = replacing(self.path)
+        self._part = self._context.__enter__()
+        self._array = np.lib.format.open_memmap(self._part, "w+", np.float32, (len(images), layer))
+        self._filled = 0
+
+    def append(self, features: np.ndarray) -> None:
+        self._array[self._filled : self._filled + len(features)] = features
+        self._filled += len(features)
+
+    def close(self) -> Path:
+        self._array.flush()
+        self._context.__exit__(None, None, None)
+        return self.path
+
+
+def _features_path(cache: Path, described: dict[str, Any]) -> Path:
+    return Path(cache) / "features" / f"{digest(described)}.npy"
+
+
+def protocol(
+    request: Request,
+    images: Images,
+    real: Images | None,
+    reference: references.Reference,
+    extractor: Extractor,
+    described: dict[str, Any],
+    has_is: bool,
+) -> dict[str, Any]:
+    """Return everything that defines the score; `None` where a foreign set or statistics file does not say."""
+    card = real.card if real is not None else {}
+    real_side = {
+        "dataset": card.get("name"),
+        "split": card.get("split"),
+        "crop": card.get("crop"),
+        "resize": card.get("resize"),
+        "resolution": images.resolution,
+        "stand_in_data": card.get("stand_in"),
+        "real_pixels_sha256": reference.content.get("pixels_sha256"),
+        "n_real": reference.count,
+        **request.declared,
+    }
+    return {
+        **real_side,
+        "reference": "statistics" if real is None else "images",
+        "declared": sorted(request.declared),
+        "n_fake": len(images),
+        "resizer": extractor.resizer,
+        "inception": extractor.kind,
+        "inception_sha256": extractor.weights_sha256,
+        "stand_in_inception": extractor.kind == "stand-in",
+        "layer": request.setup.layer,
+        "quantisation": described.get("quantisation", "uint8"),
+        "is_splits": request.is_splits if has_is else None,
+        "is_bias": request.setup.is_bias if has_is else None,
+        "ema": described.get("ema"),
+        "snapshot": described.get("snapshot"),
+        "scorer": extractor.scorer,
+        "scorer_versions": extractor.versions,
+    }
+
+
+def _check(request: Request) -> None:
+    if request.setup.layer not in LAYERS:
+        raise HarnessError(f"--layer {request.setup.layer}: unknown; valid: {', '.join(map(str, LAYERS))}.")
+    for key in request.declared:
+        if key not in DECLARED:
+            raise HarnessError(f"--declare {key}: no such entry of a reference's protocol.{nearest(key, DECLARED)}")
+
+
+def _values(distance: Frechet, fake: Pass) -> dict[str, Any]:
+    if not np.isfinite(distance.value):
+        raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
+    values: dict[str, Any] = {"fid": distance.value}
+    if fake.inception_score is not None:
+        values["is_mean"], values["is_std"] = fake.inception_score
+    return values
+
+
+def _provenance(
+    request: Request, images: Images, described: dict[str, Any], device_sec: float, started: float
+) -> dict[str, Any]:
+    from harness.provenance import collect
+
+    whole = request.n is None or described.get("n") == request.n
+    return collect(
+        device=request.setup.device,
+        threads=request.setup.threads,
+        batch=request.setup.batch,
+        seeds={"samples": described.get("seed")},
+        samples_sha256=described["samples_sha256"] if described and whole else images.sha256(),
+        device_sec=round(device_sec, 3),
+        wall_sec=round(time.perf_counter() - started, 3),
+    )

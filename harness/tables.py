@@ -1,0 +1,429 @@
+"""Tables: data frames of text, written as csv, markdown and LaTeX (booktabs) with the same cells.
+
+`harness tables` makes the numbers; the same tables with a verdict in each row are written by `harness check`, so that a changed
+tolerance reruns nothing but check and report.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import comparison, config, ledger
+from harness.files import read_json, write_json, write_text
+from harness.ledger import Ledger
+from harness.results import Results
+
+NONE = "—"
+MARK = " †"  # of an unverified reported value
+KEY = ("source", "model", "variant", "experiment", "snapshot")
+REFERENCE_SCORERS = ("tf", "torch")  # TF-Inception numbers, best first
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Which ledger rows make a table (`results/reported/tables.yaml`)."""
+
+    title: str
+    ledger: tuple[str, ...]
+    keep: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: `frame` holds text only, as printed."""
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    note: str = ""
+
+
+def specs(path: Path) -> dict[str, Spec]:
+    """Read the tables' definitions."""
+    return {name: config.read(Spec, value, f"{path}: {name}") for name, value in config.read_yaml(path).items()}
+
+
+# ---------------------------------------------------------------- the paper's tables
+
+
+def paper_table(
+    name: str,
+    spec: Spec,
+    results: Results,
+    comparisons: pd.DataFrame,
+    book: Ledger,
+    experiments: Mapping[str, config.Experiment],
+    unverified: bool = False,
+) -> Table:
+    """One of the paper's tables: a line per reported row and measurement that answers it, reported rows without one included."""
+    rows = book.rows[book.rows["table"].isin(spec.ledger)]
+    for column, value in (spec.keep or {}).items():
+        rows = rows[rows[column] == value]
+    if not unverified:
+        rows = rows[rows["confidence"] != "unverified"]
+    lines = []
+    by_table = {table: rows[rows["table"] == table] for table in spec.ledger}
+    for part in by_table.values():
+        for link, cells in part.groupby("link", sort=False):
+            answers = [n for n, e in sorted(experiments.items()) if link in {r.rstrip("/") for r in e.reported}]
+            measured = _main_groups(results.scores[results.scores["experiment"].isin(answers)])
+            for first, group in measured or [(None, None)]:
+                lines.append(_reported(cells, book) | _measured(first, group, cells, results, comparisons))
+    note = f"{MARK.strip()} recalled, not verified. " if unverified else ""
+    note += "`?`: presumed, the source does not say. Differences are shown where the protocols can be compared."
+    return Table(name, spec.title, pd.DataFrame(lines, columns=PAPER_COLUMNS), note)
+
+
+PAPER_COLUMNS = (
+    "source",
+    "model",
+    "variant",
+    "confidence",
+    "reported protocol",
+    "IS reported",
+    "FID reported",
+    "experiment",
+    "snapshot",
+    "IS",
+    "FID",
+    "clean FID",
+    "clean KID",
+    "ΔIS",
+    "ΔFID",
+    "comparable",
+    "seeds",
+    "GPU h",
+    "images seen",
+)
+
+
+def _reported(cells: pd.DataFrame, book: Ledger) -> dict[str, str]:
+    first = cells.iloc[0]
+    printed = {
+        row["metric"]: row["printed"] + (MARK if row["confidence"] == "unverified" else "")
+        for row in cells.to_dict("records")
+    }
+    order = ("verified", "secondary", "unverified")
+    return {
+        "source": first["table"],
+        "model": first["model"],
+        "variant": first["variant"] or NONE,
+        "confidence": max(cells["confidence"], key=order.index),
+        "reported protocol": ledger.short(book.protocols[first["protocol"]]),
+        "IS reported": printed.get("is", NONE),
+        "FID reported": printed.get("fid", NONE),
+    }
+
+
+def _measured(
+    first: dict[str, Any] | None,
+    group: pd.DataFrame | None,
+    cells: pd.DataFrame,
+    results: Results,
+    comparisons: pd.DataFrame,
+) -> dict[str, str]:
+    if first is None or group is None:
+        return dict.fromkeys(PAPER_COLUMNS[7:], NONE) | {"experiment": "not run"}
+    same = (results.scores["experiment"] == first["experiment"]) & (results.scores["snapshot"] == first["snapshot"])
+    clean = results.scores[same & (results.scores["scorer"] == "clean")]
+    mine = comparisons[
+        (comparisons["experiment"] == first["experiment"])
+        & (comparisons["snapshot"] == first["snapshot"])
+        & (comparisons["scorer"] == first["scorer"])
+        & (comparisons["protocol_id"] == first["protocol_id"])
+        & (comparisons["table"] == cells.iloc[0]["table"])
+        & (comparisons["model"] == cells.iloc[0]["model"])
+        & (comparisons["variant"] == cells.iloc[0]["variant"])
+    ]
+    return {
+        "experiment": first["experiment"],
+        "snapshot": first["snapshot"],
+        "IS": mean_sd(group["is_mean"], 2),
+        "FID": mean_sd(group["fid"], 2),
+        "clean FID": mean_sd(clean["fid"], 2),
+        "clean KID": mean_sd(clean["kid"], 4),
+        "ΔIS": _difference(mine, "is"),
+        "ΔFID": _difference(mine, "fid"),
+        "comparable": _comparable(mine),
+        "seeds": str(len(group)),
+        **cost(results.training, first["experiment"], group["seed"]),
+    }
+
+
+def _main_groups(scores: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Groups of the best TF-Inception scorer that each (experiment, snapshot) has."""
+    kept = []
+    for _, part in scores.groupby(["experiment", "snapshot"], sort=True):
+        have = [s for s in REFERENCE_SCORERS if s in set(part["scorer"])] or ["clean"]
+        kept += comparison.groups(part[part["scorer"] == have[0]])
+    return kept
+
+
+def _difference(lines: pd.DataFrame, metric: str) -> str:
+    line = lines[(lines["metric"] == metric) & lines["comparable"].astype(bool)]
+    if line.empty:
+        return NONE
+    values = [float(v) for v in line.iloc[0]["values"].split()]
+    return f"{sum(values) / len(values) - line.iloc[0]['reported']:+.2f}"
+
+
+def _comparable(lines: pd.DataFrame) -> str:
+    said = {line["metric"].upper(): comparable_words(line) for line in lines.to_dict("records")}
+    if not said:
+        return NONE
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{metric}: {words}" for metric, words in sorted(said.items()))
+
+
+def comparable_words(line: Mapping[str, Any]) -> str:
+    """`yes`, `presumed (fields)` or `no (fields)` of one comparison."""
+    if line["comparable"]:
+        return f"presumed ({', '.join(fields(line['presumed'], ' '))})" if line["presumed"] else "yes"
+    return f"no ({', '.join(fields(line['reason'], ':'))})"
+
+
+def fields(text: str, end: str) -> list[str]:
+    """Names of the fields in a `reason` or `presumed` text, each once."""
+    return list(dict.fromkeys(part.split(end)[0] for part in text.split("; ")))
+
+
+def cost(training: pd.DataFrame, experiment: str, seeds: Iterable[int]) -> dict[str, str]:
+    """Device hours and images seen of some seeds of an experiment, summed; hours on a CPU say so."""
+    mine = training[(training["experiment"] == experiment) & training["seed"].isin(list(seeds))]
+    if mine.empty:
+        return {"GPU h": NONE, "images seen": NONE}
+    on_cpu = mine["device"].str.startswith("cpu")
+    gpu, cpu = mine.loc[~on_cpu, "device_sec"].sum() / 3600, mine.loc[on_cpu, "device_sec"].sum() / 3600
+    hours = f"{gpu:.2f}" if not on_cpu.any() else f"{gpu:.2f} (and {cpu:.2f} on CPU)"
+    return {"GPU h": hours, "images seen": count(int(mine["nimg"].sum()))}
+
+
+def mean_sd(values: pd.Series, digits: int) -> str:
+    """`mean`, or `mean ± sd` of several values; a dash if there is none."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return NONE
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std():.{digits}f}"
+
+
+def count(n: int) -> str:
+    """A number of images: 640, 10k, 1.5M."""
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if n >= unit:
+            return f"{n / unit:.3g}{letter}"
+    return str(n)
+
+
+# ---------------------------------------------------------------- everything measured
+
+
+def runs_table(results: Results, experiments: Mapping[str, config.Experiment]) -> Table:
+    """Every score there is, with its protocol in short, whether or not the paper has a row for it."""
+    lines = []
+    order = ["experiment", "seed", "nimg", "snapshot", "scorer"]
+    for row in results.scores.sort_values(order).to_dict("records"):
+        experiment = experiments.get(row["experiment"])
+        lines.append(
+            {
+                "experiment": row["experiment"],
+                "seed": str(row["seed"]),
+                "snapshot": row["snapshot"],
+                "images seen": count(int(row["nimg"])),
+                "scorer": row["scorer"],
+                "IS": mean_sd(pd.Series([row["is_mean"]]), 2),
+                "FID": mean_sd(pd.Series([row["fid"]]), 2),
+                "KID": mean_sd(pd.Series([row["kid"]]), 4),
+                "protocol": measured_protocol(row),
+                "beware": ", ".join(beware(row)) or NONE,
+                "answers": "; ".join(experiment.reported) if experiment and experiment.reported else "no paper row",
+                "GPU h": cost(results.training, row["experiment"], [row["seed"]])["GPU h"],
+            }
+        )
+    return Table(
+        "runs", "Every measured score", pd.DataFrame(lines), "One line per score file; GPU h is the training's."
+    )
+
+
+def measured_protocol(row: Mapping[str, Any]) -> str:
+    """A measured protocol in a few words, e.g. `2k vs 10k cifar10 train, trunk 768, tf1-bilinear`."""
+    real = f"{count(int(row['n_real']))} {row['dataset']} {row['split']}"
+    return f"{count(int(row['n_fake']))} vs {real}, {row['inception']} {row['layer']}, {row['resizer']}"
+
+
+def beware(row: Mapping[str, Any]) -> list[str]:
+    """What keeps a score from being held against any reported one."""
+    marks = []
+    if row["stand_in_data"]:
+        marks.append("STAND-IN DATA")
+    if row["stand_in_inception"]:
+        marks.append("STAND-IN INCEPTION")
+    if row["partial"]:
+        marks.append(f"partial run ({count(int(row['nimg']))} of {count(int(row['planned_nimg']))})")
+    if row["layer"] != 2048:
+        marks.append(f"{row['layer']}-channel layer")
+    return marks
+
+
+# ---------------------------------------------------------------- one protocol for all
+
+
+def protocol_table(
+    results: Results, experiments: Mapping[str, config.Experiment], book: Ledger, unverified: bool = False
+) -> Table:
+    """All models under one protocol per data set, beside what was reported under many, and how the order changes.
+
+    Per data set the protocol that most experiments share is taken; ranks count only models that have both numbers.
+    """
+    lines: list[dict[str, Any]] = []
+    scores = results.scores[results.scores["scorer"].isin(REFERENCE_SCORERS) & results.scores["fid"].notna()]
+    for dataset, part in scores.groupby("dataset", sort=True):
+        spread = part.groupby("protocol_id")["experiment"].nunique()
+        chosen = part[part["protocol_id"] == spread.sort_index().idxmax()]
+        block = []
+        for first, group in comparison.groups(chosen):
+            reported = _reported_fid(first["experiment"], experiments, book, unverified)
+            block.append(
+                {
+                    "data set": dataset,
+                    "experiment": first["experiment"],
+                    "snapshot": first["snapshot"],
+                    "one protocol": measured_protocol(first),
+                    "FID here": float(group["fid"].mean()),
+                    "seeds": str(len(group)),
+                    "beware": ", ".join(beware(first)) or NONE,
+                    **reported,
+                }
+            )
+        lines += _ranked(block)
+    columns = (
+        "data set",
+        "rank here",
+        "experiment",
+        "snapshot",
+        "FID here",
+        "one protocol",
+        "seeds",
+        "rank reported",
+        "FID reported",
+        "reported protocol",
+        "rank change",
+        "beware",
+    )
+    return Table("protocol", "All models under one protocol", pd.DataFrame(lines, columns=columns), PROTOCOL_NOTE)
+
+
+PROTOCOL_NOTE = (
+    "Reported FIDs come from different protocols (sample counts, split, network), so their order means little by itself; "
+    "`rank change` is where a model goes when all are scored alike. Ranks count models that have both numbers."
+)
+
+
+def _reported_fid(
+    experiment: str, experiments: Mapping[str, config.Experiment], book: Ledger, unverified: bool
+) -> dict[str, Any]:
+    spec = experiments.get(experiment)
+    for link in spec.reported if spec else ():
+        for row in ledger.find(book, link).to_dict("records"):
+            if row["metric"] == "fid" and (unverified or row["confidence"] != "unverified"):
+                words = ledger.short(book.protocols[row["protocol"]])
+                return {"reported": row["value"], "FID reported": row["printed"], "reported protocol": words}
+    return {"reported": None, "FID reported": NONE, "reported protocol": NONE}
+
+
+def _ranked(block: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    block = sorted(block, key=lambda line: (line["FID here"], line["experiment"], line["snapshot"]))
+    both = [line for line in block if line["reported"] is not None]
+    here = {id(line): i + 1 for i, line in enumerate(both)}
+    there = {id(line): 1 + sum(other["reported"] < line["reported"] for other in both) for line in both}
+    out = []
+    for line in block:
+        change = there[id(line)] - here[id(line)] if id(line) in here else None
+        out.append(
+            line
+            | {
+                "FID here": f"{line['FID here']:.2f}",
+                "rank here": str(here.get(id(line), NONE)),
+                "rank reported": str(there.get(id(line), NONE)),
+                "rank change": NONE if change is None else "same" if change == 0 else f"{change:+d}",
+            }
+        )
+    return out
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_all(tables: Iterable[Table], folder: Path) -> None:
+    """Write each table as `<name>.csv`, `.md` and `.tex`, and `index.json` (names, titles and notes, in order)."""
+    index = []
+    for table in tables:
+        write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
+        write_text(folder / f"{table.name}.md", markdown(table))
+        write_text(folder / f"{table.name}.tex", latex(table))
+        index.append({"name": table.name, "title": table.title, "note": table.note})
+    write_json(folder / "index.json", index)
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub markdown."""
+    lines = [list(table.frame.columns), ["---"] * len(table.frame.columns), *table.frame.values.tolist()]
+    body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"### {table.title}\n\n{body}\n" + (f"\n{table.note}\n" if table.note else "")
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+    "†": r"$\dagger$",
+    "—": "---",
+    "×": r"$\times$",
+    "<": r"$<$",
+    ">": r"$>$",
+}
+
+
+def latex(table: Table) -> str:
+    """A table as a LaTeX tabular with booktabs rules."""
+
+    def line(cells: Iterable[Any]) -> str:
+        return " & ".join("".join(LATEX.get(c, c) for c in str(cell)) for cell in cells) + r" \\"
+
+    escaped = line([table.title]).removesuffix(r" \\")
+    return "\n".join(
+        [
+            f"% {escaped}",
+            rf"\begin{{tabular}}{{{'l' * len(table.frame.columns)}}}",
+            r"\toprule",
+            line(table.frame.columns),
+            r"\midrule",
+            *(line(row) for row in table.frame.values.tolist()),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def read_all(folder: Path) -> list[Table]:
+    """Read back the tables that `write_all` wrote."""
+
+    def frame(name: str) -> pd.DataFrame:
+        return pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
+
+    entries = read_json(folder / "index.json")
+    return [Table(e["name"], e["title"], frame(e["name"]), e["note"]) for e in entries]

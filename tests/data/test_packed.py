@@ -1,0 +1,111 @@
+"""The packed array: used when it is there and whole, made again when not; `load` refuses what its card does not say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from harness.data import load
+from harness.data.fetch import prepare
+from harness.errors import HarnessError
+from harness.files import write_json
+
+from . import official
+
+STANDIN = {"source": "standin", "split": "drawn", "resolution": 32, "count": 20, "licence": "x"}
+
+
+@pytest.fixture
+def packed(tmp_path):
+    root = official.write_root(tmp_path / "root", c=STANDIN)
+    prepare("c", tmp_path / "c", root)
+    return tmp_path / "c", root
+
+
+def test_packed_array_comes_first(packed):
+    folder, root = packed
+    before = (folder / "train.npy").stat()
+    prepare("c", folder, root)
+    after = (folder / "train.npy").stat()
+    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+
+
+def test_a_flipped_pixel_is_found_and_mended(packed, capsys):
+    folder, root = packed
+    good = load(folder).images.copy()
+    with open(folder / "train.npy", "r+b") as handle:
+        handle.seek(-1, 2)
+        handle.write(bytes([255 - good[-1, -1, -1, -1]]))
+    prepare("c", folder, root)
+    assert "not those of its card" in capsys.readouterr().err
+    assert np.array_equal(load(folder).images, good)
+
+
+@pytest.mark.parametrize("change", [{"version": 2}, {"resolution": 48}, {"count": 30}, {"split": "other"}])
+def test_another_definition_packs_again(packed, change, capsys):
+    folder, root = packed
+    card = prepare("c", folder, official.write_root(root, c=STANDIN | change))
+    assert "another definition" in capsys.readouterr().err
+    assert change.items() <= card.items()
+    assert load(folder).images.shape == (card["count"], card["resolution"], card["resolution"], 3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "card.json").unlink(), "no packed data set here"),
+        (lambda folder: (folder / "card.json").write_text("{"), "not valid JSON"),
+        (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set"),
+        (lambda folder: (folder / "train.npy").unlink(), "no such file"),
+        (lambda folder: (folder / "train.npy").write_bytes(b"half"), "not a readable NumPy array"),
+        (lambda folder: (folder / "labels.npy").unlink(), "no such file"),
+        (lambda folder: np.save(folder / "labels.npy", np.zeros(3)), r"float64 \[3\].*20 integers"),
+        (lambda folder: np.save(folder / "train.npy", np.zeros((20, 32, 32, 3))), "float64"),
+        (lambda folder: np.save(folder / "train.npy", np.zeros((19, 32, 32, 3), np.uint8)), r"\[19, 32, 32, 3\]"),
+    ],
+)
+def test_load_refuses_what_its_card_does_not_say(packed, damage, words):
+    folder, root = packed
+    damage(folder)
+    with pytest.raises(HarnessError, match=words):
+        load(folder)
+    prepare("c", folder, root)
+    assert len(load(folder)) == 20
+
+
+def test_labels_of_an_earlier_definition_do_not_stay(packed):
+    folder, root = packed
+    (root / "photos.npz").parent.mkdir(exist_ok=True)
+    np.savez(root / "photos.npz", images=np.zeros((2, 32, 32, 3), np.uint8))
+    own = {"source": "folder", "split": "own", "resolution": 32, "licence": "mine", "path": "photos.npz"}
+    prepare("c", folder, official.write_root(root, c=own))
+    assert load(folder).labels is None
+    assert not (folder / "labels.npy").exists()
+
+
+def test_the_card_is_json_a_person_can_read(packed):
+    folder, _ = packed
+    card = json.loads((folder / "card.json").read_text())
+    for key in (
+        "name",
+        "source",
+        "licence",
+        "count",
+        "crop",
+        "resize",
+        "resize_library",
+        "pixels_sha256",
+        "archive_sha256",
+    ):
+        assert key in card
+    write_json(folder / "card.json", card | {"labels": False})
+    assert load(folder).labels is None
+
+
+def test_reading_needs_numpy_only():
+    heavy = "torch torchvision pandas tensorflow PIL filelock yaml dvc"
+    code = f"import harness.data, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
