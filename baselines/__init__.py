@@ -1,0 +1,1 @@
+"""Convolutional GANs, one module each: `build_generator(resolution, ...)` and `build_critic(resolution, ...)`."""

@@ -258,6 +258,7 @@ def normalise_spectrally(net: nn.Module) -> None:
 
 def _release_graph(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     """Cut the normalised weight that the hook leaves on the layer out of the graph: else the layer cannot be copied."""
+    assert isinstance(layer.weight, Tensor), "spectral norm leaves a plain tensor"
     layer.weight = layer.weight.detach()
 
 

@@ -1,12 +1,13 @@
 """Progressive GAN (arXiv 1710.10196): the CIFAR-10 preset of the authors' original Theano code.
 
-tkarras/progressive_growing_of_gans@1a05598 (branch original-theano-version): 128 channels at every resolution. The later
-TensorFlow code of that repository does not reproduce CIFAR-10. At 48 pixels, an extension, the first side is 6, not 4.
+tkarras/progressive_growing_of_gans@1a05598 (branch original-theano-version): 128 channels at every resolution. The
+TensorFlow code that followed does not reproduce CIFAR-10. At 48 pixels, an extension, the first side is 6, not 4.
 
 Both networks hold a level of detail `lod`: 0 at full resolution, 1 at half, a blend in between. Images have full size.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +69,15 @@ class EqualisedConv(nn.Module):
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
+class FirstConv(EqualisedConv):
+    """The generator's first convolution, "full" on a 1x1 map: [N, C, 1, 1] -> [N, C, side, side]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what padding by side - 1 would, without multiplying the zeros."""
+        weight = (self.weight * self.scale).transpose(0, 1).flip(2, 3)
+        return F.conv_transpose2d(x, weight, self.bias)
+
+
 class EqualisedLinear(nn.Module):
     """Linear layer of gain 1 with raw weight N(0, 1), scaled by 1 / sqrt(fan_in) at run time."""
 
@@ -100,7 +110,12 @@ class Stage(nn.Module):
 
 
 class Growing(nn.Module):
-    """A network with a level of detail; a buffer, so that a saved network comes back at its own."""
+    """A network with a level of detail, which its state keeps, so that a saved network comes back at its own.
+
+    Attributes:
+        lod: the buffer that is saved.
+        level_of_detail: the same number where `forward` reads it, without waiting for the device.
+    """
 
     lod: Tensor
 
@@ -108,18 +123,26 @@ class Growing(nn.Module):
         super().__init__()
         self.resolution = resolution
         self.levels = stage_count(resolution) - 1
+        self.level_of_detail = 0.0
         self.register_buffer("lod", torch.zeros(()))
+        self.register_load_state_dict_post_hook(_read_level_of_detail)
 
     def set_lod(self, lod: float) -> None:
         """Set the level of detail: 0 (full size) to `levels` (first side); its fraction is the coarser one's share."""
         assert 0 <= lod <= self.levels, f"a level of detail of {lod} is not between 0 and {self.levels}"
+        self.level_of_detail = lod
         self.lod.fill_(lod)
 
     def _stage_and_share(self) -> tuple[int, float]:
         """Return the index of the finest stage in use, coarse to fine, and the coarser stage's share of the blend."""
-        lod = self.lod.item()
-        whole = math.floor(lod)
-        return self.levels - whole, lod - whole
+        whole = math.floor(self.level_of_detail)
+        return self.levels - whole, self.level_of_detail - whole
+
+
+def _read_level_of_detail(network: nn.Module, incompatible_keys: Any) -> None:
+    """Follow a state that was just loaded."""
+    assert isinstance(network, Growing), "the hook belongs to growing networks"
+    network.level_of_detail = network.lod.item()
 
 
 class Generator(Growing):
@@ -129,7 +152,7 @@ class Generator(Growing):
         super().__init__(resolution)
         side = FIRST_SIDES[resolution]
         self.latent_dim = width
-        self.first = EqualisedConv(width, width, side, padding=side - 1)  # "full": 1x1 -> side x side
+        self.first = FirstConv(width, width, side, padding=side - 1)
         self.second = EqualisedConv(width, width, 3, padding=1)
         self.stages = nn.ModuleList(Stage(width, normalise=True) for _ in range(self.levels))
         self.to_rgb = nn.ModuleList(EqualisedConv(width, 3, 1, padding=0, gain=1.0) for _ in range(self.levels + 1))

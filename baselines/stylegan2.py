@@ -121,7 +121,7 @@ class Generator(nn.Module):
         """Make images [N, 3, R, R] (about [-1, 1], unbounded) of latents [N, 512]; `truncation` < 1 averages w."""
         styles = self.styles(z)
         if truncation != 1:
-            styles = self.w_average.lerp(styles, truncation)
+            styles = self.w_average.to(styles.dtype).lerp(styles, truncation)
         return self.synthesise(styles)
 
     def images_and_styles(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,7 +136,7 @@ class Generator(nn.Module):
         """Map latents [N, 512] to the w of every layer [N, layers, 512]; training mode mixes and averages them."""
         w = self.mapping(z)
         if self.training:
-            self.w_average.copy_(w.detach().mean(dim=0).lerp(self.w_average, W_AVERAGE_DECAY))
+            self.w_average.lerp_(w.detach().mean(dim=0).to(self.w_average.dtype), 1 - W_AVERAGE_DECAY)
         styles = w.unsqueeze(1).expand(-1, self.layer_count, -1)
         return self._mix(styles) if self.training and self.style_mixing > 0 else styles
 

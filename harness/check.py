@@ -1,4 +1,4 @@
-"""From comparisons and tolerances to verdicts: verdicts.csv, junit.xml, summary.md, the tables with verdicts, an exit code."""
+"""From comparisons and tolerances to verdicts: a csv, JUnit XML, a summary, the tables with verdicts, an exit code."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -35,19 +35,20 @@ COLUMNS = (
     "status",
     "reason",
 )
+LANES = ("control", "control (secondary)", "checkpoint", "training", "regression")
 HISTORY = ("scale", "experiment", "snapshot", "scorer", "protocol_id", "seed", "metric", "value", "git_commit")
 
 
 def verdicts(comparisons: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame:
     """One verdict per comparison, against reported scores.
 
-    `verdict` is a verdict or a range `best to worst`; `presumed` names what was taken on trust; `reason` is the field that forbids
-    a comparison.
+    `verdict` is a verdict or a range `best to worst`; `presumed` names what was taken on trust; `reason` is what
+    forbids a comparison.
     """
     lines = []
     for row in comparisons.to_dict("records"):
         link = "/".join((row["table"], row["model"], row["variant"])).rstrip("/")
-        row["lane"] = verdict.lane(link, row["snapshot"], tolerances.control)
+        row["lane"] = verdict.lane(link, row["released"], tolerances.control)
         found = verdict.judge(row, tolerances)
         values = pd.Series([float(v) for v in str(row["values"]).split()])
         row |= {"measured": values.mean(), "sd": values.std(), "status": verdict.status(found, tolerances.statuses)}
@@ -114,7 +115,7 @@ def read_history(path: Path) -> pd.DataFrame:
 
 
 def record(scores: pd.DataFrame, path: Path) -> int:
-    """Append the scores that can serve as a reference (no stand-ins, no partial runs) to the history; return how many."""
+    """Append the scores that can be a reference (no stand-ins, no partial runs) to the history; return how many."""
     history = read_history(path)
     lines = []
     for row in scores.to_dict("records"):
@@ -139,7 +140,7 @@ def judged_table(table: Table, found: pd.DataFrame) -> Table:
         return table
     frame = table.frame.copy()
     for metric in ("IS", "FID"):
-        frame.insert(frame.columns.get_loc("ΔFID") + (1 if metric == "IS" else 2), f"verdict {metric}", "")
+        frame.insert(frame.columns.get_loc(f"Δ{metric}") + 1, f"verdict {metric}", "")
         frame[f"verdict {metric}"] = [_verdict_of(row, metric.lower(), found) for row in frame.to_dict("records")]
     return replace(table, frame=frame)
 
@@ -193,6 +194,10 @@ def row_name(line: dict[str, Any]) -> str:
     return " / ".join(filter(None, (line["table"], line["model"], variant)))
 
 
+def _number(metric: str, value: float) -> str:
+    return NONE if pd.isna(value) else f"{value:.4f}" if metric == "kid" else f"{value:.2f}"
+
+
 def listing(found: pd.DataFrame) -> Table:
     """Verdicts as a table for people."""
     lines = [
@@ -201,9 +206,9 @@ def listing(found: pd.DataFrame) -> Table:
             "experiment": line["experiment"],
             "row": row_name(line),
             "score": f"{line['metric'].upper()} ({line['scorer']}, {line['snapshot']})",
-            "measured": f"{line['measured']:.4g}",
+            "measured": _number(line["metric"], line["measured"]),
             "seeds": str(line["seeds"]),
-            "reported": NONE if pd.isna(line["reported"]) else f"{line['reported']:.4g}",
+            "reported": _number(line["metric"], line["reported"]),
             "verdict": verdict_words(line),
             "status": line["status"],
         }
@@ -226,7 +231,7 @@ def plain(table: Table) -> str:
 def junit(found: pd.DataFrame) -> str:
     """JUnit XML: a suite per lane; undecided and not comparable verdicts are skipped cases."""
     root = ET.Element("testsuites", name="harness check")
-    for lane, part in found.groupby("lane", sort=True):
+    for lane, part in found.groupby("lane", sort=False):
         counts = {s: str(int((part["status"] == s).sum())) for s in ("fail", "pass")}
         skipped = str(len(part) - int(counts["fail"]) - int(counts["pass"]))
         suite = ET.SubElement(
@@ -241,7 +246,8 @@ def junit(found: pd.DataFrame) -> str:
         for line in part.to_dict("records"):
             name = f"{row_name(line)}: {line['metric'].upper()} ({line['scorer']}, {line['snapshot']})"
             case = ET.SubElement(suite, "testcase", classname=f"{lane}.{line['experiment']}", name=name)
-            message = f"{verdict_words(line)}: measured {line['measured']:.4g}, reported {line['reported']:.4g}"
+            message = f"{verdict_words(line)}: measured {_number(line['metric'], line['measured'])}, "
+            message += f"reported {_number(line['metric'], line['reported'])}"
             if line["status"] == "fail":
                 ET.SubElement(case, "failure", message=message)
             elif line["status"] != "pass":
@@ -265,7 +271,8 @@ def write(out: Path, tolerances_file: Path, history_file: Path) -> pd.DataFrame:
     tolerances = verdict.load(tolerances_file)
     against = verdicts(comparisons, tolerances)
     ours = regressions(scores, read_history(history_file), tolerances)
-    found = pd.concat([against, ours], ignore_index=True) if len(ours) else against
+    found = pd.concat([against, ours]) if len(ours) else against
+    found = found.sort_values("lane", key=lambda lanes: lanes.map(LANES.index), kind="stable", ignore_index=True)
     write_text(out / "check" / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
     write_text(out / "check" / "junit.xml", junit(found))
     judged = [judged_table(table, found) for table in tables.read_all(folder)]

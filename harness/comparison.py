@@ -30,6 +30,7 @@ COLUMNS = (
     "variant",
     "metric",
     "confidence",
+    "released",
     "reported",
     "reported_low",
     "reported_high",
@@ -69,11 +70,12 @@ def compare(
     resolution: Any,
     protocol: Protocol,
     book: Ledger,
+    released: bool = False,
 ) -> Comparability:
     """Compare one measured protocol (a row of `Results.scores`) with the protocol of one reported score.
 
-    Stand-ins, partial runs, other data, stated differences and unknown fields forbid a comparison; presumed fields widen the
-    reported score to [low, high] by the ledger's effects, and forbid it where no effect is known.
+    Stand-ins, partial runs, other data, stated differences and unknown fields forbid a comparison; presumed fields
+    widen the reported score to [low, high] by the ledger's effects, and forbid it where no effect is known.
     """
     reasons = []
     if measured["stand_in_data"]:
@@ -82,7 +84,9 @@ def compare(
         reasons.append("inception: stand-in")
     if measured["partial"]:
         reasons.append(f"partial run: {measured['nimg']} of {measured['planned_nimg']} images")
-    if not measured["stand_in_data"]:
+    if pd.isna(measured["dataset"]):
+        reasons.append("dataset: not declared")
+    elif not measured["stand_in_data"]:
         if family(measured["dataset"]) != dataset:
             reasons.append(f"dataset: {measured['dataset']}, reported {dataset}")
         elif pd.notna(resolution) and measured["resolution"] != resolution:
@@ -90,8 +94,8 @@ def compare(
     low, high, presumed = value, value, []
     for name in COMPARED[metric]:
         field, mine = protocol.fields[name], measured[name]
-        if name == "snapshot" and mine == "checkpoint":
-            continue  # the author's own weights: whatever was reported of them
+        if name == "snapshot" and released:
+            continue  # the author's own weights, whichever they are
         if name == "inception" and measured["stand_in_inception"]:
             continue  # said above
         if field.kind == "unknown":
@@ -115,8 +119,15 @@ def compare(
 
 
 def family(dataset: str) -> str:
-    """Data set of the ledger that a packed data set belongs to: `cifar10-test` -> `cifar10`, `celeba64-plain` -> `celeba`."""
-    return dataset.split("-")[0].removesuffix("64")
+    """Ledger name of a packed data set: `cifar10-test` -> `cifar10`, `celeba64-plain` -> `celeba`."""
+    return dataset.removeprefix("standin-").split("-")[0].removesuffix("64")
+
+
+def answered(book: Ledger, link: str, experiment: config.Experiment) -> pd.DataFrame:
+    """Ledger rows that a link of an experiment names: those of its data set, if the link has rows of several."""
+    rows = ledger.find(book, link)
+    own = rows[rows["dataset"] == family(experiment.dataset)]
+    return rows if own.empty else own
 
 
 def _equal(book: Ledger, field: str, a: Any, b: Any) -> bool:
@@ -126,7 +137,7 @@ def _equal(book: Ledger, field: str, a: Any, b: Any) -> bool:
 def shift(
     book: Ledger, field: str, metric: str, value: float, reported: Any, measured: Any
 ) -> tuple[float, float] | None:
-    """Bounds of what is added to a reported `value` to bring `field` from `reported` to `measured`; None if nobody knows."""
+    """Bounds of what to add to a reported `value` to bring `field` to its measured value; None if nobody knows."""
     for effect in book.effects:
         if (effect.field, effect.metric) != (field, metric):
             continue
@@ -171,25 +182,32 @@ def table(
 ) -> pd.DataFrame:
     """Hold every measured score against every ledger row its experiment answers, one line per pair and metric.
 
-    `values` has the seeds' scores, joined by spaces. The clean scorer is held only against rows scored with its resizer, the
-    others only against the rest: a resizer is not compared with one it never meant to match. Unverified rows only if asked for.
+    `values` has the seeds' scores, joined by spaces. The clean scorer is held only against rows scored with its
+    resizer, the others only against the rest: a resizer is not compared with one it never meant to match. Unverified
+    rows are left out unless asked for.
     """
     lines = []
     for first, part in groups(scores):
         experiment = experiments.get(first["experiment"])
-        for link in experiment.reported if experiment else ():
-            for row in ledger.find(book, link).to_dict("records"):
+        if experiment is None:
+            continue
+        released = experiment.recipe in book.released
+        for link in experiment.reported:
+            for row in answered(book, link, experiment).to_dict("records"):
                 protocol = book.protocols[row["protocol"]]
                 if row["confidence"] == "unverified" and not unverified:
                     continue
                 values = part[MEASURED[row["metric"]]].astype(float)
                 if values.isna().any() or (first["scorer"] == "clean") != _is_clean(protocol):
                     continue
-                verdict = compare(first, row["metric"], row["value"], row["dataset"], row["resolution"], protocol, book)
+                verdict = compare(
+                    first, row["metric"], row["value"], row["dataset"], row["resolution"], protocol, book, released
+                )
                 lines.append(
                     {
                         **{key: first[key] for key in ("experiment", "scorer", "snapshot", "protocol_id", "n_fake")},
                         **{key: row[key] for key in ("table", "model", "variant", "metric", "confidence")},
+                        "released": released,
                         "reported": row["value"],
                         "reported_low": verdict.low,
                         "reported_high": verdict.high,

@@ -273,7 +273,9 @@ def _convert_dataclass(cls: Any, value: Any, where: str) -> Any:
     if isinstance(value, cls):
         return value
     if not isinstance(value, Mapping):
-        raise HarnessError(f"{where}: expected a mapping with keys {', '.join(f.name for f in dataclasses.fields(cls))}.")
+        raise HarnessError(
+            f"{where}: expected a mapping with keys {', '.join(f.name for f in dataclasses.fields(cls))}."
+        )
     hints = typing.get_type_hints(cls)
     for key in value:
         if key not in hints:

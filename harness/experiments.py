@@ -91,7 +91,9 @@ def load_recipe(name: str, changes: dict[str, Any] | None = None, root: Path = R
     _, place = pick(name, entries, "recipe")
     while current is not None:
         if current in seen:
-            raise HarnessError(f"{place}: recipes are based on each other in a circle: {' -> '.join([*seen, current])}.")
+            raise HarnessError(
+                f"{place}: recipes are based on each other in a circle: {' -> '.join([*seen, current])}."
+            )
         seen.append(current)
         own, _ = pick(current, entries, "recipe")
         value = config.merge({k: v for k, v in own.items() if k != "based_on"}, value)
@@ -107,6 +109,29 @@ def load_versions(root: Path = ROOT) -> dict[str, int]:
 def load_datasets(root: Path = ROOT) -> dict[str, dict[str, Any]]:
     """Definitions of the data sets (`experiments/datasets.yaml`), by name."""
     return config.read_yaml(root / "experiments" / "datasets.yaml")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A params.yaml, with the folders it speaks of: repository root and results."""
+
+    params: config.Params
+    root: Path
+    out: Path
+
+    def run(self, experiment: str, seed: int) -> Run:
+        """Resolve one training; see `resolve`."""
+        return resolve(self.params, experiment, seed, self.root)
+
+    def folders(self, experiment: str, seed: int) -> tuple[Path, Path]:
+        """Folders of one training: heavy files (weights, dumps; kept by DVC) and records (small; kept by git)."""
+        return self.out / "runs" / experiment / f"seed{seed}", self.out / "records" / experiment / f"seed{seed}"
+
+
+def open_scale(path: Path) -> Scale:
+    """Read a scale's `params.yaml` (see `load_params`) and resolve its folders."""
+    params = load_params(path)
+    return Scale(params, path.parent / params.root, path.parent / params.out)
 
 
 def load_params(path: Path) -> config.Params:
@@ -127,12 +152,6 @@ def load_params(path: Path) -> config.Params:
     return params
 
 
-def paths(params_file: Path, params: config.Params, experiment: str, seed: int) -> tuple[Path, Path]:
-    """Folders of one training: heavy files (weights, dumps; kept by DVC) and records (small; kept by git)."""
-    out = params_file.parent / params.out
-    return out / "runs" / experiment / f"seed{seed}", out / "records" / experiment / f"seed{seed}"
-
-
 def _check_key(where: str, key: str, expected: str) -> None:
     if key != expected:
         raise HarnessError(f"{where}: key '{key}' should be '{expected}': a stage is named after what it runs.")
@@ -149,7 +168,9 @@ def resolve(params: config.Params, experiment: str, seed: int, root: Path = ROOT
     dataset = pick(spec.dataset, load_datasets(root), "data set")
     for key, run in params.runs.items():
         if run.experiment == experiment and run.dataset != spec.dataset:
-            raise HarnessError(f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'.")
+            raise HarnessError(
+                f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'."
+            )
     recipe = load_recipe(spec.recipe, spec.changes, root)
     planned_nimg = recipe.length_nimg
     length_nimg = min(planned_nimg, params.limit_nimg) if params.limit_nimg is not None else planned_nimg

@@ -92,25 +92,26 @@ class Effect:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Reported scores: `rows` has the schema's columns, `printed` (value and std as the source prints them) and `link`."""
+    """Reported scores: `rows` has the schema's columns, `printed` (value ± std as in the source) and `link`."""
 
     rows: pd.DataFrame
     protocols: dict[str, Protocol]
     same: tuple[Same, ...]
     effects: tuple[Effect, ...]
+    released: tuple[str, ...]  # recipes whose weights are the authors' own
 
 
 def load(folder: Path = REPORTED) -> Ledger:
     """Read every `*.csv` of `folder` with its `schema.yaml` and `protocols.yaml`.
 
     Raises:
-        HarnessError: an unknown column or value, a missing value or a repeated row, with file and line; a protocol that leaves a
-            field out.
+        HarnessError: an unknown column or value, a missing value or a repeated row, with file and line; a protocol that
+            leaves a field out.
     """
     schema_file = folder / "schema.yaml"
     schema = config.read(Schema, config.read_yaml(schema_file), str(schema_file))
     columns = {name: config.read(Column, c, f"{schema_file}: {name}") for name, c in schema.columns.items()}
-    protocols, same, effects = load_protocols(folder / "protocols.yaml")
+    protocols, same, effects, released = load_protocols(folder / "protocols.yaml")
     rows: list[dict[str, Any]] = []
     seen: dict[tuple[str, ...], str] = {}
     for path in sorted(folder.glob("*.csv")):
@@ -128,7 +129,7 @@ def load(folder: Path = REPORTED) -> Ledger:
     if not rows:
         raise HarnessError(f"{folder}: no ledger (*.csv) here.")
     frame = pd.DataFrame(rows, columns=[*columns, "printed", "link"])
-    return Ledger(frame.astype({"resolution": "Int64"}), protocols, same, effects)
+    return Ledger(frame.astype({"resolution": "Int64"}), protocols, same, effects, released)
 
 
 def _lines(path: Path, columns: dict[str, Column]) -> list[tuple[str, dict[str, str]]]:
@@ -170,8 +171,10 @@ def _value(where: str, name: str, column: Column, text: str, protocols: dict[str
     return text
 
 
-def load_protocols(path: Path) -> tuple[dict[str, Protocol], tuple[Same, ...], tuple[Effect, ...]]:
-    """Read the protocols of reported rows, the differences that do not count, and the effects of presumptions.
+def load_protocols(
+    path: Path,
+) -> tuple[dict[str, Protocol], tuple[Same, ...], tuple[Effect, ...], tuple[str, ...]]:
+    """Read the protocols of reported rows, differences that do not count, effects of presumptions, released weights.
 
     Raises:
         HarnessError: an unknown key or kind of field, or a protocol that leaves a field out.
@@ -179,6 +182,7 @@ def load_protocols(path: Path) -> tuple[dict[str, Protocol], tuple[Same, ...], t
     entries = config.read_yaml(path)
     same = tuple(config.read(Same, v, f"{path}: same[{i}]") for i, v in enumerate(entries.pop("same", [])))
     effects = tuple(config.read(Effect, v, f"{path}: effects[{i}]") for i, v in enumerate(entries.pop("effects", [])))
+    released = tuple(entries.pop("released_weights", []))
     protocols = {}
     for name in entries:
         value = _resolved(name, entries, path)
@@ -191,7 +195,7 @@ def load_protocols(path: Path) -> tuple[dict[str, Protocol], tuple[Same, ...], t
                 raise HarnessError(f"{where}: says nothing about `{key}`; write {{unknown: why}} if nothing is known.")
         fields = {key: _field(value[key], f"{where}.{key}") for key in FIELDS}
         protocols[name] = Protocol(name, value["about"], fields)
-    return protocols, same, effects
+    return protocols, same, effects, released
 
 
 def _resolved(name: str, entries: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -215,7 +219,7 @@ def _field(value: Any, where: str) -> Field:
         if set(value) == {"unknown"}:
             return Field("unknown", (), value["unknown"])
     raise HarnessError(
-        f"{where}: expected {{stated: value}}, {{presumed: [values], because: reason}} or {{unknown: why}}, got {value!r}."
+        f"{where}: got {value!r}; write {{stated: value}}, {{presumed: [values], because: why}} or {{unknown: why}}."
     )
 
 

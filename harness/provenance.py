@@ -7,7 +7,19 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "tensorflow-cpu", "tensorflow", "clean-fid", "numpy", "scipy", "pandas", "pillow", "dvc", "safetensors")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "tensorflow-cpu",
+    "tensorflow",
+    "clean-fid",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "dvc",
+    "safetensors",
+)
 
 
 def _git(*arguments: str) -> str | None:

@@ -39,8 +39,8 @@ PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "samples_sha256", 
 class Results:
     """What was measured, tidy.
 
-    `scores`: one row per score JSON (run, values, protocol, `protocol_id`, provenance). `training`: one row per training (images,
-    seconds, device). `curves`: the training histories below each other.
+    `scores`: one row per score JSON (run, values, protocol, `protocol_id`, provenance). `training`: one row per
+    training (images, seconds, device). `curves`: the training histories below each other.
     """
 
     scores: pd.DataFrame

@@ -1,6 +1,6 @@
 """Tables: data frames of text, written as csv, markdown and LaTeX (booktabs) with the same cells.
 
-`harness tables` makes the numbers; the same tables with a verdict in each row are written by `harness check`, so that a changed
+`harness tables` makes the numbers; `harness check` writes the same tables with a verdict in each row, so that a changed
 tolerance reruns nothing but check and report.
 """
 
@@ -58,7 +58,7 @@ def paper_table(
     experiments: Mapping[str, config.Experiment],
     unverified: bool = False,
 ) -> Table:
-    """One of the paper's tables: a line per reported row and measurement that answers it, reported rows without one included."""
+    """One of the paper's tables: a line per reported row and measurement that answers it; rows without one stay."""
     rows = book.rows[book.rows["table"].isin(spec.ledger)]
     for column, value in (spec.keep or {}).items():
         rows = rows[rows[column] == value]
@@ -68,35 +68,41 @@ def paper_table(
     by_table = {table: rows[rows["table"] == table] for table in spec.ledger}
     for part in by_table.values():
         for link, cells in part.groupby("link", sort=False):
-            answers = [n for n, e in sorted(experiments.items()) if link in {r.rstrip("/") for r in e.reported}]
+            dataset = cells.iloc[0]["dataset"]
+            answers = [
+                name
+                for name, experiment in sorted(experiments.items())
+                if link in {r.rstrip("/") for r in experiment.reported}
+                and dataset == comparison.family(experiment.dataset)
+            ]
             measured = _main_groups(results.scores[results.scores["experiment"].isin(answers)])
             for first, group in measured or [(None, None)]:
-                lines.append(_reported(cells, book) | _measured(first, group, cells, results, comparisons))
+                lines.append(_measured(first, group, cells, results, comparisons) | _reported(cells, book))
     note = f"{MARK.strip()} recalled, not verified. " if unverified else ""
     note += "`?`: presumed, the source does not say. Differences are shown where the protocols can be compared."
     return Table(name, spec.title, pd.DataFrame(lines, columns=PAPER_COLUMNS), note)
 
 
 PAPER_COLUMNS = (
-    "source",
     "model",
     "variant",
-    "confidence",
-    "reported protocol",
-    "IS reported",
-    "FID reported",
     "experiment",
     "snapshot",
+    "IS reported",
     "IS",
+    "ΔIS",
+    "FID reported",
     "FID",
+    "ΔFID",
     "clean FID",
     "clean KID",
-    "ΔIS",
-    "ΔFID",
-    "comparable",
     "seeds",
     "GPU h",
     "images seen",
+    "comparable",
+    "reported protocol",
+    "confidence",
+    "source",
 )
 
 
@@ -126,7 +132,7 @@ def _measured(
     comparisons: pd.DataFrame,
 ) -> dict[str, str]:
     if first is None or group is None:
-        return dict.fromkeys(PAPER_COLUMNS[7:], NONE) | {"experiment": "not run"}
+        return dict.fromkeys(PAPER_COLUMNS, NONE) | {"experiment": "not run"}
     same = (results.scores["experiment"] == first["experiment"]) & (results.scores["snapshot"] == first["snapshot"])
     clean = results.scores[same & (results.scores["scorer"] == "clean")]
     mine = comparisons[
@@ -222,37 +228,46 @@ def count(n: int) -> str:
 # ---------------------------------------------------------------- everything measured
 
 
+SIDES = ("n_fake", "n_real", "dataset", "split", "inception", "layer")
+SHOWN = (("tf", "is_mean", "TF IS", 2), ("tf", "fid", "TF FID", 2), ("torch", "is_mean", "torch IS", 2))
+SHOWN += (("torch", "fid", "torch FID", 2), ("clean", "fid", "clean FID", 2), ("clean", "kid", "clean KID", 4))
+
+
 def runs_table(results: Results, experiments: Mapping[str, config.Experiment]) -> Table:
-    """Every score there is, with its protocol in short, whether or not the paper has a row for it."""
+    """Every score there is, with its protocol in short, whether or not the paper has a row for it.
+
+    One line per dump and images it was scored against; a column for each scorer's IS, FID or KID.
+    """
     lines = []
-    order = ["experiment", "seed", "nimg", "snapshot", "scorer"]
-    for row in results.scores.sort_values(order).to_dict("records"):
-        experiment = experiments.get(row["experiment"])
+    keys = ["experiment", "seed", "nimg", "snapshot", *SIDES]
+    for _, part in results.scores.groupby(keys, sort=True, dropna=False):
+        first = part.iloc[0].to_dict()
+        experiment = experiments.get(first["experiment"])
+        tables = dict.fromkeys(link.split("/")[0] for link in (experiment.reported if experiment else ()))
         lines.append(
             {
-                "experiment": row["experiment"],
-                "seed": str(row["seed"]),
-                "snapshot": row["snapshot"],
-                "images seen": count(int(row["nimg"])),
-                "scorer": row["scorer"],
-                "IS": mean_sd(pd.Series([row["is_mean"]]), 2),
-                "FID": mean_sd(pd.Series([row["fid"]]), 2),
-                "KID": mean_sd(pd.Series([row["kid"]]), 4),
-                "protocol": measured_protocol(row),
-                "beware": ", ".join(beware(row)) or NONE,
-                "answers": "; ".join(experiment.reported) if experiment and experiment.reported else "no paper row",
-                "GPU h": cost(results.training, row["experiment"], [row["seed"]])["GPU h"],
+                "experiment": first["experiment"],
+                "seed": str(first["seed"]),
+                "snapshot": first["snapshot"],
+                "images seen": count(int(first["nimg"])),
+                **{
+                    title: mean_sd(part.loc[part["scorer"] == scorer, column], digits)
+                    for scorer, column, title, digits in SHOWN
+                },
+                "protocol": measured_protocol(first),
+                "beware": ", ".join(beware(first)) or NONE,
+                "answers": ", ".join(tables) or "no paper row",
+                "GPU h": cost(results.training, first["experiment"], [first["seed"]])["GPU h"],
             }
         )
-    return Table(
-        "runs", "Every measured score", pd.DataFrame(lines), "One line per score file; GPU h is the training's."
-    )
+    note = "TF and torch: the 2015 Inception with TensorFlow's resize; clean: clean-fid's. GPU h is the training's."
+    return Table("runs", "Every measured score", pd.DataFrame(lines), note)
 
 
 def measured_protocol(row: Mapping[str, Any]) -> str:
-    """A measured protocol in a few words, e.g. `2k vs 10k cifar10 train, trunk 768, tf1-bilinear`."""
+    """A measured protocol in a few words, e.g. `2k vs 10k cifar10 train, trunk 768`."""
     real = f"{count(int(row['n_real']))} {row['dataset']} {row['split']}"
-    return f"{count(int(row['n_fake']))} vs {real}, {row['inception']} {row['layer']}, {row['resizer']}"
+    return f"{count(int(row['n_fake']))} vs {real}, {row['inception']} {row['layer']}"
 
 
 def beware(row: Mapping[str, Any]) -> list[str]:
@@ -292,7 +307,7 @@ def protocol_table(
                     "data set": dataset,
                     "experiment": first["experiment"],
                     "snapshot": first["snapshot"],
-                    "one protocol": measured_protocol(first),
+                    "one protocol": f"{measured_protocol(first)}, {first['resizer']}",
                     "FID here": float(group["fid"].mean()),
                     "seeds": str(len(group)),
                     "beware": ", ".join(beware(first)) or NONE,
@@ -318,7 +333,7 @@ def protocol_table(
 
 
 PROTOCOL_NOTE = (
-    "Reported FIDs come from different protocols (sample counts, split, network), so their order means little by itself; "
+    "Reported FIDs come from different protocols (sample counts, split, network), so their order means little; "
     "`rank change` is where a model goes when all are scored alike. Ranks count models that have both numbers."
 )
 
@@ -328,7 +343,7 @@ def _reported_fid(
 ) -> dict[str, Any]:
     spec = experiments.get(experiment)
     for link in spec.reported if spec else ():
-        for row in ledger.find(book, link).to_dict("records"):
+        for row in comparison.answered(book, link, spec).to_dict("records"):
             if row["metric"] == "fid" and (unverified or row["confidence"] != "unverified"):
                 words = ledger.short(book.protocols[row["protocol"]])
                 return {"reported": row["value"], "FID reported": row["printed"], "reported protocol": words}

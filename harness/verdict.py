@@ -137,14 +137,15 @@ def checkpoint(
 def training(values: Sequence[float], reported: float, metric: str, tolerance: Training) -> str:
     """Verdict on models trained here, one score per seed.
 
-    `within`: the data do not contradict a true mean of at most reported * share, i.e. the lower one-sided confidence bound of the mean
-    (Student's t) does not exceed it; so a model whose true mean is at the limit is called worse with probability alpha. `near`:
-    the same with near_share. `too-good`: the mean is better than reported by more than too_good_share. Seeds that spread beyond
-    max_spread are `insufficient-runs`: a bound widened by one broken run must not excuse it.
+    `within`: the data do not contradict a true mean of at most reported * share, i.e. the lower one-sided confidence
+    bound of the mean (Student's t) does not exceed it; so a model whose true mean is at the limit is called worse
+    with probability alpha. `near`: the same with near_share. `too-good`: the mean is better than reported by more
+    than too_good_share. Seeds that spread beyond max_spread are `insufficient-runs`: a bound widened by one broken
+    run must not excuse it.
 
-    The verdict never improves when all seeds get worse by the same amount, or when `reported` gets better. For a single seed no rule
-    with an sd estimated from three runs can promise it and keep alpha: it would have to condemn every three whose best lies
-    beyond the limit, which chance alone does once in eight.
+    The verdict never improves when all seeds get worse by the same amount, or when `reported` gets better. For a
+    single seed no rule with an sd estimated from three runs can promise it and keep alpha: it would have to condemn
+    every three whose best lies beyond the limit, which chance alone does once in eight.
     """
     if len(values) < tolerance.min_seeds.value:
         return "insufficient-runs"
@@ -163,9 +164,10 @@ def training(values: Sequence[float], reported: float, metric: str, tolerance: T
 def regression(values: Sequence[float], history: Sequence[float], metric: str, tolerance: Regression) -> str:
     """Verdict against our own earlier scores of the same experiment and protocol.
 
-    A two-sample t test with pooled variance on the means (as MLPerf holds a submission against reference convergence points):
-    not significantly worse is `within`; significantly worse by at most near_share is `near`, by more `outside`; very
-    significantly better by more than too_good_share is `too-good`. One new run suffices, the history needs min_history.
+    A two-sample t test with pooled variance on the means, as MLPerf holds a submission against reference convergence
+    points: not significantly worse is `within`; significantly worse by at most near_share is `near`, by more
+    `outside`; very significantly better by more than too_good_share is `too-good`. One new run suffices, the history
+    needs min_history.
     """
     n, m = len(values), len(history)
     if m < tolerance.min_history.value or n < 1:
@@ -212,9 +214,9 @@ def status(verdicts: Sequence[str], statuses: Statuses) -> str:
     return "fail" if set(verdicts) <= set(statuses.fails) else "undecided"
 
 
-def lane(link: str, snapshot: str, control: Control) -> str:
+def lane(link: str, released: bool, control: Control) -> str:
     """Lane of a comparison: `checkpoint`, `control`, `control (secondary)` or `training`."""
-    if snapshot == "checkpoint":
+    if released:
         return "checkpoint"
     if link in control.rows:
         return "control"

@@ -33,7 +33,10 @@ def build(role: str, spec: dict[str, Any], resolution: int, models: dict[str, Mo
     for option in options:
         if option not in valid:
             raise HarnessError(f"{role} of model '{name}': unknown option '{option}'.{nearest(option, valid)}")
-    network: nn.Module = builder(resolution, **options)
+    try:
+        network: nn.Module = builder(resolution, **options)
+    except ValueError as error:  # networks know nothing of the benchmark's errors
+        raise HarnessError(f"{role} of model '{name}' at {resolution} px: {error}") from None
     return network
 
 

@@ -1,0 +1,1 @@
+"""The GAN under test: `models.transgan`."""

@@ -26,3 +26,77 @@ def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+TINY = {
+    "experiments/tables/tiny.yaml": {
+        "e": {
+            "dataset": "tiny",
+            "generator": {"model": "transgan-xs", "width": 64, "depths": [1, 1], "latent_dim": 8},
+            "critic": {"model": "transgan-xs", "width": 16, "depth": 1},
+            "recipe": "tiny",
+        },
+        "f": {
+            "dataset": "tiny",
+            "generator": {"model": "sngan-narrow", "width": 8},
+            "critic": {"model": "sngan-narrow", "width": 8},
+            "recipe": "tiny",
+            "changes": {"objective": "hinge", "penalty": {"kind": "none"}},
+        },
+    },
+    "experiments/recipes/tiny.yaml": {
+        "tiny": {
+            "objective": "wasserstein",
+            "length_nimg": 16,
+            "critic_batch": 4,
+            "generator_batch": 4,
+            "critic_optimiser": {"lr": 1e-3, "betas": [0, 0.9]},
+            "generator_optimiser": {"lr": 1e-3, "betas": [0, 0.9]},
+            "penalty": {"kind": "gradient", "weight": 10},
+            "log_every_nimg": 8,
+            "checkpoint_every_nimg": 8,
+            "snapshots_nimg": [8],
+            "grids_nimg": [16],
+        }
+    },
+    "experiments/datasets.yaml": {
+        "tiny": {"source": "standin", "split": "drawn", "resolution": 32, "count": 40, "version": 1, "licence": "ours"}
+    },
+    "experiments/versions.yaml": {"trainer": 1, "sampler": 1, "scorer-tf": 1, "scorer-torch": 1, "scorer-clean": 1},
+    "params.yaml": {
+        "scale": "tiny",
+        "root": "",
+        "out": "out/",
+        "threads": 1,
+        "limit_nimg": None,
+        "scoring": {"n_fake": 10, "n_real": 20, "weights": "stand-in", "layer": 64},
+        "runs": {f"{e}-seed0": {"experiment": e, "seed": 0, "dataset": "tiny"} for e in "ef"},
+        "dumps": {
+            f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last"} for e in "ef"
+        },
+    },
+}
+
+
+@pytest.fixture
+def tiny_scale(tmp_path: Path) -> Path:
+    """See `tiny_root`."""
+    return tiny_root(tmp_path)
+
+
+def tiny_root(folder: Path) -> Path:
+    """A repository root of its own: one data set of 40 stand-ins, two experiments of 16 images, the project's models."""
+    import yaml
+
+    from harness.data.fetch import prepare
+
+    root = Path(__file__).resolve().parent.parent
+    for name, value in TINY.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(value))
+    (folder / "results").mkdir()
+    for name in ("experiments/models", "experiments/tolerances.yaml", "results/reported"):
+        (folder / name).symlink_to(root / name)
+    prepare("tiny", folder / "data/tiny", folder)
+    return folder

@@ -80,8 +80,7 @@ def test_a_missing_key_is_named():
 
 def test_a_run_resolves_inheritance_versions_and_the_cap(root: Path):
     rewrite(root / "params.yaml", limit_nimg=500)
-    params = experiments.load_params(root / "params.yaml")
-    run = experiments.resolve(params, "e", 0, root)
+    run = experiments.open_scale(root / "params.yaml").run("e", 0)
     assert run.recipe.flip
     assert run.recipe.objective == "hinge"
     assert run.versions == {"trainer": 7, "m": 3}
@@ -90,7 +89,7 @@ def test_a_run_resolves_inheritance_versions_and_the_cap(root: Path):
 
 def test_changes_of_an_experiment_lie_over_its_recipe(root: Path):
     rewrite(root / "experiments/tables/t.yaml", e={"changes": {"critic_optimiser": {"lr": 0.5}}})
-    run = experiments.resolve(experiments.load_params(root / "params.yaml"), "e", 0, root)
+    run = experiments.open_scale(root / "params.yaml").run("e", 0)
     assert run.recipe.critic_optimiser == config.Optimiser(lr=0.5, betas=(0.0, 0.9))
 
 
@@ -108,13 +107,13 @@ def test_changes_of_an_experiment_lie_over_its_recipe(root: Path):
 def test_what_an_experiment_names_must_exist(root: Path, file: str, changes: dict, words: str):
     rewrite(root / file, **changes)
     with pytest.raises(HarnessError, match=words):
-        experiments.resolve(experiments.load_params(root / "params.yaml"), "e", 0, root)
+        experiments.open_scale(root / "params.yaml").run("e", 0)
 
 
 def test_a_stage_key_must_say_what_it_runs(root: Path):
     rewrite(root / "params.yaml", runs={"e-seed1": {"experiment": "e", "seed": 0, "dataset": "tiny"}})
     with pytest.raises(HarnessError, match="should be 'e-seed0'"):
-        experiments.load_params(root / "params.yaml")
+        experiments.open_scale(root / "params.yaml")
 
 
 def test_two_files_may_not_define_one_name(root: Path):
@@ -134,6 +133,6 @@ def test_every_experiment_of_the_project_resolves():
 
 @pytest.mark.parametrize("params", ["params.yaml", "results/cpu/params.yaml"])
 def test_every_scale_resolves(params: str):
-    scale = experiments.load_params(experiments.ROOT / params)
-    for run in scale.runs.values():
-        assert experiments.resolve(scale, run.experiment, run.seed).dataset == run.dataset
+    scale = experiments.open_scale(experiments.ROOT / params)
+    for run in scale.params.runs.values():
+        assert scale.run(run.experiment, run.seed).dataset == run.dataset

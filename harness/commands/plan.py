@@ -20,16 +20,20 @@ def command(params_file: Path) -> None:
     from harness.errors import HarnessError
     from harness.files import write_json
 
-    params = experiments.load_params(params_file)
-    folder = params_file.parent / params.out / "plan"
-    resolved = {key: experiments.resolve(params, run.experiment, run.seed) for key, run in params.runs.items()}
-    for key, dump in params.dumps.items():
+    scale = experiments.open_scale(params_file)
+    folder = scale.out / "plan"
+    resolved = {key: scale.run(run.experiment, run.seed) for key, run in scale.params.runs.items()}
+    for key, dump in scale.params.dumps.items():
         run = resolved[f"{dump.experiment}-seed{dump.seed}"]
-        named = ["last", "best", *(f"{n:09d}" for n in run.recipe.snapshots_nimg)]
+        named = ["last", "best", *map(str, run.recipe.snapshots_nimg)]
         if dump.snapshot not in named:
-            raise HarnessError(f"{params_file}: dumps.{key}: no snapshot '{dump.snapshot}'; the recipe keeps {', '.join(named)}.")
+            raise HarnessError(
+                f"{params_file}: dumps.{key}: no snapshot '{dump.snapshot}'; the recipe keeps {', '.join(named)}."
+            )
         if dump.dataset != run.dataset:
-            raise HarnessError(f"{params_file}: dumps.{key} says data set '{dump.dataset}', the experiment says '{run.dataset}'.")
+            raise HarnessError(
+                f"{params_file}: dumps.{key} says data set '{dump.dataset}', the experiment says '{run.dataset}'."
+            )
     for stale in set(folder.glob("*.json")) - {folder / f"{key}.json" for key in resolved}:
         stale.unlink()
     for key, run in resolved.items():

@@ -29,9 +29,9 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     from harness.files import replacing, sha256_file, sha256_pixels, write_json
     from harness.training.checkpoint import load_generator
 
-    params = experiments.load_params(params_file)
-    run = experiments.resolve(params, experiment, seed)
-    heavy, records = experiments.paths(params_file, params, experiment, seed)
+    scale = experiments.open_scale(params_file)
+    params, run = scale.params, scale.run(experiment, seed)
+    heavy, records = scale.folders(experiment, seed)
     weights = heavy / "weights" / f"{snapshot}.safetensors"
     n = n or params.scoring.n_fake
     torch.set_num_threads(params.threads)
@@ -43,9 +43,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     shape = (n, run.resolution, run.resolution, 3)
     with replacing(dump) as temporary, tqdm(total=n, unit="image", desc=f"sample {experiment}") as bar:
         with open(temporary, "wb") as handle:
-            np.lib.format.write_array_header_1_0(
-                handle, {"descr": "|u1", "fortran_order": False, "shape": shape}
-            )
+            np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for chunk in sampling.sample_chunks(generator, n, seed, device):
                 handle.write(chunk.tobytes())
                 bar.update(len(chunk))

@@ -1,8 +1,12 @@
 """`harness score`: images and a reference -> FID, Inception Score and KID in a JSON that says how they were made."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from harness.metrics.extractor import Setup
 
 
 @click.command("score")
@@ -47,6 +51,7 @@ import click
     envvar="HARNESS_CACHE",
     help="Weights, reference statistics, features; default: .cache of the repository.",
 )
+@click.option("--self-test", "self_test", is_flag=True, help="Check the scorers against the known scores of CIFAR-10.")
 def command(
     samples: Path | None,
     reference: str | None,
@@ -67,6 +72,7 @@ def command(
     threads: int,
     device: str,
     cache: Path | None,
+    self_test: bool,
 ) -> None:
     """Score images against a reference.
 
@@ -81,10 +87,13 @@ def command(
     from harness.metrics.extractor import Setup
     from harness.metrics.score import Request, score
 
-    if samples is None or reference is None:
-        raise click.UsageError("--samples and --reference are both needed.")
     cache = cache or Path(__file__).resolve().parents[2] / ".cache"
     setup = Setup(weights, layer, bias, clean_mode, batch, threads, device, cache)
+    if self_test:
+        _self_test(setup)
+        return
+    if samples is None or reference is None:
+        raise click.UsageError("--samples and --reference are both needed (or --self-test).")
     declared = dict(_declaration(entry) for entry in declare)
     result = score(Request(samples, reference, scorer, setup, record, n, n_real, splits, kid, declared))
     if out is not None:
@@ -93,6 +102,20 @@ def command(
         click.echo(json.dumps(result, indent=2, sort_keys=True))
     else:
         click.echo(_summary(result))
+
+
+def _self_test(setup: "Setup") -> None:
+    from harness.errors import HarnessError
+    from harness.metrics import self_test
+
+    def report(part: self_test.Part) -> None:
+        verdict = {True: "passed", False: "FAILED", None: "not run"}[part.passed]
+        click.echo(f"{verdict:<8} {part.name}: {part.detail}")
+
+    parts = self_test.run(setup, report)
+    missing = [part.name for part in parts if not part.passed]
+    if missing:
+        raise HarnessError(f"self-test: {len(missing)} of {len(parts)} parts failed or could not run, see above.")
 
 
 def _declaration(entry: str) -> tuple[str, object]:

@@ -21,7 +21,8 @@ def out_folder(out_dir: Path | None, params_file: Path) -> Path:
 def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
     """Make the paper's tables from the scores of a scale: csv, markdown and LaTeX with the same cells.
 
-    Writes OUT/tables (also scores.csv and comparisons.csv, tidy) and OUT/metrics.json. Verdicts are added by `harness check`.
+    Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them) and OUT/metrics.json. `harness check` adds
+    verdicts.
 
     Example: harness tables --out-dir results/quick
     """
@@ -33,7 +34,7 @@ def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
     comparison.check_links(known, book)
     found = results.load(out)
     comparisons = comparison.table(found.scores, known, book, unverified)
-    made = [tables.runs_table(found, known), tables.protocol_table(found, known, book, unverified)]
+    made = [tables.protocol_table(found, known, book, unverified), tables.runs_table(found, known)]
     for name, spec in tables.specs(ledger.REPORTED / "tables.yaml").items():
         made.append(tables.paper_table(name, spec, found, comparisons, book, known, unverified))
     folder = out / "tables"

@@ -14,7 +14,7 @@ import click
 @click.option(
     "--checkpoints",
     type=click.Path(path_type=Path),
-    help="Folder for working state; default: .checkpoints beside the params file's results.",
+    help="Folder for working state; default: .checkpoints at the repository root.",
 )
 @click.option(
     "--stop-after-nimg", "stop_nimg", type=click.IntRange(1), help="Save and leave (exit 143) at this image count."
@@ -30,18 +30,19 @@ def command(
 ) -> None:
     """Train EXPERIMENT: weights, history.csv, sample grids and train.json.
 
-    Killed at any moment, it goes on from its last checkpoint when run again. Exit codes: 3 when the training diverged (NaN or
-    infinity), 143 when it saved and left on SIGTERM, SIGINT or --stop-after-nimg.
+    Killed at any moment, it goes on from its last checkpoint when run again. Exit codes: 3 when the training diverged
+    (NaN or infinity), 143 when it saved and left on SIGTERM, SIGINT or --stop-after-nimg.
 
     Example: harness train quick-cifar10-transgan --seed 0
     """
     from harness import data, experiments
     from harness.training.loop import train
 
-    params = experiments.load_params(params_file)
-    run = experiments.resolve(params, experiment, seed)
-    heavy, records = experiments.paths(params_file, params, experiment, seed)
-    images = data.load(params_file.parent / params.root / "data" / run.dataset).images
-    checkpoints = checkpoints or params_file.parent / params.out / ".checkpoints"
-    train(run, images, heavy, checkpoints, device, threads or params.threads, records=records, stop_nimg=stop_nimg)
+    scale = experiments.open_scale(params_file)
+    run = scale.run(experiment, seed)
+    heavy, records = scale.folders(experiment, seed)
+    images = data.load(scale.root / "data" / run.dataset).images
+    checkpoints = checkpoints or scale.root / ".checkpoints"
+    threads = threads or scale.params.threads
+    train(run, images, heavy, checkpoints, device, threads, records=records, stop_nimg=stop_nimg)
     click.echo(f"{heavy / 'weights' / 'last.safetensors'}: {run.recipe.length_nimg} images seen")

@@ -1,0 +1,1 @@
+"""Scorers, kernels and the Inception network."""

@@ -1,14 +1,15 @@
-"""The clean-fid scorer: the library's own network behind the exact separable resize. The only module that imports cleanfid.
+"""The clean-fid scorer: the library's own network behind the exact separable resize. Alone in importing cleanfid.
 
-clean-fid 0.1.35 (GaParmar/clean-fid) runs NVIDIA's TorchScript of the 2015 network, 2048 channels only, and looks for it in
-/tmp; its wrapper `InceptionV3W` takes it from any folder, which is what happens here. Without that file (offline, stand-in
-weights) a TorchScript with the same interface is written from the same graph. Other layers use the harness's torch module.
+clean-fid 0.1.35 (GaParmar/clean-fid) runs NVIDIA's TorchScript of the 2015 network, 2048 channels only, and looks for
+it in /tmp; its wrapper `InceptionV3W` takes it from any folder, which is what happens here. Without that file (offline,
+stand-in weights) a TorchScript with the same interface is written from the same graph. Other layers use the harness's
+torch module.
 """
 
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ class CleanExtractor:
     def __init__(self, setup: Setup):
         if setup.clean_mode not in RESIZERS:
             raise HarnessError(f"clean-fid mode {setup.clean_mode}: unknown.{nearest(setup.clean_mode, RESIZERS)}")
-        self.versions = {"clean-fid": _library_version(), "torch": torch.__version__}
+        if setup.device.startswith("cuda") and not torch.cuda.is_available():
+            raise HarnessError(f"--device {setup.device}: torch sees no CUDA device; use --device cpu.")
+        self.versions = {"clean-fid": _library_version(), "torch": str(torch.__version__)}
         torch.set_num_threads(setup.threads)
         found = weights.load(setup.weights, setup.cache)
         found.require(setup.layer)
@@ -53,7 +56,8 @@ class CleanExtractor:
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, None]:
         """Return features; see `harness.metrics.extractor.Extractor`."""
-        with torch.inference_mode():
+        # TF32 convolutions, cuDNN's default, would make the score depend on the kind of GPU
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self._features(images)
         return features.float().cpu().numpy(), None
 
@@ -74,15 +78,13 @@ def open_extractor(setup: Setup) -> Extractor:
 def library_features(script: Path, mode: str, device: torch.device) -> Callable[[np.ndarray], Tensor]:
     """Return uint8 [n, R, R, 3] -> features [n, 2048] through the library's wrapper of a TorchScript.
 
-    In mode `clean` the resize is ours (the library's takes one channel of one image at a time), and the script is frozen
-    (batch norm folded into the convolutions) and run channels last: about half again as fast on a CPU, features equal to
-    rounding. In mode `legacy_tensorflow` the script resizes.
+    In mode `clean` the resize is ours (the library's takes one channel of one image at a time), and the script is
+    frozen, which folds the batch norms into the convolutions, and run channels last: faster on a CPU, with features
+    equal to rounding. In mode `legacy_tensorflow` the script resizes.
     """
-    from cleanfid.inception_torchscript import InceptionV3W
-
     legacy = mode == "legacy_tensorflow"
-    network = InceptionV3W(str(script.parent), download=False, resize_inside=legacy)
-    network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = library_network(script, resize_inside=legacy).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not legacy:
         network.layers = torch.jit.freeze(network.layers)
         return lambda images: network(_channels_last(resize.clean_bicubic(images, device=device)))
@@ -103,14 +105,48 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+# ---------------------------------------------------------------- the library's own path, to compare with
+
+
+def library_folder_features(files: list[Path], network: nn.Module, batch: int, workers: int) -> np.ndarray:
+    """Return features float32 [n, 2048] of image files as the library makes them in mode `clean`, on the CPU."""
+    from cleanfid.fid import get_files_features
+
+    features: np.ndarray = get_files_features(
+        [str(f) for f in files],
+        network,
+        num_workers=workers,
+        batch_size=batch,
+        device=torch.device("cpu"),
+        mode="clean",
+        verbose=False,
+    )
+    return features
+
+
+def library_network(script: Path, resize_inside: bool = False) -> nn.Module:
+    """Return the library's wrapper of a TorchScript, untouched, in evaluation mode on the CPU."""
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    network: nn.Module = InceptionV3W(str(script.parent), download=False, resize_inside=resize_inside)
+    return network.eval()
+
+
+def library_frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
+    """Return the library's Frechet distance, by a complex square root; scores take `harness.metrics.frechet`."""
+    from cleanfid.fid import frechet_distance
+
+    return float(frechet_distance(mean1, cov1, mean2, cov2))
+
+
 # ---------------------------------------------------------------- the TorchScript
 
 
 def find_script(found: weights.Weights, cache: Path) -> tuple[Path, str]:
     """Return a TorchScript of these weights, by the name the library wants, and where it comes from: nvidia | graph.
 
-    For the official weights NVIDIA's file is looked for beside them and in the cache, then downloaded, and must hold the
-    graph's tensors. Where it cannot be had, and for any other weights, the script is written from the graph.
+    For the official weights NVIDIA's file is looked for beside them and in the cache, then downloaded, and must hold
+    the graph's tensors. Where it cannot be had, and for any other weights, the script is written from the graph.
 
     Raises:
         HarnessError: NVIDIA's file holds other tensors than the graph.
@@ -187,3 +223,95 @@ def _graph_tensors(parameters: inception.Parameters) -> dict[str, np.ndarray]:
 
 def _fingerprint(array: np.ndarray) -> tuple[tuple[int, ...], str]:
     return array.shape, hashlib.sha256(np.ascontiguousarray(array, dtype=np.float32).tobytes()).hexdigest()
+
+
+def write_script(parameters: inception.Parameters, path: Path) -> None:
+    """Write a TorchScript with the interface of NVIDIA's file: a forward that resizes, and `layers` that does not.
+
+    As in that file the batch norms stand by themselves, so that its tensors are the graph's.
+    """
+    weight, bias = parameters.softmax_weights, parameters.softmax_biases
+    assert weight is not None and bias is not None, "weights that reach layer 2048 have a classifier"  # noqa: PT018
+    network = inception_torch.build(parameters, 2048)
+    for name, conv in parameters.convs.items():
+        network.convs[name] = _with_batch_norm(network.convs[name], conv)
+    normalised = _Normalised(network).eval()
+    with torch.no_grad():
+        layers = torch.jit.trace(normalised, torch.zeros(2, 3, inception.SIZE, inception.SIZE), check_trace=False)
+        torch.jit.save(torch.jit.script(_Script(layers, torch.tensor(weight.T), torch.tensor(bias)).eval()), str(path))
+
+
+def _with_batch_norm(folded: nn.Module, weights_: inception.ConvParameters) -> nn.Module:
+    assert isinstance(folded, nn.Conv2d), "the table's convolutions are two-dimensional"
+    conv = nn.utils.skip_init(
+        nn.Conv2d,
+        folded.in_channels,
+        folded.out_channels,
+        folded.kernel_size,
+        folded.stride,
+        folded.padding,
+        bias=False,
+    )
+    norm = nn.BatchNorm2d(folded.out_channels, eps=inception.EPSILON)
+    state = {"weight": weights_.gamma, "bias": weights_.beta}
+    state |= {"running_mean": weights_.mean, "running_var": weights_.variance}
+    norm.load_state_dict({key: torch.tensor(value) for key, value in state.items()}, strict=False)
+    conv.weight.data.copy_(torch.tensor(weights_.kernel).permute(3, 2, 0, 1))
+    return nn.Sequential(conv, norm).requires_grad_(False)
+
+
+class _Normalised(nn.Module):
+    """The network on (pixel - 128) / 128, which is what the library's wrapper feeds."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.network(x * 128 + 128)  # the network normalises again, by powers of two
+        return features
+
+
+class _Script(nn.Module):
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, layers: Any, weight: Tensor, bias: Tensor):
+        super().__init__()
+        self.layers = layers
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
+        pixels = _tf1_along(_tf1_along(img, 2, 299), 3, 299)
+        features = self.layers((pixels - 128.0) / 128.0)
+        if return_features:
+            return features
+        return nn.functional.linear(features, self.weight, self.bias).softmax(dim=1)
+
+
+def _tf1_along(x: Tensor, axis: int, size: int) -> Tensor:
+    """Resize one axis as `resize.tf1_bilinear` does, in the subset of Python that TorchScript compiles."""
+    source = x.shape[axis]
+    position = torch.arange(size, dtype=torch.float32, device=x.device) * (source / size)
+    lower = position.floor().long()
+    upper = (lower + 1).clamp(max=source - 1)
+    shape = [1, 1, 1, 1]
+    shape[axis] = size
+    weight = (position - lower).view(shape)
+    return x.index_select(axis, lower) * (1 - weight) + x.index_select(axis, upper) * weight
+
+
+def _library_version() -> str:
+    import importlib.metadata
+
+    try:
+        version = importlib.metadata.version("clean-fid")
+    except importlib.metadata.PackageNotFoundError:
+        version = "none"
+    if version != LIBRARY_VERSION:
+        raise HarnessError(
+            f"--scorer clean needs clean-fid {LIBRARY_VERSION}, found {version}: scores of other versions are not "
+            f"comparable. pip install clean-fid=={LIBRARY_VERSION}, or use --scorer tf."
+        )
+    return version

@@ -90,7 +90,7 @@ def open_images(path: Path, quantised: bool = False) -> Images:
 
 
 def open_dump(path: Path, record: Path | None = None) -> tuple[Images, dict[str, Any]]:
-    """Open samples and the `samples.json` that describes them (beside them, or `record`; an empty one for foreign samples).
+    """Open samples and the `samples.json` that describes them (beside them, or `record`; {} for foreign ones).
 
     Raises:
         HarnessError: unfit images, or pixels whose sha256 is not the recorded one.

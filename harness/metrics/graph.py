@@ -37,8 +37,8 @@ _FLOAT = {"T": graphdef.FLOAT}
 def build(parameters: Parameters, stand_in: bool = False) -> Any:
     """Return a GraphDef with node names and ops of the 2015 file, as deep as the parameters reach.
 
-    `DecodeJpeg -> Cast -> ExpandDims -> ResizeBilinear -> Sub -> Mul -> network -> pool_3 -> softmax`; weights truncated
-    at `mixed_7` end in `mixed_7/join`.
+    `DecodeJpeg -> Cast -> ExpandDims -> ResizeBilinear -> Sub -> Mul -> network -> pool_3 -> softmax`; weights that end
+    at `mixed_7` give a graph that ends in `mixed_7/join`.
     """
     graph = graphdef.new_graph()
     if stand_in:
@@ -115,11 +115,11 @@ def is_stand_in(graph: Any) -> bool:
 def convert(graph: Any, where: str) -> tuple[Parameters, dict[int, str]]:
     """Read a 2015 graph, checking its topology against the table edge by edge.
 
-    Node names matter only at the outputs (`pool_3`, or `mixed_7/join` in a truncated graph) and at the classifier; nodes
-    that pass their input through (CheckNumerics, control_dependency, reshape) may stand on any edge.
+    Node names matter only at the outputs (`pool_3`, or `mixed_7/join` in a truncated graph) and at the classifier;
+    nodes that pass their input through (CheckNumerics, control_dependency, reshape) may stand on any edge.
 
     Returns:
-        The weights, and for each feature layer (64, 192, 768, 2048; as deep as the graph goes) the node that computes it.
+        The weights, and for each feature layer (64, 192, 768, 2048) that the graph reaches, the node that computes it.
 
     Raises:
         HarnessError: another network, or a damaged one; names `where`, the node and what was expected there.

@@ -125,7 +125,7 @@ def is_statistics(path: Path) -> bool:
 
 def _reference(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Reference:
     side = RealSide(arrays["mu"], arrays["sigma"])
-    side.factor = arrays["factor"]  # type: ignore[misc]  # a cached property: filled, it is not computed again
+    side.factor = arrays["factor"]  # a cached property: filled, it is not computed again
     return Reference(side, int(arrays["count"]), described)
 
 

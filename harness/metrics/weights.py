@@ -73,8 +73,8 @@ class Weights:
 def load(spec: str, cache: Path) -> Weights:
     """Find weights by name (`stand-in`, `trunk`, `official`) or file (.pb, .tgz, .pth, .pt, .npz).
 
-    `official` and `trunk` are looked for in HARNESS_INCEPTION and in `cache`/inception; `official` is then downloaded, and
-    `stand-in` is drawn from its seed. Both named ones are verified by sha256.
+    `official` and `trunk` are looked for in HARNESS_INCEPTION and in `cache`/inception; `official` is then downloaded,
+    and `stand-in` is drawn from its seed. Both named ones are verified by sha256.
 
     Raises:
         HarnessError: not found, truncated, or not what its name says.
@@ -147,8 +147,8 @@ def _download(folder: Path) -> Path:
         archive = pooch.retrieve(OFFICIAL_URL, known_hash=None, fname=OFFICIAL_ARCHIVE, path=folder, progressbar=True)
     except Exception as error:  # pooch passes on the errors of requests and urllib3, which share no class
         raise HarnessError(
-            f"{OFFICIAL_URL}: could not be downloaded ({type(error).__name__}). Without internet, fetch it elsewhere and "
-            f"set {ENVIRONMENT} to {OFFICIAL_ARCHIVE} or {OFFICIAL_GRAPH}, or score with --weights stand-in."
+            f"{OFFICIAL_URL}: could not be downloaded ({type(error).__name__}). Without internet, fetch it elsewhere "
+            f"and set {ENVIRONMENT} to {OFFICIAL_ARCHIVE} or {OFFICIAL_GRAPH}, or score with --weights stand-in."
         ) from error
     try:
         return _extract(Path(archive), folder)
@@ -192,27 +192,21 @@ def _stand_in(folder: Path) -> Weights:
 
 
 def _read_npz(path: Path) -> Parameters:
-    """Read folded weights: `<scope>/weights` (HWIO) and `<scope>/bias`, as deep as they go; perhaps the softmax pair."""
+    """Read folded weights: `<scope>/weights` (HWIO) and `<scope>/bias`, to any layer; perhaps `softmax/*`."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise HarnessError(f"{path}: not a readable npz ({error}); truncated? Fetch it again.") from None
-    names = {"kernel": "{}/weights", "bias": "{}/bias"}
-    convs = {
-        name: unfolded(
-            *(
-                _array(arrays, key.format(name), shape, path)
-                for key, shape in zip(names.values(), (s, s[3:]), strict=True)
-            )
-        )
-        for name, s in _reached(path, {scope for scope in convolutions() if f"{scope}/weights" in arrays}).items()
-    }
+    convs = {}
+    for name, shape in _reached(path, {n for n in convolutions() if f"{n}/weights" in arrays}).items():
+        kernel = _array(arrays, f"{name}/weights", shape, path)
+        convs[name] = unfolded(kernel, _array(arrays, f"{name}/bias", shape[3:], path))
     return Parameters(convs, *_softmax(arrays, "softmax/weights", "softmax/biases", path))
 
 
 def _read_port(path: Path) -> Parameters:
-    """Read a state dict, or a TorchScript's, with pytorch-fid's names (`Conv2d_1a_3x3.conv.weight`, `.bn.weight`, `fc`)."""
+    """Read a state dict (.pth) or TorchScript (.pt) with pytorch-fid's names: `Conv2d_1a_3x3.conv.weight`, ..."""
     import torch
 
     try:

@@ -1,7 +1,9 @@
-"""DiffAugment, drawn and applied apart: `draw` makes the random numbers, `apply` is a deterministic, differentiable map.
+"""DiffAugment, drawn and applied apart: `draw` makes the random numbers, `apply` is a deterministic, differentiable
+map.
 
-Constants are data (`config.Augment`): the original (mit-han-lab/data-efficient-gans@0b63395) moves by 0.125 of the side and cuts
-always; TransGAN's copy (VITA-Group/TransGAN@9a5838a) moves by 0.2 and cuts a whole batch with probability 0.3.
+Constants are data (`config.Augment`): the original (mit-han-lab/data-efficient-gans@0b63395) moves by 0.125 of the
+side and cuts always; TransGAN's copy (VITA-Group/TransGAN@9a5838a) moves by 0.2 and cuts a whole batch with
+probability 0.3.
 """
 
 import torch
@@ -24,8 +26,8 @@ def draw(spec: Augment, count: int, resolution: int, device: torch.device | str)
     """Draw the random numbers of one critic call from torch's default generator.
 
     Returns:
-        `brightness`, `saturation`, `contrast`: float [count] in [0, 1); `shift`: int64 [2, count] pixels (rows, columns);
-        `offset`: int64 [2, count] pixels, centre of the cut; `cut`: bool [], one draw for the whole batch.
+        `brightness`, `saturation`, `contrast`: float [count] in [0, 1); `shift`: int64 [2, count] pixels (rows,
+        columns); `offset`: int64 [2, count] pixels, centre of the cut; `cut`: bool [], one draw for the whole batch.
     """
     draws: Draws = {}
     for operation in spec.policy:
@@ -43,7 +45,7 @@ def draw(spec: Augment, count: int, resolution: int, device: torch.device | str)
 
 
 def apply(spec: Augment, images: torch.Tensor, draws: Draws) -> torch.Tensor:
-    """Augment float [N, 3, R, R] by the operations of `spec.policy`, left to right; twice differentiable, values not clamped."""
+    """Augment float [N, 3, R, R] by `spec.policy`, left to right; twice differentiable, not clamped."""
     for operation in spec.policy:
         if operation == "color":
             images = color(images, draws["brightness"], draws["saturation"], draws["contrast"])
@@ -55,7 +57,7 @@ def apply(spec: Augment, images: torch.Tensor, draws: Draws) -> torch.Tensor:
 
 
 def color(x: torch.Tensor, brightness: torch.Tensor, saturation: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
-    """Brightness + (r - 0.5), then saturation about the channel mean * 2r, then contrast about the image mean * (r + 0.5)."""
+    """Add r - 0.5, saturation about the channel mean times 2r, then contrast about the image mean times r + 0.5."""
     x = x + (brightness.to(x.dtype) - 0.5).view(-1, 1, 1, 1)
     grey = x.mean(dim=1, keepdim=True)
     x = (x - grey) * (2 * saturation.to(x.dtype)).view(-1, 1, 1, 1) + grey
@@ -66,7 +68,8 @@ def color(x: torch.Tensor, brightness: torch.Tensor, saturation: torch.Tensor, c
 def translate(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """out[n, :, i, j] = x[n, :, i + rows[n], j + columns[n]], zero outside.
 
-    One-hot matrix products instead of gathers: exact, twice differentiable, and their backward is deterministic on a GPU.
+    One-hot matrix products instead of gathers: exact, twice differentiable, and their backward is deterministic on a
+    GPU.
     """
     place = torch.arange(x.shape[2], device=x.device)
     source = place.view(1, -1, 1) + shift.unsqueeze(2).unsqueeze(3)  # [2, N, i, 1]
@@ -75,7 +78,7 @@ def translate(x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 
 def cutout(x: torch.Tensor, offset: torch.Tensor, size: int, cut: torch.Tensor) -> torch.Tensor:
-    """Zero the square of rows and columns offset - size//2 ... offset - size//2 + size - 1, clipped to the image, if `cut`."""
+    """If `cut`, zero a square of `size` pixels a side that starts at offset - size//2, clipped to the image."""
     place = torch.arange(x.shape[2], device=x.device).view(1, 1, -1)
     start = (offset - size // 2).unsqueeze(2)
     rows, columns = (place >= start) & (place < start + size)  # two [N, R]

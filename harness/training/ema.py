@@ -11,8 +11,8 @@ from harness.config import Ema
 def decay(spec: Ema, nimg: int, batch: int) -> float:
     """Weight of the old average after `nimg` images, with critic batches of `batch` images.
 
-    Half-life form: 0.5^(batch / max(min(half_life, ramp * nimg), 1e-8)) (NVlabs/stylegan2-ada-pytorch@d72cc7d; the TransGAN code
-    of June 2021 uses the same).
+    Half-life form: 0.5^(batch / max(min(half_life, ramp * nimg), 1e-8)) (NVlabs/stylegan2-ada-pytorch@d72cc7d; the
+    TransGAN code of June 2021 uses the same).
     """
     if spec.kind == "none" or nimg < spec.start_nimg:
         return 0.0
@@ -23,7 +23,7 @@ def decay(spec: Ema, nimg: int, batch: int) -> float:
 
 
 class Average:
-    """A copy of the generator whose parameters lag behind; buffers (such as running statistics) are the live network's."""
+    """A copy of the generator whose parameters lag behind; buffers (running statistics, say) are the live network's."""
 
     def __init__(self, generator: nn.Module, spec: Ema) -> None:
         """Start from the generator's present weights."""
@@ -34,7 +34,8 @@ class Average:
     @torch.no_grad()
     def update(self, nimg: int, batch: int) -> None:
         """Move towards the live generator by 1 - decay, all tensors in one fused pass."""
-        averaged, live = list(self.module.parameters()), list(self.live.parameters())
+        averaged: list[torch.Tensor] = list(self.module.parameters())
+        live: list[torch.Tensor] = list(self.live.parameters())
         beta = decay(self.spec, nimg, batch)
         if beta == 0.0:
             torch._foreach_copy_(averaged, live)

@@ -14,7 +14,7 @@ from harness.config import Growth
 def lod_at(nimg: int, growth: Growth, resolution: int) -> float:
     """Return the level of detail after `nimg` images: 0 is `resolution`, each whole step halves the side.
 
-    It starts where the side is `first_resolution` (or the nearest above it that halving reaches), rests for `first_nimg`,
+    It starts where the side is `first_resolution` (or the next above it that halving reaches), rests for `first_nimg`,
     then falls by 1 over each `fade_nimg` and rests for `stable_nimg` after it.
     """
     levels = math.floor(math.log2(resolution / growth.first_resolution))
@@ -25,13 +25,8 @@ def lod_at(nimg: int, growth: Growth, resolution: int) -> float:
     return max(levels - faded - progress, 0.0)
 
 
-def layers_change(before: float, after: float) -> bool:
-    """Return whether the layers in use differ between two levels of detail: there the optimisers start afresh."""
-    return math.floor(before) != math.floor(after) or math.ceil(before) != math.ceil(after)
-
-
 def blend_reals(images: Tensor, lod: float) -> Tensor:
-    """Show images [N, C, R, R] at a level of detail, in full size: pooled to its side, blended with the next coarser."""
+    """Show images [N, C, R, R] at a level of detail, in full size: pooled to its side, blended with half of it."""
     whole = math.floor(lod)
     share, side = lod - whole, images.shape[-1]
     if whole:

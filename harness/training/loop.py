@@ -1,4 +1,4 @@
-"""The training loop for every model of the benchmark; lengths and schedules are in real images the critic has seen (nimg)."""
+"""The training loop for every model; lengths and schedules are in real images the critic has seen (nimg)."""
 
 import sys
 import time
@@ -112,28 +112,21 @@ def train(
             # ---------------- critic step
             reals = steps.prepare(stream.batch(nimg, batch, recipe.flip, recipe.dequantise), lod)
             latents = steps.latents(batch)
-            terms = steps.critic_gradients(reals, latents, steps.critic_draws(batch))
-            if not recipe.simultaneous:
-                terms |= steps.apply_critic()
+            terms = steps.critic_step(reals, latents)
             if recipe.penalty.every > 1 and step % recipe.penalty.every == 0:
-                terms |= steps.lazy_penalty(reals)
+                terms = terms | steps.lazy_penalty(reals)
 
             # ---------------- generator step and moving average
             if step % recipe.n_critic == recipe.generator_phase:
                 generator_step = step // recipe.n_critic
-                if not recipe.simultaneous:
+                if not recipe.simultaneous:  # else the critic's fakes are made again, from the same weights
                     latents = steps.latents(recipe.generator_batch)
                 cotrained = recipe.cotraining is not None and nimg < recipe.cotraining.until_nimg
-                draws = steps.draw(recipe.generator_batch)
-                terms |= steps.generator_gradients(latents, draws, reals if cotrained else None)
-                if recipe.simultaneous:
-                    terms |= steps.apply_critic()
-                terms |= steps.apply_generator()
+                terms = terms | steps.generator_step(latents, reals if cotrained else None)
                 if recipe.path_length is not None and generator_step % recipe.path_length.every == 0:
-                    terms |= steps.path_length()
+                    terms = terms | steps.path_length()
                 state.average.update(nimg, batch)
-            steps.adapt_augmentation(terms, step)
-            state.meter.add(terms)
+            state.meter.add(terms | steps.adapt_augmentation(terms, step))
             previous, nimg = nimg, nimg + batch
             bar.update(min(batch, recipe.length_nimg - previous))
 

@@ -29,7 +29,7 @@ OBJECTIVES = {
 
 
 def drift(spec: Drift, real: torch.Tensor) -> torch.Tensor:
-    """Term that keeps real logits [N, 1] near zero (TransGAN squares the mean, progressive GAN averages the squares)."""
+    """Keep real logits [N, 1] near zero (TransGAN squares the mean, progressive GAN averages the squares)."""
     value = real.mean().square() if spec.kind == "squared-mean" else real.square().mean()
     return spec.weight * value
 
@@ -43,7 +43,8 @@ def interpolate(reals: torch.Tensor, fakes: torch.Tensor, alpha: torch.Tensor) -
 def input_gradient(critic: Critic, images: torch.Tensor, functional: bool = False) -> torch.Tensor:
     """Gradient [N, 3, R, R] of the summed logits with respect to the images, differentiable once more.
 
-    `functional` takes it with `torch.func.grad`, the form that `torch.compile` can put into one graph with the rest of the loss.
+    `functional` takes it with `torch.func.grad`, the form that `torch.compile` can put into one graph with the rest of
+    the loss.
     """
     if functional:
         gradient: torch.Tensor = torch.func.grad(lambda x: critic(x).float().sum())(images)

@@ -19,7 +19,7 @@ class RunFolder:
     """`<checkpoints>/<experiment>-seed<seed>/<digest of all that decides the result>/`."""
 
     def __init__(self, checkpoints: Path, run: "Run", images: np.ndarray) -> None:
-        """Create the folder; if an earlier run of this experiment and seed differs, print in what: this one starts afresh."""
+        """Create the folder; print in what it differs from an earlier run of this experiment and seed, if it does."""
         self.run = run
         self.identity = identity(run, images)
         self.digest = config.digest(self.identity)

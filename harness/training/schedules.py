@@ -9,7 +9,7 @@ from harness.training.streams import DEQUANTISE
 
 
 def learning_rate(spec: Optimiser, nimg: int, planned_nimg: int) -> float:
-    """Rate at image count `nimg`; a linear decay runs over the whole planned recipe, also where a scale cuts it short."""
+    """Rate at image count `nimg`; a linear decay runs over the planned recipe, also where a scale cuts it short."""
     return spec.lr * (1 - nimg / planned_nimg) if spec.decay == "linear" else spec.lr
 
 

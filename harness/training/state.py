@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 Build = Callable[[str, dict[str, Any], int], nn.Module]
 
 
-def adam(module: nn.Module, spec: Optimiser) -> torch.optim.Adam:
-    """Adam over all parameters, one fused kernel for all tensors."""
-    return torch.optim.Adam(module.parameters(), lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+def adam(module: nn.Module, spec: Optimiser, graphed: bool = False) -> torch.optim.Adam:
+    """Adam over all parameters, one fused kernel for all tensors; `graphed` keeps what it reads on the device."""
+    device = next(module.parameters()).device
+    rate = torch.tensor(spec.lr, device=device) if graphed else spec.lr
+    return torch.optim.Adam(
+        module.parameters(), lr=rate, betas=spec.betas, eps=spec.eps, fused=True, capturable=graphed
+    )
 
 
 @torch.no_grad()
 def batch_independent(critic: nn.Module, resolution: int) -> bool:
     """Whether one critic call on two batches equals two calls: measured in float64 on a copy, with random images.
 
-    False for batch norm and minibatch standard deviation (a logit depends on the neighbours) and for spectral norm (each
-    call iterates: buffers change).
+    False for batch norm and minibatch standard deviation (a logit depends on the neighbours) and for spectral norm
+    (each call iterates: buffers change).
     """
     probe = copy.deepcopy(critic).double().cpu().train()
     before = [b.clone() for b in probe.buffers()]
@@ -44,7 +48,7 @@ def batch_independent(critic: nn.Module, resolution: int) -> bool:
 
 @dataclass
 class State:
-    """Networks, their optimisers, the average, sums since the last log point, and what adaptive regularisers remember."""
+    """Networks, optimisers, the average, sums since the last log point, and what adaptive regularisers remember."""
 
     generator: nn.Module
     critic: nn.Module
@@ -57,7 +61,7 @@ class State:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All tensors by name; nothing else decides how the run goes on."""
-        out = {}
+        out: dict[str, torch.Tensor] = {}
         for name, module in self._modules().items():
             out |= {f"{name}/{key}": value for key, value in module.state_dict().items()}
         for name, optimiser in self._optimisers().items():
@@ -96,12 +100,13 @@ def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: s
         extra["path_length_mean"] = torch.zeros((), device=device)
     if recipe.augment.ada is not None:
         extra["real_signs"] = torch.zeros(2, device=device)  # sum and count since the last adjustment
+    graphed = recipe.compile and device.startswith("cuda")
     return State(
         generator=generator,
         critic=critic,
         average=Average(generator, recipe.ema),
-        generator_optimiser=adam(generator, recipe.generator_optimiser),
-        critic_optimiser=adam(critic, recipe.critic_optimiser),
+        generator_optimiser=adam(generator, recipe.generator_optimiser, graphed),
+        critic_optimiser=adam(critic, recipe.critic_optimiser, graphed),
         meter=Meter(device),
         extra=extra,
         ada=AdaPipe().to(device) if recipe.augment.ada is not None else None,

@@ -1,6 +1,5 @@
-"""One critic step and one generator step: losses as deterministic functions of images and draws, and what applies them."""
+"""One critic step, one generator step: losses as deterministic functions of images and draws, and what applies them."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from harness.config import Recipe
 from harness.training import augment, losses
 from harness.training.augment import Draws
+from harness.training.graphs import Graphed
 from harness.training.growth import blend_reals, lod_at
 from harness.training.state import State, batch_independent
 
@@ -19,21 +19,13 @@ Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
 Terms = dict[str, torch.Tensor]
 
 # Every number a step may report, in the order of the history's columns.
-TERMS = (
-    "critic_loss",
-    "real_logit",
-    "fake_logit",
-    "real_sign",
-    "penalty",
-    "drift",
-    "critic_grad_norm",
-    "penalty_grad_norm",
-)
-TERMS += ("generator_loss", "super_resolution", "generator_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
+CRITIC_TERMS = ("critic_loss", "real_logit", "fake_logit", "real_sign", "penalty", "drift", "critic_grad_norm")
+GENERATOR_TERMS = ("generator_loss", "super_resolution", "generator_grad_norm")
+TERMS = (*CRITIC_TERMS, *GENERATOR_TERMS, "penalty_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
 
 
 class CriticDraws(NamedTuple):
-    """Random numbers of a critic step: the augmentation of each of its critic calls, and alpha [N] of the interpolates."""
+    """Random numbers of a critic step: augmentation of each of its critic calls, and alpha [N] of the interpolates."""
 
     real: Draws
     fake: Draws
@@ -64,8 +56,8 @@ def critic_terms(
         functional: take the penalty's gradient with `torch.func.grad`.
 
     Returns:
-        `critic_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift` where the recipe
-        has them.
+        `critic_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift` where the
+        recipe has them.
     """
     augmented = apply(reals, draws.real), apply(fakes, draws.fake)
     if batched:
@@ -121,8 +113,8 @@ def super_resolution_loss(generator: Any, reals: torch.Tensor) -> torch.Tensor:
 def path_length_loss(generator: Any, latents: torch.Tensor, mean: torch.Tensor, decay: float) -> torch.Tensor:
     """Squared deviation of |d(image . noise) / d(style)| from its moving average, which is updated in place.
 
-    NVlabs/stylegan2-ada-pytorch@d72cc7d: noise N(0, 1) / side; the squares are summed over a style's channels and averaged over
-    layers, where the generator has a style per layer ([N, layers, C]).
+    NVlabs/stylegan2-ada-pytorch@d72cc7d: noise N(0, 1) / side; the squares are summed over a style's channels and
+    averaged over layers, where the generator has a style per layer ([N, layers, C]).
     """
     images, styles = generator.images_and_styles(latents)
     noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
@@ -156,39 +148,75 @@ def in_precision(network: Call, device: str, precision: str) -> Call:
 
 
 class Steps:
-    """The steps of one run. Each `*_gradients` leaves gradients in the parameters; `apply_*` clips and lets Adam step."""
+    """The steps of one run. `*_gradients` leave gradients in the parameters; `apply_*` clip them and let Adam step."""
 
     def __init__(self, recipe: Recipe, state: State, resolution: int, device: str) -> None:
-        """Bind networks and recipe; `recipe.compile` puts each loss through `torch.compile` as one graph."""
+        """Bind networks and recipe.
+
+        With `recipe.compile` each loss goes through `torch.compile` as one graph (the critic's with its penalty), and
+        on a GPU each whole step becomes one CUDA graph.
+        """
         self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
         self.critic = in_precision(state.critic, device, recipe.precision)
         self.generator = in_precision(state.generator, device, recipe.precision)
-        batched = batch_independent(state.critic, resolution)
-        compiled: Callable[[Any], Any] = (
-            functools.partial(torch.compile, fullgraph=True) if recipe.compile else lambda f: f
-        )
+        self.half_width: int | None = None
+        self.batched = batch_independent(state.critic, resolution)
+        self._critic_loss, self._generator_loss, self._fakes = self.critic_loss, self.generator_loss, self.generator
+        if recipe.compile:
+            self._critic_loss = torch.compile(self.critic_loss, fullgraph=True)
+            self._generator_loss = torch.compile(self.generator_loss, fullgraph=True)
+            self._fakes = torch.compile(self.generator)
+        self._critic_step, self._generator_step = ungraphed(self._do_critic), ungraphed(self._do_generator)
+        if recipe.compile and device.startswith("cuda"):
+            self._critic_step, self._generator_step = Graphed(self._do_critic), Graphed(self._do_generator)
 
-        def critic_loss(reals: torch.Tensor, fakes: torch.Tensor, draws: CriticDraws) -> Terms:
-            return critic_terms(self.critic, recipe, self.apply, reals, fakes, draws, batched, recipe.compile)
+    def critic_step(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
+        """Update the critic on reals [N, 3, R, R] and fakes of latents [N, L]; gradients only, if simultaneous."""
+        return self._critic_step(self.half_width, reals, latents)
 
-        def generator_loss(latents: torch.Tensor, draws: Draws) -> Terms:
-            return generator_terms(self.generator, self.critic, recipe, self.apply, latents, draws)
+    def generator_step(self, latents: torch.Tensor, reals: torch.Tensor | None) -> Terms:
+        """Update the generator on latents [M, L], co-trained on `reals` if given (and the critic, if simultaneous)."""
+        cotrained = () if reals is None else (reals,)
+        return self._generator_step((self.half_width, len(cotrained)), latents, *cotrained)
 
-        self._critic_loss, self._generator_loss = compiled(critic_loss), compiled(generator_loss)
+    def _do_critic(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
+        terms = self.critic_gradients(reals, latents, self.critic_draws(len(reals)))
+        return terms if self.recipe.simultaneous else terms | self.apply_critic()
+
+    def _do_generator(self, latents: torch.Tensor, reals: torch.Tensor | None = None) -> Terms:
+        terms = self.generator_gradients(latents, self.draw(len(latents)), reals)
+        if self.recipe.simultaneous:
+            terms |= self.apply_critic()
+        return terms | self.apply_generator()
+
+    def critic_loss(self, reals: torch.Tensor, fakes: torch.Tensor, draws: CriticDraws) -> Terms:
+        """`critic_terms` of this run."""
+        functional = self.recipe.compile
+        return critic_terms(self.critic, self.recipe, self.apply, reals, fakes, draws, self.batched, functional)
+
+    def generator_loss(self, latents: torch.Tensor, draws: Draws) -> Terms:
+        """`generator_terms` of this run."""
+        return generator_terms(self.generator, self.critic, self.recipe, self.apply, latents, draws)
 
     def set_rates(self, critic_lr: float, generator_lr: float) -> None:
         """Set both learning rates."""
-        self.state.critic_optimiser.param_groups[0]["lr"] = critic_lr
-        self.state.generator_optimiser.param_groups[0]["lr"] = generator_lr
+        rates = {self.state.critic_optimiser: critic_lr, self.state.generator_optimiser: generator_lr}
+        for optimiser, rate in rates.items():
+            group = optimiser.param_groups[0]
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # read by a CUDA graph
+            else:
+                group["lr"] = rate
 
     def set_locality(self, shape: str, half_width: int | None) -> None:
         """Limit attention in the generator and in its average, which is looked at in between."""
+        self.half_width = half_width
         for network in (self.state.generator, self.state.average.module):
             network.set_locality(shape, half_width)  # type: ignore[operator]
 
     def grow(self, nimg: int) -> float | None:
-        """Set the level of detail at image count `nimg`, and forget Adam's moments when a resolution enters or is complete."""
+        """Set the level of detail at image count `nimg`; Adam forgets when a resolution enters or is complete."""
         spec = self.recipe.growth
         if spec is None:
             return None
@@ -225,7 +253,7 @@ class Steps:
     def critic_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: CriticDraws) -> Terms:
         """Backward of the critic's loss on reals [N, 3, R, R] and on fakes made from latents [N, L] without a graph."""
         with torch.no_grad():
-            fakes = self.generator(latents)
+            fakes = self._fakes(latents)
         self.state.critic_optimiser.zero_grad()
         terms = self._critic_loss(reals, fakes, draws)
         terms["critic_loss"].backward()
@@ -242,7 +270,7 @@ class Steps:
         return {"penalty": term.detach(), "penalty_grad_norm": self.apply_critic()["critic_grad_norm"]}
 
     def generator_gradients(self, latents: torch.Tensor, draws: Draws, reals: torch.Tensor | None = None) -> Terms:
-        """Backward of the generator's loss through a frozen critic; with `reals`, co-trained on super-resolving them."""
+        """Backward of the generator's loss through a frozen critic; with `reals`, co-trained on them."""
         self.state.critic.requires_grad_(False)
         self.state.generator_optimiser.zero_grad()
         terms = self._generator_loss(latents, draws)
@@ -264,18 +292,23 @@ class Steps:
         (term * spec.weight * spec.every).backward()
         return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
 
-    def adapt_augmentation(self, terms: Terms, step: int) -> None:
-        """Move the adaptive augmentation's probability every k-th critic step, by the mean sign of the real logits since."""
+    def adapt_augmentation(self, terms: Terms, step: int) -> Terms:
+        """Move the adaptive augmentation's probability every k-th critic step, by the mean sign of the real logits
+        since.
+
+        Returns the probability this step was augmented with: `ada_p`.
+        """
         spec, pipe = self.recipe.augment.ada, self.state.ada
         if spec is None or pipe is None:
-            return
+            return {}
         signs = self.state.extra["real_signs"]
         signs += torch.stack([terms["real_sign"], torch.ones_like(terms["real_sign"])])
-        terms["ada_p"] = pipe.p.clone()
+        used = {"ada_p": pipe.p.clone()}
         if (step + 1) % spec.every == 0:
             images = spec.every * self.recipe.critic_batch
             pipe.update(float(signs[0] / signs[1]), images, spec.target, spec.speed_nimg)
             signs.zero_()
+        return used
 
     def apply_critic(self) -> Terms:
         """Clip and step the critic: `critic_grad_norm` before clipping."""
@@ -284,6 +317,11 @@ class Steps:
     def apply_generator(self) -> Terms:
         """Clip and step the generator: `generator_grad_norm` before clipping."""
         return {"generator_grad_norm": apply_gradients(self.state.generator_optimiser, self.recipe.clip_grad_norm)}
+
+
+def ungraphed(function: Callable[..., Terms]) -> Callable[..., Terms]:
+    """The same call as `Graphed`, without a graph."""
+    return lambda key, *tensors: function(*tensors)
 
 
 def detached(terms: Terms) -> Terms:

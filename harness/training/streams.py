@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import torch
 
-# uint8 -> [-1, 1]: (divisor, width of the uniform noise). The official WGAN-GP (fa66c57) writes 2 (v / 256 - 0.5), the official
-# SN-GAN (e84b1a5) v / 128 - 1, which is the same number; both add U(0, 1/128).
+# uint8 -> [-1, 1]: (divisor, width of the uniform noise). The official WGAN-GP (fa66c57) writes 2 (v / 256 - 0.5), the
+# official SN-GAN (e84b1a5) v / 128 - 1, which is the same number; both add U(0, 1/128).
 DEQUANTISE = {"none": (127.5, 0.0), "wgan-gp": (128.0, 1 / 128), "sn-gan": (128.0, 1 / 128)}
 
 
@@ -19,15 +19,13 @@ def derive_seed(seed: int, *place: int | str) -> int:
 class ImageStream:
     """The data set on the device as uint8, read as one endless stream of shuffled passes.
 
-    Image number `nimg` of the stream is element `nimg % N` of the permutation of pass `nimg // N`; batches cross the border
-    between two passes, so every batch is whole and every image is seen once a pass.
+    Image number `nimg` of the stream is element `nimg % N` of the permutation of pass `nimg // N`; batches cross the
+    border between two passes, so every batch is whole and every image is seen once a pass.
     """
 
     def __init__(self, images: np.ndarray, seed: int, device: str | torch.device, channels_last: bool = False) -> None:
         """Copy `images` (uint8 [N, R, R, 3]) to `device`."""
-        assert images.dtype == np.uint8 and images.ndim == 4, (
-            f"expected uint8 [N,R,R,3], got {images.dtype} {images.shape}"
-        )
+        assert images.dtype == np.uint8, f"the data set is uint8 [N,R,R,3], got {images.dtype} {images.shape}"
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.seed = seed
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -51,7 +49,7 @@ class ImageStream:
         return torch.cat(parts)
 
     def batch(self, nimg: int, count: int, flip: bool, dequantise: str) -> torch.Tensor:
-        """Return float32 [count, 3, R, R] in [-1, 1]; flips and dequantisation noise come from torch's default generator."""
+        """Return float32 [count, 3, R, R] in [-1, 1]; flips and noise come from torch's default generator."""
         pixels = self.images[self.indices(nimg, count)].permute(0, 3, 1, 2)
         divisor, noise = DEQUANTISE[dequantise]
         images = (pixels.float() / divisor - 1).contiguous(memory_format=self.layout)

@@ -14,8 +14,8 @@ from harness.errors import HarnessError
 def set_device(device: str, threads: int, deterministic: bool, precision: str) -> None:
     """Fix what the numbers depend on beside the recipe.
 
-    `deterministic` makes a GPU run repeat bit for bit; a CPU run does so anyway at an equal number of threads. In float32 no
-    TF32 is used: the faithful mode computes what it says.
+    `deterministic` makes a GPU run repeat bit for bit; a CPU run does so anyway at an equal number of threads. In
+    float32 no TF32 is used: the faithful mode computes what it says.
 
     Raises:
         HarnessError: no such device.

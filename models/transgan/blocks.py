@@ -80,12 +80,17 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Same as `explicit_attention` without an N x N array in memory; differentiable once.
 
-    On CUDA, heads are padded with zeros to a multiple of 8 channels (which changes no value): the fused kernels refuse
-    head widths such as the last stage's 6, and torch would silently fall back to the N x N form.
+    The fused CUDA kernels refuse head widths such as the last stage's 6, and torch would silently fall back to the
+    N x N form; there, heads are padded to a multiple of 8 channels.
     """
+    return padded_attention(q, k, v, mask, multiple=8 if q.is_cuda else 1)
+
+
+def padded_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, multiple: int) -> Tensor:
+    """Fused attention on heads padded with zeros to a multiple of `multiple` channels, which changes no value."""
     depth = q.shape[-1]
-    if q.is_cuda and depth % 8:
-        q, k, v = (F.pad(x, (0, -depth % 8)) for x in (q, k, v))
+    if depth % multiple:
+        q, k, v = (F.pad(x, (0, -depth % multiple)) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=depth**-0.5)[..., :depth]
 
 

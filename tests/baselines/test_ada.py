@@ -5,13 +5,13 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import fill
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from harness.training import ada
+from tests.baselines import fill
 
 GEOMETRIC = {t.name: t for t in ada.GEOMETRY}
 COLOURS = {t.name: t for t in ada.COLOUR}

@@ -131,6 +131,7 @@ def test_late_init_has_no_effect_on_the_critic() -> None:
         assert weight.abs().max().item() == pytest.approx(bound, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_three_training_steps_match_public_code(golden: dict[str, Any]) -> None:
     """Hinge losses, gradient norms, Adam, EMA of the parameters and live batch-norm statistics over three steps."""
     expected = golden["autogan"]["train_three_steps_official_modules"]

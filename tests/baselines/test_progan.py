@@ -2,19 +2,21 @@
 
 import json
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import fill
 import pytest
 import torch
 import torch.nn.functional as F
-from fill_equalised import fill_equalised
 from torch import Tensor, nn
 
 from baselines import progan
 from harness.config import Growth
-from harness.training.growth import blend_reals, layers_change, lod_at
+from harness.experiments import load_models, load_recipe
+from harness.training.growth import blend_reals, lod_at
+from tests.baselines import fill
+from tests.baselines.fill_equalised import CountMacs, fill_equalised
 
 LODS = (0.0, 0.25, 1.0, 1.5, 3.0)
 # Roles 93 and 94 (97 and 98) are the two convolutions of stage s, counted from 1 at twice the first side.
@@ -60,6 +62,17 @@ def test_networks_match_golden_numbers(golden: dict[str, Any], filling: str) -> 
                 "logits": critic(fill.image(2, 32)).flatten().tolist(),
             }
         fill.assert_close(measured, expected[filling][f"lod_{lod}"])
+
+
+@pytest.mark.parametrize(("resolution", "entry"), [(32, "progan_theano_cifar_32"), (64, "progan_theano_style_64")])
+def test_macs_at_full_resolution(golden: dict[str, Any], resolution: int, entry: str) -> None:
+    counts = golden["parameter_and_mac_counts"]["analytic"][entry]
+    with torch.no_grad(), CountMacs() as generated:
+        image = progan.build_generator(resolution)(torch.randn(1, 128))
+    with torch.no_grad(), CountMacs() as judged:
+        progan.build_critic(resolution)(image)
+    assert generated.macs == counts["G_macs_full_resolution_only"]
+    assert judged.macs == counts["D_macs_full_resolution_only"]
 
 
 def test_parameters_at_other_sizes(golden: dict[str, Any]) -> None:
@@ -114,10 +127,15 @@ def test_level_of_detail_travels_with_the_state() -> None:
     generator = progan.build_generator(32, width=8)
     generator.set_lod(1.25)
     assert set(generator.state_dict()) == {n for n, _ in generator.named_parameters()} | {"lod"}
+    state = generator.state_dict()
     copy = progan.build_generator(32, width=8)
-    copy.load_state_dict(generator.state_dict())
+    copy.load_state_dict(state)
     z = torch.randn(2, 8)
     assert torch.equal(copy(z), generator(z))
+    average = deepcopy(copy)
+    average.set_lod(0.0)
+    average.load_state_dict(state)
+    assert (average.level_of_detail, copy.level_of_detail) == (1.25, 1.25)
 
 
 def test_a_level_of_detail_that_does_not_exist_is_refused() -> None:
@@ -133,6 +151,19 @@ def test_minibatch_stddev_is_one_number_of_the_whole_batch() -> None:
     expected = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()
     torch.testing.assert_close(out[:, 5], expected.expand(6, 4, 4))
     assert torch.equal(out[:, :5], x)
+
+
+def test_bfloat16_autocast_works_while_fading() -> None:
+    torch.manual_seed(0)
+    generator, critic = progan.build_generator(32, width=8), progan.build_critic(32, width=8)
+    generator.set_lod(0.5)
+    critic.set_lod(0.5)
+    z = torch.randn(4, 8)
+    expected = generator(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        image = generator(z)
+        critic(image).float().sum().backward()
+    assert (image - expected).norm() < 0.05 * expected.norm()  # 8 bits of mantissa, nine layers
 
 
 @pytest.mark.parametrize("lod", [0.0, 1.5])
@@ -178,13 +209,6 @@ def test_schedule_at_other_sizes_and_lengths() -> None:
     assert [lod_at(n, abrupt, 32) for n in (0, 100, 200, 300, 400)] == [3, 2, 1, 0, 0]
 
 
-def test_optimisers_start_afresh_where_layers_change() -> None:
-    lods = [lod_at(n * 50_000, Growth(), 32) for n in range(60)]
-    changes = [n for n in range(1, 60) if layers_change(lods[n - 1], lods[n])]
-    # A fade begins and ends at 400, 800, ... kimg; its first step lies just behind the boundary.
-    assert changes == [9, 16, 25, 32, 41, 48]
-
-
 def test_reals_are_pooled_and_blended_like_the_generators_images() -> None:
     x = torch.rand(2, 3, 8, 8)
 
@@ -222,3 +246,17 @@ def test_five_steps_change_the_weights_and_stay_finite() -> None:
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     idle = 2 * generator.levels + 2 * critic.levels  # weights and biases of the coarser RGB layers
     assert moved.count(False) == idle
+
+
+def test_recipe_is_the_cifar_preset() -> None:
+    recipe = load_recipe("progan")
+    assert (recipe.length_nimg, recipe.critic_batch, recipe.generator_batch) == (20_000_000, 16, 16)
+    assert recipe.length_nimg / recipe.critic_batch == 1_250_000  # iterations
+    assert recipe.simultaneous
+    assert not recipe.flip
+    assert (recipe.penalty.kind, recipe.penalty.weight, recipe.penalty.target) == ("gradient", 10, 750)
+    assert (recipe.drift.kind, recipe.drift.weight) == ("mean-square", 1e-3)
+    assert recipe.growth == Growth()
+    assert lod_at(2_400_000 - 1, recipe.growth, 32) > 0 == lod_at(2_400_000, recipe.growth, 32)
+    model = load_models()["progan"]
+    assert list(model.resolutions) == [32, 48, 64]

@@ -274,3 +274,16 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
         sngan.build_generator(48, **options)
     with pytest.raises(ValueError, match="resolution: 40"):
         sngan.build_generator(40)
+
+
+def test_channels_last_changes_nothing() -> None:
+    torch.manual_seed(0)
+    generator, critic = sngan.build_generator(32, width=16).eval(), sngan.build_critic(32, width=16).eval()
+    z = torch.randn(2, 128)
+    with torch.no_grad():
+        image = generator(z)
+        logits = critic(image)
+        for net in (generator, critic):
+            net.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(generator(z), image)
+        torch.testing.assert_close(critic(image.to(memory_format=torch.channels_last)), logits)

@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fill
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from fill_equalised import fill_equalised, noise_maps
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines import stylegan2
 from baselines import stylegan2_ops as ops
+from harness.experiments import load_recipe
+from harness.training import ema
+from tests.baselines import fill
+from tests.baselines.fill_equalised import CountMacs, fill_equalised, noise_maps
 
 MODELS = yaml.safe_load((Path(__file__).parents[2] / "experiments/models/stylegan2.yaml").read_text())
 
@@ -129,10 +130,6 @@ def test_diffaugment_network_matches_public_code(golden: dict[str, Any], full: b
     check_configuration(golden, "diffaug_tf_cifar_equiv_32", full)
 
 
-def test_cifar_configuration_matches_public_code(golden: dict[str, Any]) -> None:
-    check_configuration(golden, "ada_cifar_32", full=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True], ids=["simple", "full"])
 @pytest.mark.parametrize("name", ["ada_cifar_32", "ada_auto_32", "sg2_default_32_map8_resnet"])
@@ -147,21 +144,6 @@ COUNTS = {
     ("stylegan2-64", 64): ("ada_auto_64", 22_243_608, 23_407_361),
     ("stylegan2-48", 48): (None, 19_957_779, 25_963_521),
 }
-
-
-class CountMacs(TorchDispatchMode):
-    """Multiply-accumulates of convolutions and linear layers, without the (depth-wise) blur and the demodulation."""
-
-    macs = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.addmm.default:
-            self.macs += args[1].shape[0] * args[1].shape[1] * args[2].shape[1]
-        elif func is torch.ops.aten.convolution.default and args[8] == 1:
-            x, weight, transposed = args[0], args[1], args[6]
-            self.macs += weight.numel() * (x if transposed else out).shape[2:].numel() * x.shape[0]
-        return out
 
 
 @pytest.mark.parametrize(("name", "resolution"), COUNTS)
@@ -357,8 +339,63 @@ def test_channels_last_changes_nothing() -> None:
     torch.testing.assert_close(critic(generator(z)), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_bfloat16_autocast_stays_close() -> None:
+    generator, critic = tiny(noise=False, style_mixing=0.9)
+    z = torch.randn(4, 512)
+    expected = generator.eval()(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        image, logits = generator(z), critic(expected)
+        generator.train()(z)
+    assert (image - expected).norm() < 0.05 * expected.norm()  # 8 bits of mantissa, nine layers
+    torch.testing.assert_close(logits.float(), critic(expected), rtol=0.1, atol=0.05)
+    assert generator.w_average.dtype == torch.float32
+
+
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match="resolution: 40 is not one of 32, 48, 64"):
         stylegan2.build_generator(40)
     with pytest.raises(ValueError, match="architecture: 'skip' is not one of 'orig', 'resnet'"):
         stylegan2.build_critic(32, architecture="skip")
+
+
+def test_recipe_of_the_quoted_row() -> None:
+    recipe = load_recipe("stylegan2-diffaug")
+    assert (recipe.objective, recipe.critic_batch, recipe.generator_batch) == ("non-saturating", 32, 32)
+    assert recipe.length_nimg == 25_000_000
+    assert recipe.flip
+    assert recipe.augment.policy == ("color", "cutout")
+    assert (recipe.penalty.kind, recipe.penalty.every) == ("r1", 1)
+    assert recipe.penalty.weight == 0.1 / 2
+    assert not recipe.penalty.through_augment
+    assert ema.decay(recipe.ema, 999_999, 32) == 0
+    assert ema.decay(recipe.ema, 1_000_000, 32) == 0.5 ** (32 / 1_000_000)
+    plain = load_recipe("stylegan2-diffaug", {"augment": {"policy": []}})
+    assert plain.augment.policy == ()
+
+
+@pytest.mark.parametrize("name", ["stylegan2-cifar-ada", "stylegan2-64-ada"])
+def test_lazy_regularisation_rescales_adam(name: str) -> None:
+    recipe = load_recipe(name)
+    for optimiser, every in ((recipe.critic_optimiser, 16), (recipe.generator_optimiser, 4)):
+        share = every / (every + 1)
+        assert optimiser.lr == pytest.approx(0.0025 * share, rel=1e-12)
+        assert optimiser.betas == (0, pytest.approx(0.99**share, rel=1e-12))
+    assert recipe.penalty.every == 16
+    assert recipe.penalty.through_augment
+
+
+def test_recipes_of_the_ada_repository(golden: dict[str, Any]) -> None:
+    cifar, auto = load_recipe("stylegan2-cifar-ada"), load_recipe("stylegan2-64-ada")
+    assert (cifar.critic_batch, cifar.length_nimg, cifar.path_length) == (64, 100_000_000, None)
+    assert cifar.penalty.weight == 0.01 / 2
+    assert auto.penalty.weight == pytest.approx(0.0002 * 64**2 / 32 / 2, rel=1e-12)
+    assert auto.path_length is not None
+    assert (auto.path_length.weight, auto.path_length.every) == (2, 4)
+    assert auto.ema.half_life_nimg == 10_000
+    for key, expected in golden["ada_ema"].items():
+        assert ema.decay(cifar.ema, int(key.removeprefix("nimg_")), 64) == pytest.approx(expected, rel=1e-12)
+    ada = cifar.augment.ada
+    assert ada == auto.augment.ada
+    assert ada is not None
+    step = ada.every * cifar.critic_batch / ada.speed_nimg
+    assert (ada.target, step) == (0.6, golden["ada_step"]["p_increment_per_adjustment_batch64_interval4"])

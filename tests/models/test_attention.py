@@ -11,7 +11,14 @@ from torch import Tensor
 
 from harness.errors import HarnessError
 from models.transgan import build_critic, build_generator
-from models.transgan.blocks import Attention, explicit_attention, fused_attention, locality_mask, relative_index
+from models.transgan.blocks import (
+    Attention,
+    explicit_attention,
+    fused_attention,
+    locality_mask,
+    padded_attention,
+    relative_index,
+)
 from models.transgan.generator import upsample
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "golden.json").read_text())
@@ -30,11 +37,25 @@ def test_fused_equals_explicit(mask: str) -> None:
         "boolean": locality_mask("band", 4, 2),
         "bias": torch.randn(4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
     }[mask]
-    outputs = [attend(q, k, v, argument) for attend in (fused_attention, explicit_attention)]
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-12, atol=1e-14)
-    gradients = [torch.autograd.grad(out.square().sum(), (q, k, v)) for out in outputs]
-    for fused, explicit in zip(*gradients, strict=True):
-        torch.testing.assert_close(fused, explicit, rtol=1e-11, atol=1e-13)
+    explicit = explicit_attention(q, k, v, argument)
+    gradients = torch.autograd.grad(explicit.square().sum(), (q, k, v))
+    for fused in (fused_attention(q, k, v, argument), padded_attention(q, k, v, argument, multiple=8)):
+        torch.testing.assert_close(fused, explicit, rtol=1e-12, atol=1e-14)
+        for ours, theirs in zip(torch.autograd.grad(fused.square().sum(), (q, k, v)), gradients, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("depth", [4, 6])
+@pytest.mark.parametrize("masked", [False, True])
+def test_fused_attention_needs_no_square_array(depth: int, masked: bool) -> None:
+    """Last stage at 64 px, batch 8, forward and backward: the N x N logits alone would take 2.1 GB."""
+    q, k, v = (torch.randn(8, 4, 4096, depth, device="cuda", requires_grad=True) for _ in range(3))
+    mask = locality_mask("band", 64, 8, q.device) if masked else None
+    torch.cuda.reset_peak_memory_stats()
+    fused_attention(q, k, v, mask).sum().backward()
+    assert torch.cuda.max_memory_allocated() < 1e9
 
 
 def test_explicit_attention_has_a_double_backward() -> None:

@@ -1,0 +1,327 @@
+"""`harness bench train`: a TransGAN-S cycle against the plain eager step, ratios in one run, losses compared."""
+
+import copy
+import dataclasses
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness import provenance
+from harness.bench.plain_step import PlainTrainer
+from harness.config import Drift, Ema, Optimiser, Penalty, Recipe
+from harness.errors import HarnessError
+from harness.files import write_json, write_text
+from harness.training.state import new_state
+from harness.training.steps import CriticDraws, Steps
+from harness.training.system import set_device
+from models.transgan import build_critic, build_generator
+
+GFLOP_PER_REAL_IMAGE = 28.0  # of a TransGAN-S cycle at 32 px: n_critic 5, batches 32 / 64, penalty included
+CEILING_TFLOPS = 770.0  # measured bf16 matrix product of an H200
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # largest relative difference from the plain losses
+LIVES = 4  # experiments side by side on one card
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What is timed: networks and batches of VITA-Group/TransGAN@9a5838a, exps/cifar10_test.sh, unless told otherwise."""
+
+    generator: dict[str, Any] = dataclasses.field(default_factory=lambda: {"size": "S"})
+    critic: dict[str, Any] = dataclasses.field(default_factory=dict)
+    resolution: int = 32
+    critic_batch: int = 32
+    generator_batch: int = 64
+    n_critic: int = 5
+    repeats: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One row of the table."""
+
+    name: str
+    precision: str = "float32"
+    compile: bool = False
+    gpu_only: bool = False
+
+
+VARIANTS = (
+    Variant("harness, float32"),
+    Variant("harness, bfloat16 autocast", precision="bfloat16", gpu_only=True),
+    Variant("harness, bfloat16, compiled, CUDA graphs", precision="bfloat16", compile=True, gpu_only=True),
+)
+
+
+def recipe_of(size: Size, variant: Variant) -> Recipe:
+    """`wgangp-eps` of the script, without augmentation, as the plain step has it."""
+    adam = Optimiser(1e-4, (0.0, 0.99))
+    return Recipe(
+        objective="wasserstein",
+        length_nimg=0,
+        critic_batch=size.critic_batch,
+        generator_batch=size.generator_batch,
+        critic_optimiser=adam,
+        generator_optimiser=adam,
+        n_critic=size.n_critic,
+        penalty=Penalty("gradient", 10.0),
+        drift=Drift("squared-mean", 1e-3),
+        clip_grad_norm=5.0,
+        ema=Ema("fixed", 0.999),
+        precision=variant.precision,
+        compile=variant.compile,
+    )
+
+
+class Ours:
+    """The steps that training runs."""
+
+    def __init__(self, size: Size, variant: Variant, generator: nn.Module, critic: nn.Module, device: str) -> None:
+        """Copy the networks."""
+        self.recipe = recipe_of(size, variant)
+        generator, critic = copy.deepcopy(generator), copy.deepcopy(critic)
+        self.state = new_state(self.recipe, generator, critic, device)
+        self.steps = Steps(self.recipe, self.state, size.resolution, device)
+
+    def critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """One step with a given alpha, and its loss."""
+        terms = self.steps.critic_gradients(reals, latents, CriticDraws({}, {}, {}, alpha))
+        self.steps.apply_critic()
+        return terms["critic_loss"]
+
+    def generator(self, latents: torch.Tensor) -> torch.Tensor:
+        """One step with its average, and its loss."""
+        terms = self.steps.generator_gradients(latents, {})
+        self.steps.apply_generator()
+        self.state.average.update(0, self.recipe.critic_batch)
+        return terms["generator_loss"]
+
+    def cycle_critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> None:
+        """One step as the loop calls it (with CUDA graphs, where the variant has them)."""
+        self.steps.critic_step(reals, latents)
+
+    def cycle_generator(self, latents: torch.Tensor) -> None:
+        """One step as the loop calls it."""
+        self.steps.generator_step(latents, None)
+        self.state.average.update(0, self.recipe.critic_batch)
+
+
+class Plain:
+    """The yardstick; attention is written out, as in the released code."""
+
+    def __init__(self, generator: nn.Module, critic: nn.Module) -> None:
+        """Copy the networks."""
+        generator, critic = copy.deepcopy(generator), copy.deepcopy(critic)
+        for module in generator.modules():
+            if hasattr(module, "fused"):
+                module.fused = False
+        self.trainer = PlainTrainer(generator, critic)
+
+    def critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        """One step, and its loss."""
+        return self.trainer.critic_step(reals, latents, alpha).loss
+
+    def generator(self, latents: torch.Tensor) -> torch.Tensor:
+        """One step with its average, and its loss."""
+        return self.trainer.generator_step(latents).loss
+
+    cycle_critic: Callable[..., Any] = critic
+    cycle_generator: Callable[..., Any] = generator
+
+
+def compare(size: Size, variant: Variant, generator: nn.Module, critic: nn.Module, device: str) -> float:
+    """Largest relative difference of the losses of three critic and two generator steps from the plain ones."""
+    torch.manual_seed(0)
+    contestants = (Plain(generator, critic), Ours(size, variant, generator, critic, device))
+    worst = 0.0
+    for i in range(3):
+        reals, latents, alpha = batch(size, generator, device)
+        plain, ours = (c.critic(reals, latents, alpha).item() for c in contestants)
+        worst = max(worst, abs(ours - plain) / max(abs(plain), 1.0))
+        if i < 2:
+            z = torch.randn(size.generator_batch, generator.latent_dim, device=device)  # type: ignore[call-overload]
+            plain, ours = (c.generator(z).item() for c in contestants)
+            worst = max(worst, abs(ours - plain) / max(abs(plain), 1.0))
+    return worst
+
+
+def batch(size: Size, generator: nn.Module, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Reals uniform in [-1, 1], latents and alpha of one critic step."""
+    n, side = size.critic_batch, size.resolution
+    latents = torch.randn(n, generator.latent_dim, device=device)  # type: ignore[call-overload]
+    return torch.rand(n, 3, side, side, device=device) * 2 - 1, latents, torch.rand(n, device=device)
+
+
+def seconds(call: Callable[[], Any], device: str) -> float:
+    """Wall time of one call, to the end of what it started."""
+    start = time.perf_counter()
+    call()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: str) -> list[float]:
+    """Seconds of one cycle (n_critic critic steps and one generator step) of each contestant, taken in turns.
+
+    The least of `repeats` turns counts, after enough warm-up for compilation and capture.
+    """
+    inputs = batch(size, generator, device)
+    z = torch.randn(size.generator_batch, generator.latent_dim, device=device)  # type: ignore[call-overload]
+    many = 20 if device.startswith("cuda") else 1  # calls a turn, so that a GPU's queue is full
+    warmups = 5 if device.startswith("cuda") else 1
+    best = [[float("inf"), float("inf")] for _ in contestants]
+    for turn in range(warmups + size.repeats):
+        for i, contestant in enumerate(contestants):
+            steps = (lambda c=contestant: c.cycle_critic(*inputs)), (lambda c=contestant: c.cycle_generator(z))
+            for j, step in enumerate(steps):
+                taken = seconds(lambda s=step: [s() for _ in range(many)], device) / many
+                if turn >= warmups:
+                    best[i][j] = min(best[i][j], taken)
+    return [size.n_critic * critic + gen for critic, gen in best]
+
+
+def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device: str) -> float:
+    """Share of the wall time of critic steps in which the GPU computes nothing."""
+    from torch.profiler import ProfilerActivity, profile
+
+    inputs = batch(size, generator, device)
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        wall = seconds(lambda: [contestant.cycle_critic(*inputs) for _ in range(20)], device)
+    busy = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
+    return max(0.0, 1 - busy / wall)
+
+
+def side_by_side(size: Size, variant: Variant, device: str) -> float:
+    """Real images per second of `LIVES` processes together on one card."""
+    import torch.multiprocessing as multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(LIVES), context.Queue()
+    arguments = (size, variant, device, barrier, results)
+    lives = [context.Process(target=_live, args=arguments) for _ in range(LIVES)]
+    for life in lives:
+        life.start()
+    total = sum(results.get(timeout=1800) for _ in lives)
+    for life in lives:
+        life.join()
+    return total
+
+
+def _live(size: Size, variant: Variant, device: str, barrier: Any, results: Any) -> None:
+    generator, critic = networks(size, device)
+    contestant = Ours(size, variant, generator, critic, device)
+    cycle_sec([contestant], dataclasses.replace(size, repeats=1), generator, device)  # warm-up
+    barrier.wait(1800)
+    taken = cycle_sec([contestant], size, generator, device)[0]
+    results.put(size.n_critic * size.critic_batch / taken)
+
+
+def networks(size: Size, device: str) -> tuple[nn.Module, nn.Module]:
+    """Generator and critic from seed 0."""
+    torch.manual_seed(0)
+    generator = build_generator(size.resolution, **size.generator).to(device)
+    return generator, build_critic(size.resolution, **size.critic).to(device)
+
+
+def measure(size: Size, device: str) -> list[dict[str, Any]]:
+    """Rows of the table: the plain step, then every variant; what this machine cannot run is `not measured`."""
+    on_gpu = device.startswith("cuda")
+    generator, critic = networks(size, device)
+    runnable = [v for v in VARIANTS if on_gpu or not v.gpu_only]
+    errors = {v.name: compare(size, v, generator, critic, device) for v in runnable}
+    contestants = [Plain(generator, critic), *(Ours(size, v, generator, critic, device) for v in runnable)]
+    taken = cycle_sec(contestants, size, generator, device)
+    images = size.n_critic * size.critic_batch
+    plain = {"name": "plain eager, float32", "cycle_sec": taken[0], "images_per_sec": images / taken[0], "ratio": 1.0}
+    rows: list[dict[str, Any]] = [plain]
+    for variant, contestant, sec in zip(runnable, contestants[1:], taken[1:], strict=True):
+        error = errors[variant.name]
+        row = {"name": variant.name, "cycle_sec": sec, "images_per_sec": images / sec, "ratio": taken[0] / sec}
+        row |= {"loss_difference": error, "tolerance": TOLERANCE[variant.precision]}
+        row["losses_agree"] = error <= TOLERANCE[variant.precision]
+        if on_gpu:
+            row["ceiling_share"] = images / sec * GFLOP_PER_REAL_IMAGE / (CEILING_TFLOPS * 1e3)
+            row["launch_bound_share"] = launch_bound_share(contestant, size, generator, device)
+            row[f"images_per_sec_of_{LIVES}"] = side_by_side(size, variant, device)
+        rows.append(row)
+    return rows + [{"name": f"{v.name} (GPU)", "ratio": None} for v in VARIANTS if not on_gpu]
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    size = report["size"]
+    lines = [
+        "# TransGAN-S training cycle",
+        "",
+        f"{report['machine']}; {report['threads']} threads; device {report['device']}. One cycle is {size['n_critic']} critic "
+        f"steps of {size['critic_batch']} real images and one generator step of {size['generator_batch']}, without "
+        "augmentation. Contestants took turns; the fastest turn counts.",
+        "",
+        "| | s a cycle | real images/s | against plain | loss difference | share of the ceiling | launch-bound |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in report["rows"]:
+        cells = [
+            _cell(row, "cycle_sec", "{:.3g}"),
+            _cell(row, "images_per_sec", "{:.4g}"),
+            _cell(row, "ratio", "{:.2f}×"),
+            _cell(row, "loss_difference", "{:.1e}", "-"),
+            _cell(row, "ceiling_share", "{:.1%}", "-"),
+            _cell(row, "launch_bound_share", "{:.0%}", "-"),
+        ]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any], key: str, style: str, absent: str = "not measured") -> str:
+    if row["ratio"] is None:
+        return "not measured"
+    return style.format(row[key]) if row.get(key) is not None else absent
+
+
+def machine(device: str) -> str:
+    """Name of the processor, or of the card."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
+    """Measure, and write `train-<cpu|gpu>.json` and `.md` under `out`.
+
+    Raises:
+        HarnessError: a variant's losses differ from the plain step's by more than its tolerance (the files are
+        written).
+    """
+    size = size or Size()
+    set_device(device, torch.get_num_threads(), False, "float32")
+    print(f"bench train on {machine(device)}: some minutes", file=sys.stderr)
+    report = {
+        "machine": machine(device),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "size": dataclasses.asdict(size),
+        "gflop_per_real_image": GFLOP_PER_REAL_IMAGE,
+        "ceiling_tflops": CEILING_TFLOPS if device.startswith("cuda") else None,
+        "rows": measure(size, device),
+        "provenance": provenance.collect(),
+    }
+    stem = f"train-{'gpu' if device.startswith('cuda') else 'cpu'}"
+    write_json(Path(out) / f"{stem}.json", report)
+    write_text(Path(out) / f"{stem}.md", table(report))
+    wrong = [row["name"] for row in report["rows"] if row.get("losses_agree") is False]
+    if wrong:
+        raise HarnessError(f"{out}: losses of {', '.join(wrong)} differ from the plain step's beyond the tolerance.")

@@ -1,0 +1,27 @@
+"""`harness models`: the catalogue, with sizes."""
+
+import click
+
+
+@click.command("models")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of a table.")
+@click.argument("names", nargs=-1)
+def command(as_json: bool, names: tuple[str, ...]) -> None:
+    """List every model and resolution: parameters, multiply-accumulates, tables, and how far each has come here.
+
+    `exact` (its golden test passed), `trained` and `scored` (on real data) are read from results/, not typed in.
+
+    \b
+    Example:
+      harness models
+      harness models sngan transgan-s --json
+    """
+    import json
+
+    from harness import catalogue
+
+    rows = catalogue.rows(names)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(catalogue.table(rows))

@@ -1,0 +1,84 @@
+"""Do the scorers find the known scores of the real CIFAR-10? Each part runs, or says why it cannot."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.files import write_npy
+from harness.metrics.extractor import Setup
+from harness.metrics.score import Request, find_reference, open_extractor, score
+
+# 50,000 train images, 10 splits, official weights: torch-fidelity 0.4.0 prints 11.23678, the literature 11.24
+INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE = 11.24, 0.02
+# 50,000 train against 10,000 test images, official weights: as torch-fidelity and pytorch-fid users report it
+FID, FID_TOLERANCE = 3.15, 0.05
+# train 0-2499 against 2500-4999 at the 768-channel layer, trunk of the official weights: measured once in TensorFlow
+TRUNK_FID, TRUNK_FID_TOLERANCE = 0.0619, 0.0002
+FEATURE_TOLERANCE = 1e-4  # relative, torch against TensorFlow
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the self-test: `passed` is None when it could not run, and `detail` says why."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+def run(setup: Setup, report: Callable[[Part], None]) -> list[Part]:
+    """Run all parts with the given cache, batch, threads and device; `report` is called after each.
+
+    `setup.weights`, `setup.layer` are each part's own.
+    """
+    parts = []
+    for name, part in (("scorers agree", _agreement), ("trunk", _trunk), ("official weights", _official)):
+        try:
+            found = part(setup)
+        except HarnessError as error:
+            found = [Part(name, None, str(error))]
+        for entry in found:
+            report(entry)
+        parts += found
+    return parts
+
+
+def _agreement(setup: Setup) -> list[Part]:
+    setup = replace(setup, weights="stand-in", layer=2048)
+    images = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    one, _ = open_extractor("tf", setup)(images)
+    other, _ = open_extractor("torch", setup)(images)
+    off = float(np.abs(one - other).max() / np.abs(one).max())
+    return [
+        Part(
+            "TensorFlow and torch on the stand-in weights",
+            off <= FEATURE_TOLERANCE,
+            f"features differ by {off:.1e} of the largest, allowed {FEATURE_TOLERANCE:.0e}",
+        )
+    ]
+
+
+def _trunk(setup: Setup) -> list[Part]:
+    train = find_reference("cifar10")
+    images = np.load(train / "train.npy", mmap_mode="r")
+    halves = [setup.cache / "self-test" / f"cifar10-{start}.npy" for start in (0, 2500)]
+    for path, start in zip(halves, (0, 2500), strict=True):
+        write_npy(path, images[start : start + 2500])
+    result = score(Request(halves[0], str(halves[1]), "tf", replace(setup, weights="trunk", layer=768)))
+    return [_compared("FID-768 of CIFAR-10 train halves", result["fid"], TRUNK_FID, TRUNK_FID_TOLERANCE)]
+
+
+def _official(setup: Setup) -> list[Part]:
+    train, test = find_reference("cifar10"), find_reference("cifar10-test")
+    result = score(Request(Path(train), str(test), "tf", replace(setup, weights="official", layer=2048)))
+    return [
+        _compared("IS of CIFAR-10 train", result["is_mean"], INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE),
+        _compared("FID of CIFAR-10 train against test", result["fid"], FID, FID_TOLERANCE),
+    ]
+
+
+def _compared(name: str, found: float, expected: float, tolerance: float) -> Part:
+    return Part(name, abs(found - expected) <= tolerance, f"{found:.4f}, expected {expected} ± {tolerance}")

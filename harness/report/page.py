@@ -1,0 +1,214 @@
+"""The report page: what the stages left under `results/<scale>`, as one HTML file that needs nothing beside it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import check, results, tables
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.report import pictures
+from harness.results import Results
+from harness.tables import NONE, Table
+
+CURVES = {"critic_loss": "critic loss", "generator_loss": "generator loss"}
+VERDICT_CLASSES = {
+    "within": "good",
+    "near": "fair",
+    "outside": "bad",
+    "too-good": "odd",
+    "insufficient-runs": "none",
+    "not-comparable": "none",
+    "not run": "absent",
+}
+STATUS_CLASSES = {"pass": "good", "fail": "bad", "undecided": "range", "none": "none"}
+NUMBER = re.compile(r"[+-]?\d[\d.]*[kM]?( ± [\d.]+)?( †)?( \(and .* on CPU\))?")
+
+
+def verdict_class(text: str) -> str:
+    """CSS class of a verdict in words; a range is never coloured as one of its ends, an unknown word is an error."""
+    if " to " in text.split(" (")[0]:
+        return "range"
+    return VERDICT_CLASSES[text.split(" (")[0]]
+
+
+def cell(column: str, text: str) -> dict[str, str]:
+    """A cell with its CSS classes."""
+    if column == "status":
+        return {"text": text, "css": f"pill {STATUS_CLASSES[text]}"}
+    if column.startswith("verdict") and text != NONE:
+        return {"text": text, "css": f"pill {verdict_class(text)}"}
+    if column == "beware" and text != NONE:
+        return {"text": text, "css": "beware"}
+    if column == "rank change" and text not in (NONE, "same"):
+        return {"text": text, "css": "num up" if text.startswith("+") else "num down"}
+    return {"text": text, "css": "num" if NUMBER.fullmatch(text) else "long" if len(text) > 24 else ""}
+
+
+def view(table: Table) -> dict[str, Any]:
+    """A table as the template wants it, without columns that say nothing or nothing new."""
+    frame = table.frame
+    kept = [c for c in frame.columns if not len(frame) or any(value != NONE for value in frame[c])]
+    if "verdict FID" in kept:  # it names the fields that `comparable` names
+        kept.remove("comparable")
+    if "source" in kept and frame["source"].nunique() == 1:
+        kept.remove("source")
+    rows = [
+        {"cells": [cell(c, str(row[c])) for c in kept], "muted": row.get("experiment") == "not run"}
+        for row in frame.to_dict("records")
+    ]
+    answered = sum(not row["muted"] for row in rows)
+    return {
+        "name": table.name,
+        "title": table.title,
+        "note": table.note,
+        "columns": kept,
+        "rows": rows,
+        "answered": answered,
+        "open": bool(answered),
+    }
+
+
+def warnings(scores: pd.DataFrame) -> list[str]:
+    """What a reader must know before any number: stand-ins, partial runs, unusual layers."""
+    out = []
+    if scores["stand_in_data"].any():
+        out.append("STAND-IN DATA: drawn pictures, no photographs. These scores say nothing about any model.")
+    if scores["stand_in_inception"].any():
+        out.append("STAND-IN INCEPTION: random weights. These scores show that every line runs, and nothing else.")
+    if scores["partial"].any():
+        names = ", ".join(sorted(set(scores.loc[scores["partial"].astype(bool), "experiment"])))
+        out.append(f"PARTIAL RUNS, shorter than their recipe: {names}.")
+    other = scores[(scores["layer"] != 2048) & ~scores["stand_in_inception"].astype(bool)]
+    if len(other):
+        layers = ", ".join(str(v) for v in sorted(set(other["layer"])))
+        out.append(f"FID at the {layers}-channel layer: to be compared with each other only, not with any paper's FID.")
+    return out
+
+
+def galleries(out: Path, found: Results, data: Path) -> list[dict[str, Any]]:
+    """Per data set: real images, and beside them the samples of each run, with training grids on the way."""
+    blocks = []
+    for dataset, part in found.scores.groupby("dataset", sort=True):
+        shown = []
+        dumps = part.drop_duplicates(["experiment", "seed", "snapshot"])
+        for row in dumps.sort_values(["experiment", "seed", "nimg", "snapshot"]).to_dict("records"):
+            folder = out / "records" / row["experiment"] / f"seed{row['seed']}"
+            grid = folder / str(row["snapshot"]) / "grid.png"
+            if not grid.is_file():
+                continue
+            scores = part[
+                (part["experiment"] == row["experiment"])
+                & (part["seed"] == row["seed"])
+                & (part["snapshot"] == row["snapshot"])
+            ]
+            shown.append(
+                {
+                    "name": row["experiment"],
+                    "caption": f"seed {row['seed']}, {row['snapshot']}, {tables.count(int(row['nimg']))} images seen",
+                    "scores": ", ".join(
+                        f"FID {s['fid']:.1f} ({s['scorer']})" for s in scores.to_dict("records") if pd.notna(s["fid"])
+                    ),
+                    "picture": pictures.samples(grid),
+                    "steps": _steps(folder) if row["snapshot"] == "last" else [],
+                }
+            )
+        if shown:
+            real = pictures.real_images(data / str(dataset))
+            stand_in = bool(part["stand_in_data"].any())
+            blocks.append({"dataset": dataset, "real": real, "stand_in": stand_in, "shown": shown})
+    return blocks
+
+
+def _steps(folder: Path, most: int = 4) -> list[dict[str, str]]:
+    """At most `most` training grids, spread over the run, first and last included."""
+    grids = sorted(folder.glob("**/grids/*.png"))
+    if len(grids) > most:
+        grids = [grids[round(i * (len(grids) - 1) / (most - 1))] for i in range(most)]
+    return [{"caption": f"{tables.count(int(g.stem))} images seen", "picture": pictures.samples(g)} for g in grids]
+
+
+def charts(found: Results) -> list[dict[str, str]]:
+    """Training curves per data set, and FID against images seen where a run has several snapshots."""
+    datasets = found.scores.drop_duplicates("experiment").set_index("experiment")["dataset"]
+    out = []
+    have = [c for c in CURVES if c in found.curves and found.curves[c].notna().any()]
+    history = found.curves.assign(dataset=found.curves["experiment"].map(datasets))
+    if have:
+        for dataset, part in history.groupby("dataset", sort=True):
+            svg = pictures.curves(part, tuple(have), tuple(CURVES[c] for c in have))
+            out.append({"title": f"Losses, {dataset}", "svg": svg})
+    for (dataset, scorer), part in found.scores.groupby(["dataset", "scorer"], sort=True):
+        points = part.groupby(["experiment", "seed"])["nimg"].transform("nunique")
+        several = part[points > 1]
+        if len(several):
+            svg = pictures.curves(several, ("fid",), (f"FID ({scorer})",))
+            out.append({"title": f"FID on the way, {dataset}", "svg": svg})
+    return out
+
+
+def provenance(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """How the scores were made, for the foot of the page."""
+
+    def distinct(column: str) -> str:
+        return ", ".join(sorted({str(v) for v in scores[column].dropna()})) or "not known"
+
+    dirty = " (with uncommitted changes)" if scores["git_dirty"].fillna(False).astype(bool).any() else ""
+    return [
+        ("Scale", distinct("scale")),
+        ("Commit", distinct("git_commit") + dirty),
+        ("Inception weights (sha256)", distinct("inception_sha256")),
+        ("Real images (sha256 of the pixels)", distinct("real_pixels_sha256")),
+        ("Scorers", distinct("scorer")),
+        ("Devices", distinct("device")),
+    ]
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Fill the template; text is escaped, an undefined name is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(context)
+
+
+def write(out: Path, data: Path) -> Path:
+    """Write `out/report/index.html` from `out/check`, `out/tables` and `out/records`; return its path.
+
+    Args:
+        data: folder of packed data sets, for the real images beside the samples.
+
+    Raises:
+        HarnessError: a stage before has not run.
+    """
+    if not (out / "check" / "tables" / "index.json").is_file():
+        raise HarnessError(f"{out / 'check'}: no tables with verdicts; run `harness check --write` first.")
+    found, verdicts = results.load(out), check.read(out)
+    views = [view(table) for table in tables.read_all(out / "check" / "tables")]
+    measured = [v for v in views if v["name"] in ("runs", "protocol")]
+    status = verdicts["status"].value_counts()
+    context = {
+        "scale": ", ".join(sorted(set(found.scores["scale"]))),
+        "warnings": warnings(found.scores),
+        "counts": [(name, int(status.get(name, 0)), STATUS_CLASSES[name]) for name in STATUS_CLASSES],
+        "n_scores": len(found.scores),
+        "n_runs": len(found.scores.drop_duplicates(["experiment", "seed"])),
+        "verdicts": view(check.listing(verdicts)),
+        "galleries": galleries(out, found, data),
+        "charts": charts(found),
+        "measured": measured,
+        "papers": [v for v in views if v not in measured],
+        "provenance": provenance(found.scores),
+    }
+    path = out / "report" / "index.html"
+    write_text(path, render(context))
+    return path

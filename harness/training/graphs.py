@@ -1,0 +1,46 @@
+"""CUDA graphs: a whole training step, draws and optimiser included, becomes one launch."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+import torch
+
+Terms = dict[str, torch.Tensor]
+WARMUPS = 3  # eager calls before the capture, so that compilation, autotuning and optimiser state are settled
+
+
+class Graphed:
+    """Calls `function(*tensors)` eagerly a few times (these are real steps), then captures it and replays.
+
+    Inside the function nothing may depend on the host between calls but the tensors handed in and the seed of the
+    default generator, which a replay reads anew; everything else belongs in `key`, and a new key is captured afresh.
+    """
+
+    def __init__(self, function: Callable[..., Terms]) -> None:
+        """Wrap `function`; the tensors it returns are overwritten by the next call."""
+        self.function = function
+        self.calls: Counter[Hashable] = Counter()
+        self.stream = torch.cuda.Stream()
+        self.key: Hashable = None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.inputs: tuple[torch.Tensor, ...] = ()
+        self.outputs: Terms = {}
+
+    def __call__(self, key: Hashable, *tensors: torch.Tensor) -> Terms:
+        """Run one step."""
+        self.calls[key] += 1
+        if self.calls[key] <= WARMUPS:
+            self.stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.stream):
+                outputs = self.function(*tensors)
+            torch.cuda.current_stream().wait_stream(self.stream)
+            return outputs
+        if self.graph is None or key != self.key:
+            self.graph, self.key = torch.cuda.CUDAGraph(), key
+            self.inputs = tuple(tensor.clone() for tensor in tensors)
+            with torch.cuda.graph(self.graph):
+                self.outputs = self.function(*self.inputs)
+        for ours, theirs in zip(self.inputs, tensors, strict=True):
+            ours.copy_(theirs)
+        self.graph.replay()
+        return self.outputs

@@ -1,0 +1,262 @@
+"""Released checkpoints: names and shapes as saved, strict loading, and the same images after the detour."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+from harness.commands.import_checkpoint import command
+from harness.errors import HarnessError
+from harness.training.checkpoint import load_generator
+from models.transgan import build_critic, build_generator, neurips, official
+from models.transgan.blocks import relative_index
+from tests.models import fill
+
+OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "official_state_dicts.json").read_text())
+NETWORKS = {
+    "v1 generator CIFAR-10 XL": lambda: build_generator(32, size="XL"),
+    "v1 generator STL-10 768": lambda: build_generator(48, size="L"),
+    "v1 generator CelebA-64": lambda: build_generator(64, size="XL"),
+    "v1 critic 32 px": lambda: build_critic(32),
+    "NeurIPS generator cifar10": lambda: neurips.build_generator(32),
+    "NeurIPS critic cifar10": lambda: neurips.build_critic(32),
+    "NeurIPS generator stl10": lambda: neurips.build_generator(48),
+    "NeurIPS critic stl10": lambda: neurips.build_critic(48),
+}
+
+
+def export(network: nn.Module) -> dict[str, Tensor]:
+    """The state dict the official class would save with these weights."""
+    own = network.state_dict()
+    state = {name: own[entry.name].reshape(entry.shape) for name, entry in official.official_entries(network).items()}
+    for name in list(state):
+        if name.endswith(official.TABLE):
+            side = (round(state[name].shape[0] ** 0.5) + 1) // 2
+            state[name.removesuffix(official.TABLE) + official.INDEX] = relative_index(side)
+    if "l1.weight" in state and not any(name.startswith("blocks.block.") for name in state):
+        width = state["pos_embed_1"].shape[2]
+        state |= {name: torch.zeros(width) for name in official.DEAD[:-1]} | {official.DEAD[-1]: torch.tensor(0)}
+    return state
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+def test_names_and_shapes(which: str) -> None:
+    with torch.device("meta"):
+        network = NETWORKS[which]()
+    state = {name: list(entry.shape) for name, entry in official.official_entries(network).items()}
+    expected = {n: s for n, s in OFFICIAL[which].items() if n not in official.DEAD and not n.endswith(official.INDEX)}
+    assert state == expected
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(command, ["transgan", *map(str, arguments)])
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A NeurIPS pair that fits a test: same names, narrow."""
+    row = neurips.NeuripsPreset((2, 1, 1), 8, "layer", "test", width=64)
+    monkeypatch.setitem(neurips.PRESETS, 32, row)
+
+
+@pytest.mark.parametrize("layout", ["plain", "module.", "bare", "live"])
+def test_import_gives_the_same_images(tmp_path: Path, layout: str) -> None:
+    torch.manual_seed(0)
+    source, other = build_generator(32, size="XS"), build_generator(32, size="XS")
+    state = export(source)
+    if layout == "module.":
+        state = {f"module.{name}": value for name, value in state.items()}
+    content: Any = {"avg_gen_state_dict": state, "gen_state_dict": export(other), "epoch": 7, "best_fid": 1.5}
+    if layout == "bare":
+        content = state
+    if layout == "live":
+        content = {"gen_state_dict": state}
+    torch.save(content, tmp_path / "checkpoint")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "g.safetensors")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    assert "TransGAN XS generator, 32 px" in result.output
+    loaded = build_generator(32, size="XS")
+    assert load_generator(loaded, tmp_path / "g.safetensors") == 0
+    z = torch.randn(2, 128)
+    assert torch.equal(loaded(z), source(z))
+
+
+# Role of each tensor in the fill rule by its official name, and what its unit values are multiplied by and added to.
+ROLES = {
+    "l1.weight": 1, "l1.bias": 21, "attn.qkv.weight": 3, "attn.proj.weight": 4, "attn.proj.bias": 24,
+    "mlp.fc1.weight": 5, "mlp.fc1.bias": 25, "mlp.fc2.weight": 6, "mlp.fc2.bias": 26, "deconv.0.weight": 7,
+    "deconv.0.bias": 27, "patch_embed.weight": 8, "patch_embed.bias": 28, "cls_token": 9, "head.weight": 10,
+    "head.bias": 30, "norm1.weight": 31, "norm1.bias": 32, "norm2.weight": 33, "norm2.bias": 34, "norm.weight": 35,
+    "norm.bias": 36,
+}  # fmt: skip
+
+
+def filled_official(network: nn.Module) -> dict[str, Tensor]:
+    """An official v1 state dict filled by the rule, from official names and shapes alone."""
+    state = {}
+    for name, entry in official.official_entries(network).items():
+        stage, block, rest = 0, 0, name
+        if found := re.match(r"pos_embed_?(\d*)$", name):
+            state[name] = fill.values(entry.shape, 2, int(found[1] or 1) - 1)
+            continue
+        if found := re.match(r"(?:blocks|upsample_blocks\.(\d+))\.(\d+)\.(.+)$", name):
+            stage, block, rest = (0 if found[1] is None else int(found[1]) + 1), int(found[2]), found[3]
+        u = fill.values(entry.shape, ROLES[rest], stage, block)
+        if rest.startswith("norm"):
+            state[name] = 0.5 * u + (1 if rest.endswith("weight") else 0)
+        elif rest.endswith("bias"):
+            state[name] = 0.5 * u
+        elif rest == "cls_token":
+            state[name] = u
+        else:
+            state[name] = u * (6 if "qkv" in rest else 2) / math.sqrt(math.prod(entry.shape[1:]))
+    return state
+
+
+@torch.no_grad()
+def test_official_weights_land_where_they_belong() -> None:
+    """Weights filled under their official names give the golden image and scores: no two tensors are swapped."""
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "golden.json").read_text())["forward"]
+    with torch.device("meta"):
+        generator, critic = build_generator(32, size="S"), build_critic(32)
+    generator, critic = generator.to_empty(device="cpu").double(), critic.to_empty(device="cpu").double()
+    official.load_official(generator, filled_official(generator), "x")
+    official.load_official(critic, filled_official(critic), "x")
+    image = fill.statistics(generator(fill.latent(2, 1024)))
+    assert image == {
+        key: pytest.approx(value, rel=1e-9, abs=0)
+        for key, value in golden["g_cifar_S"]["full"]["epoch_300"]["image"].items()
+    }
+    scores = critic(fill.image(2, 32)).flatten().tolist()
+    assert scores == pytest.approx(golden["d_cifar"]["full"]["logits"], rel=1e-9, abs=0)
+
+
+def test_import_of_critics(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = build_critic(32)
+    torch.save({"dis_state_dict": export(source), "gen_state_dict": {}}, tmp_path / "checkpoint")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "d.safetensors", "--part", "critic")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    loaded = build_critic(32)
+    load_generator(loaded, tmp_path / "d.safetensors")
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(loaded(x), source(x))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_import_of_the_neurips_generator(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    source = neurips.build_generator(32)
+    torch.save({"avg_gen_state_dict": export(source)}, tmp_path / "checkpoint")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "g.safetensors")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    assert "TransGAN NeurIPS generator, 32 px" in result.output
+    loaded = neurips.build_generator(32)
+    load_generator(loaded, tmp_path / "g.safetensors")
+    z = torch.randn(2, 8)
+    assert torch.equal(loaded(z), source(z))
+
+
+@pytest.mark.usefixtures("narrow")
+def test_another_position_index_is_refused() -> None:
+    network = neurips.build_generator(32)
+    state = export(network)
+    name = next(n for n in state if n.endswith(official.INDEX))
+    state[name] = state[name].T.contiguous()
+    with pytest.raises(HarnessError, match="in another order"):
+        official.load_official(network, state, "x")
+
+
+def test_every_problem_is_listed_and_nothing_is_loaded(tmp_path: Path) -> None:
+    network = build_generator(32, size="XS")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    state = export(build_generator(32, size="XS"))
+    del state["blocks.0.attn.qkv.weight"]
+    state["blocks.0.attn.qkv.bias"] = torch.zeros(3)
+    state["deconv.0.bias"] = torch.zeros(4)
+    state["l1.bias"] = torch.full_like(state["l1.bias"], torch.nan)
+    state["to_rgb.1.weight"] = torch.zeros(1)  # only the five dead names are known
+    torch.save(state, tmp_path / "checkpoint")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "g.safetensors", "--size", "XS", "--resolution", "32")
+    assert isinstance(result.exception, HarnessError)
+    for problem in (
+        "missing blocks.0.attn.qkv.weight",
+        "unexpected blocks.0.attn.qkv.bias",
+        "deconv.0.bias has shape [4], not [3]",
+        "l1.bias has values that are not finite",
+        "unexpected to_rgb.1.weight",
+    ):
+        assert problem in str(result.exception)
+    assert not (tmp_path / "g.safetensors").exists()
+    with pytest.raises(HarnessError):
+        official.load_official(network, state, "x")
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    torch.save({"avg_gen_state_dict": Trap()}, tmp_path / "checkpoint")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "g.safetensors")
+    assert isinstance(result.exception, HarnessError)
+    assert "not readable as a checkpoint of plain tensors" in str(result.exception)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not readable"),
+        (b"not a checkpoint", "not readable"),
+        ([torch.zeros(1)], "holds a list"),
+        ({"epoch": 3}, "not a state dict of tensors"),
+        ({"weight": torch.zeros(1)}, "not a TransGAN generator"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "checkpoint"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    result = run(path, "--out", tmp_path / "g.safetensors")
+    assert isinstance(result.exception, HarnessError)
+    assert message in str(result.exception)
+
+
+def test_missing_file_other_layout_and_other_part(tmp_path: Path) -> None:
+    result = run(tmp_path / "absent", "--out", tmp_path / "g.safetensors")
+    assert isinstance(result.exception, HarnessError)
+    assert "no such file" in str(result.exception)
+    state = export(build_generator(32, width=64, depths=(1, 1, 1), latent_dim=8))
+    with pytest.raises(HarnessError, match=r"no preset has 32 px, width 64, depths \[1, 1, 1\] and latent 8"):
+        official.identify_generator(state, "x")
+    with pytest.raises(HarnessError, match="not a TransGAN critic"):
+        official.identify_critic(state, "x")
+
+
+def test_identify_every_released_layout() -> None:
+    found = {}
+    for which, shapes in OFFICIAL.items():
+        if which != "about":
+            state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+            identify = official.identify_generator if "generator" in which else official.identify_critic
+            found[which] = identify(state, which)
+    assert found == {
+        "v1 generator CIFAR-10 XL": ("XL", 32),
+        "v1 generator STL-10 768": ("L", 48),
+        "v1 generator CelebA-64": ("XL", 64),
+        "v1 critic 32 px": ("v1", 32),
+        "NeurIPS generator cifar10": ("NeurIPS", 32),
+        "NeurIPS critic cifar10": ("NeurIPS", 32),
+        "NeurIPS generator stl10": ("NeurIPS", 48),
+        "NeurIPS critic stl10": ("NeurIPS", 48),
+    }
