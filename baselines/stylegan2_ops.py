@@ -144,7 +144,7 @@ class StyledConv(nn.Module):
         style = self.style(w)
         x = x * style[:, :, None, None]
         x = up_conv(x, self.weight, self.fir) if self.up else F.conv2d(x, self.weight, padding=1)
-        norm = style.square() @ self.weight.square().sum(dim=(2, 3)).t()
+        norm = (style.square()[:, None, :] * self.weight.square().sum(dim=(2, 3))).sum(dim=2)
         x = x * (norm + EPSILON).rsqrt()[:, :, None, None]
         if noise is not None:
             x = x + noise * self.noise_strength

@@ -54,8 +54,10 @@ def unpack(bundle: Path, root: Path, cache: Path) -> dict[str, Any]:
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process
     try:
         manifest = _extract(bundle, part)
-        # cards last: a data set's folder counts once its card is there
-        for name in sorted(manifest["files"], key=lambda n: (n.endswith("card.json"), n)):
+        cards = [name for name in manifest["files"] if name.endswith("/card.json")]
+        for name in cards:  # from here until its card is back a folder is no data set
+            _place(name, root, cache).unlink(missing_ok=True)
+        for name in [*(manifest["files"].keys() - cards), *cards]:
             target = _place(name, root, cache)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(part / name, target)

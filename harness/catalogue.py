@@ -16,8 +16,8 @@ VERIFIED = experiments.ROOT / "results" / "verified.json"
 def macs(network: nn.Module, inputs: torch.Tensor) -> int:
     """Multiply-accumulates of one forward pass on `inputs` (batch 1).
 
-    Matrix products, attention products and convolutions; transposed convolutions count at their input's size; depth-wise FIR
-    filters are left out, as in the StyleGAN2 figures of the specification. FLOPs are twice this.
+    Matrix products, attention products and convolutions; transposed convolutions count at their input's size; FIR filters
+    (grouped convolutions) are left out, as in the StyleGAN2 figures of the specification. FLOPs are twice this.
     """
 
     def convolution(
@@ -28,11 +28,13 @@ def macs(network: nn.Module, inputs: torch.Tensor) -> int:
         padding: Any,
         dilation: Any,
         transposed: bool,
+        output_padding: Any,
+        groups: int,
         *rest: Any,
         out_shape: Sequence[int] | None = None,
         **_: Any,
     ) -> int:
-        if not transposed and weight[1] == 1 and weight[0] > 1:
+        if groups > 1:
             return 0
         assert out_shape is not None, "the counter passes the output's shape"
         return int(conv_flop_count(list(x), list(weight), list(out_shape), transposed=transposed))

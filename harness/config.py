@@ -105,7 +105,6 @@ class Cotraining:
 
     weight: float = 50.0
     until_nimg: int = 0
-    entry_stage: int = 1
 
 
 @dataclass(frozen=True)
@@ -170,6 +169,7 @@ class Experiment:
     critic: dict[str, Any]
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS
     reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
     note: str = ""
 

@@ -267,7 +267,10 @@ def check_results(root: Path) -> list[Finding]:
     current |= experiments.load_versions(root)
     out, fresh = [], 0
     for path in training_records(root):
-        old = stale(read_json(path)["run"]["versions"], current)
+        try:
+            old = stale(read_json(path)["run"]["versions"], current)
+        except (HarnessError, KeyError, TypeError, AttributeError):
+            old = ["a version that its record does not tell"]
         fresh += not old
         if old:
             what = f"made by {', '.join(old)}; run it again (`dvc repro`) or remove it"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import config, experiments
+from harness.errors import HarnessError
 from harness.files import read_json
 
 # Part of a matrix product's speed that the networks reach; ours, measured on 2 CPU cores, good to a factor of about 2.
@@ -125,9 +126,13 @@ def measured_speeds(root: Path, device: str) -> dict[str, float]:
     """Images per second of earlier trainings on the same kind of device, by experiment; the slowest of several."""
     speeds: dict[str, float] = {}
     for path in training_records(root):
-        record = read_json(path)
-        if str(record["provenance"].get("device", "cpu")).split(":")[0] == device.split(":")[0]:
-            experiment, speed = record["run"]["experiment"], record["cost"]["images_per_sec"]
+        try:
+            record = read_json(path)
+            experiment, speed = record["run"]["experiment"], float(record["cost"]["images_per_sec"])
+            used = str(record["provenance"].get("device", "cpu"))
+        except (HarnessError, KeyError, TypeError, AttributeError, ValueError):
+            continue  # the doctor's check of results names such a record
+        if used.split(":")[0] == device.split(":")[0]:
             speeds[experiment] = min(speed, speeds.get(experiment, speed))
     return speeds
 

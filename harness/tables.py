@@ -79,7 +79,7 @@ def paper_table(
             for first, group in measured or [(None, None)]:
                 lines.append(_measured(first, group, cells, results, comparisons) | _reported(cells, book))
     note = f"{MARK.strip()} recalled, not verified. " if unverified else ""
-    note += "`?`: presumed, the source does not say. Differences are shown where the protocols can be compared."
+    note += "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared."
     return Table(name, spec.title, pd.DataFrame(lines, columns=PAPER_COLUMNS), note)
 
 
@@ -334,7 +334,7 @@ def protocol_table(
 
 PROTOCOL_NOTE = (
     "Reported FIDs come from different protocols (sample counts, split, network), so their order means little; "
-    "`rank change` is where a model goes when all are scored alike. Ranks count models that have both numbers."
+    "the rank change is where a model goes when all are scored alike. Ranks count models that have both numbers."
 )
 
 

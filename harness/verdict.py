@@ -127,11 +127,11 @@ def checkpoint(
     sd = is_std / math.sqrt(10) if is_std is not None else tolerance.fid_sd_at_10k.value * math.sqrt(10_000 / n_fake)
     allowed = max(tolerance.share.value * reported, tolerance.evaluation_sds.value * sd)
     distance = _sign(metric) * (float(np.mean(values)) - reported)
-    if abs(distance) <= allowed:
+    if distance < -allowed:
+        return "too-good"
+    if distance <= allowed:
         return "within"
-    if abs(distance) <= tolerance.near_factor.value * allowed:
-        return "near"
-    return "outside" if distance > 0 else "too-good"
+    return "near" if distance <= tolerance.near_factor.value * allowed else "outside"
 
 
 def training(values: Sequence[float], reported: float, metric: str, tolerance: Training) -> str:

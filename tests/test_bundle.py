@@ -91,6 +91,14 @@ def test_missing_data_are_prepared_first(here, tmp_path):
     assert set(manifest["files"]) == EXPECTED
 
 
+def test_what_was_there_is_replaced(packed, tmp_path):
+    there = official.write_root(tmp_path / "there", tiny=TINY | {"count": 10, "version": 2})
+    prepare("tiny", there / "data" / "tiny", there)
+    bundle.unpack(packed, there, there / ".cache")
+    assert len(load(there / "data" / "tiny")) == 20
+    assert load(there / "data" / "tiny").card["version"] == 1
+
+
 def test_cache_elsewhere(packed, tmp_path):
     there, cache = tmp_path / "there", tmp_path / "elsewhere"
     there.mkdir()

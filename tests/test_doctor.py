@@ -224,6 +224,15 @@ def test_results_older_than_their_model(root):
     assert old.message.startswith("results/tiny/records/tiny-sngan/seed0/train/train.json")
 
 
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"run": {"versions": null}}'])
+def test_a_record_that_tells_no_version_is_an_error(root, text):
+    record(root).write_text(text)
+    old, _ = doctor.check_results(root)
+    assert old.status == "error"
+    assert "does not tell" in old.message
+    assert estimate.measured_speeds(root, "cpu") == {}
+
+
 def test_stale_names_what_is_gone():
     assert doctor.stale({"a": 1, "b": 2}, {"a": 1, "b": 3}) == ["b version 2 (now 3)"]
     assert doctor.stale({"a": 1}, {}) == ["a version 1 (now gone)"]

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import os
 import platform
 import sys
@@ -31,7 +32,7 @@ LIVES = 4  # experiments side by side on one card
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What is timed: networks and batches of VITA-Group/TransGAN@9a5838a, exps/cifar10_test.sh, unless told otherwise."""
+    """What is timed: networks and batches of the CIFAR-10 script (VITA-Group/TransGAN@9a5838a), unless told less."""
 
     generator: dict[str, Any] = dataclasses.field(default_factory=lambda: {"size": "S"})
     critic: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -120,7 +121,7 @@ class Plain:
         generator, critic = copy.deepcopy(generator), copy.deepcopy(critic)
         for module in generator.modules():
             if hasattr(module, "fused"):
-                module.fused = False
+                setattr(module, "fused", False)  # noqa: B010 (a module's attribute, not a parameter)
         self.trainer = PlainTrainer(generator, critic)
 
     def critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
@@ -158,6 +159,12 @@ def batch(size: Size, generator: nn.Module, device: str) -> tuple[torch.Tensor, 
     return torch.rand(n, 3, side, side, device=device) * 2 - 1, latents, torch.rand(n, device=device)
 
 
+def repeat(times: int, call: Callable[..., Any], *arguments: Any) -> None:
+    """Call so many times."""
+    for _ in range(times):
+        call(*arguments)
+
+
 def seconds(call: Callable[[], Any], device: str) -> float:
     """Wall time of one call, to the end of what it started."""
     start = time.perf_counter()
@@ -179,9 +186,10 @@ def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: 
     best = [[float("inf"), float("inf")] for _ in contestants]
     for turn in range(warmups + size.repeats):
         for i, contestant in enumerate(contestants):
-            steps = (lambda c=contestant: c.cycle_critic(*inputs)), (lambda c=contestant: c.cycle_generator(z))
-            for j, step in enumerate(steps):
-                taken = seconds(lambda s=step: [s() for _ in range(many)], device) / many
+            critic = functools.partial(repeat, many, contestant.cycle_critic, *inputs)
+            gen = functools.partial(repeat, many, contestant.cycle_generator, z)
+            for j, steps in enumerate((critic, gen)):
+                taken = seconds(steps, device) / many
                 if turn >= warmups:
                     best[i][j] = min(best[i][j], taken)
     return [size.n_critic * critic + gen for critic, gen in best]
@@ -194,7 +202,7 @@ def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device
     inputs = batch(size, generator, device)
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        wall = seconds(lambda: [contestant.cycle_critic(*inputs) for _ in range(20)], device)
+        wall = seconds(functools.partial(repeat, 20, contestant.cycle_critic, *inputs), device)
     busy = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
     return max(0.0, 1 - busy / wall)
 
@@ -261,9 +269,9 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         "# TransGAN-S training cycle",
         "",
-        f"{report['machine']}; {report['threads']} threads; device {report['device']}. One cycle is {size['n_critic']} critic "
-        f"steps of {size['critic_batch']} real images and one generator step of {size['generator_batch']}, without "
-        "augmentation. Contestants took turns; the fastest turn counts.",
+        f"{report['machine']}; {report['threads']} threads; device {report['device']}. One cycle is {size['n_critic']} "
+        f"critic steps of {size['critic_batch']} real images and one generator step of {size['generator_batch']}, "
+        "without augmentation. Contestants took turns; the fastest turn counts.",
         "",
         "| | s a cycle | real images/s | against plain | loss difference | share of the ceiling | launch-bound |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -309,7 +317,7 @@ def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
     size = size or Size()
     set_device(device, torch.get_num_threads(), False, "float32")
     print(f"bench train on {machine(device)}: some minutes", file=sys.stderr)
-    report = {
+    report: dict[str, Any] = {
         "machine": machine(device),
         "device": device,
         "threads": torch.get_num_threads(),

@@ -19,6 +19,9 @@ import click
 @click.option(
     "--stop-after-nimg", "stop_nimg", type=click.IntRange(1), help="Save and leave (exit 143) at this image count."
 )
+@click.option(
+    "--deterministic", is_flag=True, help="Deterministic kernels on a GPU (a CPU repeats bit for bit anyway)."
+)
 def command(
     experiment: str,
     seed: int,
@@ -27,6 +30,7 @@ def command(
     threads: int | None,
     checkpoints: Path | None,
     stop_nimg: int | None,
+    deterministic: bool,
 ) -> None:
     """Train EXPERIMENT: weights, history.csv, sample grids and train.json.
 
@@ -36,13 +40,28 @@ def command(
     Example: harness train quick-cifar10-transgan --seed 0
     """
     from harness import data, experiments
+    from harness.training import imported
     from harness.training.loop import train
 
     scale = experiments.open_scale(params_file)
     run = scale.run(experiment, seed)
     heavy, records = scale.folders(experiment, seed)
+    released = experiments.load(scale.root)[experiment].checkpoint
+    if released:
+        imported.publish(run, released, heavy, records)
+        click.echo(f"{heavy / 'weights' / 'last.safetensors'}: released weights")
+        return
     images = data.load(scale.root / "data" / run.dataset).images
     checkpoints = checkpoints or scale.root / ".checkpoints"
-    threads = threads or scale.params.threads
-    train(run, images, heavy, checkpoints, device, threads, records=records, stop_nimg=stop_nimg)
+    train(
+        run,
+        images,
+        heavy,
+        checkpoints,
+        device,
+        threads or scale.params.threads,
+        records=records,
+        deterministic=deterministic,
+        stop_nimg=stop_nimg,
+    )
     click.echo(f"{heavy / 'weights' / 'last.safetensors'}: {run.recipe.length_nimg} images seen")

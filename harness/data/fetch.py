@@ -87,7 +87,7 @@ def _find(entry: Definition, place: Path | None) -> Path | None:
 
 
 def _downloads(entry: Definition, root: Path) -> Path:
-    return root / ".cache" / "downloads" / entry.source
+    return Path(os.environ.get("HARNESS_CACHE") or root / ".cache") / "downloads" / entry.source
 
 
 def _download(name: str, entry: Definition, root: Path) -> Path:

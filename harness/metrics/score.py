@@ -1,6 +1,8 @@
 """A dump and a reference through one extractor, in one pass, into a JSON that says how the score was made."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,12 +43,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass over images leaves; only `features`, a file, grows with their number."""
+    """What one pass over images leaves in memory; it does not grow with their number."""
 
-    count: int
     moments: Moments
     inception_score: tuple[float, float] | None
-    features: Path | None
     device_sec: float
 
 
@@ -71,24 +71,25 @@ def score(request: Request) -> dict[str, Any]:
         raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
 
     extractor = open_extractor(request.scorer, request.setup)
-    sec = 0.0
+    real_features, fake_features, real_sec = None, None, 0.0
     if real is None:
         reference = references.load_statistics(target, extractor, request.setup.layer, request.n_real)
-        real_features = None
     else:
-        reference, real_features, sec = real_side(real, extractor, request)
-    fake = one_pass(images, extractor, request, "samples", keep=request.kid, splits=request.is_splits)
+        reference, real_features, real_sec = real_side(real, extractor, request)
+    if request.kid:
+        fake_features = _features_path(request.setup.cache, _content(images, extractor, request))
+    fake = one_pass(images, extractor, request.setup, "samples", fake_features, request.is_splits)
     distance = reference.side.distance(fake.moments.mean, fake.moments.covariance)
     record = _values(distance, fake)
-    if real_features is not None and fake.features is not None:
-        kid = kernel_distance(np.load(real_features, mmap_mode="r"), np.load(fake.features, mmap_mode="r"))
+    if real_features is not None and fake_features is not None:
+        kid = kernel_distance(np.load(real_features, mmap_mode="r"), np.load(fake_features, mmap_mode="r"))
         record["kid"], record["kid_std"] = kid
     record["schema"] = SCHEMA
     record["scorer"] = extractor.scorer
     record["run"] = {key: described.get(key) for key in RUN_KEYS}
     record["protocol"] = protocol(request, images, real, reference, extractor, described, "is_mean" in record)
     record["diagnostics"] = {"rank": distance.rank, "clamped_mass": distance.clamped_mass}
-    record["provenance"] = _provenance(request, images, described, sec + fake.device_sec, started)
+    record["provenance"] = _provenance(request, images, described, real_sec + fake.device_sec, started)
     return record
 
 
@@ -133,65 +134,66 @@ def real_side(
 ) -> tuple[references.Reference, Path | None, float]:
     """Return the reference statistics, kept or computed now, the features' file if KID needs it, and device seconds."""
     cache = request.setup.cache
-    described = references.content(images.sha256(), images.card, len(images), extractor, request.setup.layer)
-    features = _features_path(cache, described)
+    described = _content(images, extractor, request)
+    features = _features_path(cache, described) if request.kid else None
     found = references.find(cache, described)
-    if found is not None and (features.is_file() or not request.kid):
+    if found is not None and (features is None or features.is_file()):
         return found, features, 0.0
-    done = one_pass(images, extractor, request, "reals", keep=request.kid)
-    reference = references.Reference(RealSide(done.moments.mean, done.moments.covariance), done.count, described)
+    done = one_pass(images, extractor, request.setup, "reals", features)
+    side = RealSide(done.moments.mean, done.moments.covariance)
+    reference = references.Reference(side, len(images), described)
     references.save(references.path_of(cache, described), reference)
     return reference, features, done.device_sec
 
 
+def _content(images: Images, extractor: Extractor, request: Request) -> dict[str, Any]:
+    return references.content(images.sha256(), images.card, len(images), extractor, request.setup.layer)
+
+
 def one_pass(
-    images: Images, extractor: Extractor, request: Request, label: str, keep: bool = False, splits: int | None = None
+    images: Images,
+    extractor: Extractor,
+    setup: Setup,
+    label: str,
+    features_path: Path | None = None,
+    splits: int | None = None,
 ) -> Pass:
-    """Stream images through the extractor: moments, Inception Score if `splits`, features on disk if `keep`."""
+    """Stream images through the extractor once.
+
+    Moments always; the Inception Score if `splits` are given and the extractor has logits; features float32 [n, layer] on
+    disk if a path is given.
+    """
     from tqdm import tqdm
 
-    layer, batch = request.setup.layer, request.setup.batch
-    moments = Moments(layer)
+    moments = Moments(setup.layer)
     scores: InceptionScore | None = None
-    store = _FeatureFile(images, extractor, request) if keep else None
     device_sec = 0.0
-    with tqdm(total=len(images), unit="image", desc=f"{extractor.scorer}: {label}") as bar:
-        for start in range(0, len(images), batch):
-            pixels = images.pixels[start : start + batch]
+    with ExitStack() as stack:
+        bar = stack.enter_context(tqdm(total=len(images), unit="image", desc=f"{extractor.scorer}: {label}"))
+        shape = (len(images), setup.layer)
+        kept = stack.enter_context(_feature_file(features_path, shape)) if features_path is not None else None
+        for start in range(0, len(images), setup.batch):
+            pixels = images.pixels[start : start + setup.batch]
             before = time.perf_counter()
             features, logits = extractor(pixels)
             device_sec += time.perf_counter() - before
             moments.update(features)
-            if store is not None:
-                store.append(features)
+            if kept is not None:
+                kept[start : start + len(features)] = features
             if logits is not None and splits is not None:
                 scores = scores or InceptionScore(splits, len(images))
                 scores.update(logits)
             bar.update(len(pixels))
-    path = store.close() if store is not None else None
-    return Pass(moments.count, moments, scores.result() if scores else None, path, device_sec)
+    return Pass(moments, scores.result() if scores else None, device_sec)
 
 
-class _FeatureFile:
-    """Features written as they come: float32 [n, layer], under the key of their content."""
-
-    def __init__(self, images: Images, extractor: Extractor, request: Request):
-        layer = request.setup.layer
-        described = references.content(images.sha256(), images.card, len(images), extractor, layer)
-        self.path = _features_path(request.setup.cache, described)
-        self._context = replacing(self.path)
-        self._part = self._context.__enter__()
-        self._array = np.lib.format.open_memmap(self._part, "w+", np.float32, (len(images), layer))
-        self._filled = 0
-
-    def append(self, features: np.ndarray) -> None:
-        self._array[self._filled : self._filled + len(features)] = features
-        self._filled += len(features)
-
-    def close(self) -> Path:
-        self._array.flush()
-        self._context.__exit__(None, None, None)
-        return self.path
+@contextmanager
+def _feature_file(path: Path, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Yield a float32 array on disk that gets its final name when the block has filled it."""
+    with replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        yield array
+        array.flush()
 
 
 def _features_path(cache: Path, described: dict[str, Any]) -> Path:

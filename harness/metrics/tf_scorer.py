@@ -19,10 +19,10 @@ class TensorFlowExtractor:
     resizer = "tf1-bilinear"
 
     def __init__(self, setup: Setup):
-        tf = _tensorflow()
         self.weights = weights.load(setup.weights, setup.cache)
         self.weights.require(setup.layer)
         self.kind, self.weights_sha256 = self.weights.kind, self.weights.sha256
+        tf = _tensorflow()
         self.versions = {"tensorflow": tf.__version__}
         parameters = self.weights.parameters
         self._softmax = parameters.softmax_weights if setup.layer == 2048 else None

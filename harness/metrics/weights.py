@@ -25,6 +25,7 @@ PORT_NAME = "pt_inception-2015-12-05-6726825d.pth"
 PORT_SHA256_START = "6726825d"  # pytorch-fid's port carries its hash in its name
 TRUNK_NAME = "inception-2015-12-05-trunk.npz"  # the official convolutions up to mixed_7, batch norm folded
 TRUNK_SHA256 = "356ffb608e78d2d6849161b00eb5e5b094f908cc29b2b70d302327a668c666fb"
+_TIMEOUT_SEC = 60  # without any byte from the host
 STAND_IN_VERSION = 1  # bumped when the stand-in's weights change
 
 
@@ -142,9 +143,10 @@ def _local(folder: Path, names: tuple[str, ...]) -> Path | None:
 def _download(folder: Path) -> Path:
     import pooch
 
+    fetch = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SEC)
     try:
         # no published hash of the archive: the graph inside is verified instead, by `_demand`
-        archive = pooch.retrieve(OFFICIAL_URL, known_hash=None, fname=OFFICIAL_ARCHIVE, path=folder, progressbar=True)
+        archive = pooch.retrieve(OFFICIAL_URL, known_hash=None, fname=OFFICIAL_ARCHIVE, path=folder, downloader=fetch)
     except Exception as error:  # pooch passes on the errors of requests and urllib3, which share no class
         raise HarnessError(
             f"{OFFICIAL_URL}: could not be downloaded ({type(error).__name__}). Without internet, fetch it elsewhere "

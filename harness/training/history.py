@@ -15,20 +15,25 @@ class Meter:
     def __init__(self, device: torch.device | str) -> None:
         """Start with nothing summed."""
         self.device = device
-        self.sums: dict[str, torch.Tensor] = {}
+        self.sums: dict[str, torch.Tensor] = {}  # "name,name,...": float64 [names + 1], the last one counts
+        self._one = torch.ones(1, dtype=torch.double, device=device)
 
     def add(self, terms: dict[str, torch.Tensor]) -> None:
-        """Add one observation of each term (scalar tensors)."""
-        for name, value in terms.items():
-            pair = torch.stack([value.detach().double(), torch.ones((), dtype=torch.double, device=self.device)])
-            self.sums[name] = self.sums[name] + pair if name in self.sums else pair
+        """Add one observation of each term (scalar tensors), all in a few launches."""
+        key = ",".join(terms)
+        values = torch.cat([torch.stack([value.detach() for value in terms.values()]).double(), self._one])
+        self.sums[key] = self.sums[key] + values if key in self.sums else values
 
     def means(self) -> dict[str, float]:
-        """Mean of every term since the last `clear`; one synchronisation."""
-        if not self.sums:
-            return {}
-        values = torch.stack(list(self.sums.values())).cpu()
-        return {name: float(total / count) for name, (total, count) in zip(self.sums, values, strict=True)}
+        """Mean of every term since the last `clear`; one synchronisation a combination of terms."""
+        totals: dict[str, list[float]] = {}
+        for key, values in self.sums.items():
+            *sums, count = values.tolist()
+            for name, total in zip(key.split(","), sums, strict=True):
+                pair = totals.setdefault(name, [0.0, 0.0])
+                pair[0] += total
+                pair[1] += count
+        return {name: total / count for name, (total, count) in totals.items()}
 
     def clear(self) -> None:
         """Forget what was summed."""

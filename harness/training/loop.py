@@ -83,6 +83,9 @@ def train(
         nimg, tensors, scalars = saved
         state.restore(tensors)
         wall_sec = scalars["wall_sec"]
+        if (scalars["threads"], scalars["device"]) != (threads, device):
+            was = f"{scalars['threads']} threads on {scalars['device']}"
+            print(f"warning: begun with {was}; the rest will not repeat it bit for bit.", file=sys.stderr)
         print(
             f"{run.experiment}: resuming at {nimg} of {recipe.length_nimg} images from {folder.path}", file=sys.stderr
         )

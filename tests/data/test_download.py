@@ -25,6 +25,7 @@ class Quiet(SimpleHTTPRequestHandler):
 def host(tmp_path, monkeypatch):
     """A folder served over HTTP, and no HARNESS_DATA."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
     folder = tmp_path / "host"
     folder.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
@@ -109,6 +110,7 @@ def test_no_network_says_what_to_put_where(cifar10, tmp_path, monkeypatch):
 def drive(tmp_path, monkeypatch):
     """Google Drive, played by a function: it copies from a folder, then checks the md5 as torchvision's does."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
     host = tmp_path / "host"
     files, partition = official.celeba(host)
     shutil.make_archive(str(host / "img_align_celeba"), "zip", host, "img_align_celeba")

@@ -85,7 +85,7 @@ def test_shapes_stored_with_batch_1_are_reset(cache, images):
 
 
 def test_each_layer_is_the_same_in_a_deeper_graph(cache, images, deep):
-    """Layer 768 from a graph truncated at mixed_7, as the trunk's, equals mixed_7 of the whole graph; there is no IS."""
+    """Layer 768 of a graph that ends at mixed_7, as the trunk's, equals mixed_7 of the whole one; there is no IS."""
     truncated, logits = open_shallow(cache, 768, 768)(images)
     assert logits is None
     whole = deep[0]._session.run("mixed_7/join:0", {deep[0]._input: images.astype(np.float32)}).mean(axis=(1, 2))

@@ -1,0 +1,225 @@
+"""The contenders of `harness bench scores`: the harness's scorers and the field's packages, each on its own usual path.
+
+A contender takes what `prepare` left on disk and returns a function from a number of images to the mean of the
+statistics (or, of the matrix roots, to the distance).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = 50  # pytorch-fid's default
+RESOLUTION = 32
+CHANNELS = 2048
+_FRECHET_ROWS = 4096  # rows behind the covariances of the Frechet race: full rank
+
+Statistics = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a contender finds on disk, and how many threads it has."""
+
+    folder: Path
+    threads: int
+
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 [n, R, R, 3], memory-mapped."""
+        return np.load(self.folder / "images.npy", mmap_mode="r")
+
+    @property
+    def files(self) -> list[Path]:
+        """The same images as PNGs, in order."""
+        return sorted((self.folder / "png").iterdir())
+
+    @property
+    def cache(self) -> Path:
+        """Where the stand-in weights are."""
+        return self.folder / "cache"
+
+    @property
+    def port(self) -> Path:
+        """The same weights as a state dict with pytorch-fid's names."""
+        return self.folder / "port.pth"
+
+
+def prepare(work: Work, images: int) -> None:
+    """Write images, weights in every format and the covariances of the Frechet race."""
+    import torch
+    from PIL import Image
+
+    from harness.metrics import clean_scorer, weights
+    from harness.metrics.moments import Moments
+
+    rng = np.random.default_rng(0)
+    # colour blobs with noise: images that differ, without a data set
+    tiles = rng.uniform(0, 255, (images, 4, 4, 3)).repeat(RESOLUTION // 4, 1).repeat(RESOLUTION // 4, 2)
+    pixels = np.clip(tiles + rng.normal(0, 25, tiles.shape), 0, 255).astype(np.uint8)
+    np.save(work.folder / "images.npy", pixels)
+    (work.folder / "png").mkdir()
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(work.folder / "png" / f"{i:06d}.png")
+    found = weights.load("stand-in", work.cache)
+    clean_scorer.find_script(found, work.cache)
+    torch.save(port_state_dict(found.parameters), work.port)
+    scales = np.geomspace(1, 1e-3, CHANNELS)
+    for side in (1, 2):
+        moments = Moments(CHANNELS)
+        moments.update(rng.standard_normal((_FRECHET_ROWS, CHANNELS)) * scales * side)
+        np.save(work.folder / f"mean{side}.npy", moments.mean)
+        np.save(work.folder / f"cov{side}.npy", moments.covariance)
+
+
+def port_state_dict(parameters: Any) -> dict[str, Any]:
+    """Return weights (`inception.Parameters` to layer 2048) as the state dict of pytorch-fid and torch-fidelity."""
+    import torch
+
+    from harness.metrics.inception import NETWORK
+
+    state = {}
+    for layer in NETWORK:
+        if layer.op == "conv":
+            conv = parameters.convs[layer.name]
+            vectors = {"weight": conv.gamma, "bias": conv.beta}
+            vectors |= {"running_mean": conv.mean, "running_var": conv.variance}
+            state[f"{layer.port}.conv.weight"] = torch.tensor(conv.kernel).permute(3, 2, 0, 1).contiguous()
+            state |= {f"{layer.port}.bn.{key}": torch.tensor(value) for key, value in vectors.items()}
+    state["fc.weight"] = torch.tensor(parameters.softmax_weights.T.copy())
+    state["fc.bias"] = torch.tensor(parameters.softmax_biases)
+    return state
+
+
+def _ours(scorer: str) -> Callable[[Work], Statistics]:
+    def prepared(work: Work) -> Statistics:
+        from harness.metrics.extractor import Setup
+        from harness.metrics.inception_score import InceptionScore
+        from harness.metrics.moments import Moments
+        from harness.metrics.score import open_extractor
+
+        setup = Setup(weights="stand-in", batch=BATCH, threads=work.threads, cache=work.cache)
+        extractor = open_extractor(scorer, setup)
+
+        def statistics(n: int) -> np.ndarray:
+            images = work.images[:n]
+            moments, score = Moments(CHANNELS), InceptionScore(10, n)
+            for start in range(0, n, BATCH):
+                features, logits = extractor(images[start : start + BATCH])
+                moments.update(features)
+                if logits is not None:
+                    score.update(logits)
+            if logits is not None:
+                score.result()
+            assert moments.covariance.shape == (CHANNELS, CHANNELS), "the covariance is part of the work"
+            return moments.mean
+
+        return statistics
+
+    return prepared
+
+
+def _mean_of(features: np.ndarray) -> np.ndarray:
+    """Mean and, because it is part of the work, the covariance, as every peer computes them."""
+    np.cov(features, rowvar=False)
+    return features.mean(axis=0)
+
+
+def _torch_fidelity(work: Work) -> Statistics:
+    import torch
+    from torch_fidelity.metric_isc import isc_features_to_metric
+    from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
+
+    wanted = ["2048", "logits_unbiased"]
+    path = str(work.port)
+    network = create_feature_extractor("inception-v3-compat", wanted, cuda=False, feature_extractor_weights_path=path)
+    pixels = torch.from_numpy(np.array(work.images)).permute(0, 3, 1, 2)
+
+    class Pixels(torch.utils.data.Dataset):
+        def __init__(self, n: int):
+            self.n = n
+
+        def __len__(self) -> int:
+            return self.n
+
+        def __getitem__(self, i: int) -> torch.Tensor:
+            return pixels[i]
+
+    def statistics(n: int) -> np.ndarray:
+        # no loader processes: the images are in memory
+        found = get_featuresdict_from_dataset(Pixels(n), network, BATCH, cuda=False, save_cpu_ram=True, verbose=False)
+        isc_features_to_metric(found["logits_unbiased"], splits=10, shuffle=False)
+        return _mean_of(found["2048"].numpy())
+
+    return statistics
+
+
+def _pytorch_fid(work: Work) -> Statistics:
+    import pytorch_fid.inception
+    import torch
+    from pytorch_fid.fid_score import get_activations
+
+    # the package downloads its weights by address; it gets the bench's instead
+    pytorch_fid.inception.load_state_dict_from_url = lambda *_, **__: torch.load(work.port, weights_only=True)
+    network = pytorch_fid.inception.InceptionV3([3]).eval()
+    files = work.files
+    workers = min(8, work.threads)  # as its command line does
+
+    def statistics(n: int) -> np.ndarray:
+        return _mean_of(get_activations(files[:n], network, BATCH, CHANNELS, "cpu", workers))
+
+    return statistics
+
+
+def _clean_fid(workers_per_thread: int) -> Callable[[Work], Statistics]:
+    def prepared(work: Work) -> Statistics:
+        from harness.metrics import clean_scorer, weights
+
+        script, _ = clean_scorer.find_script(weights.load("stand-in", work.cache), work.cache)
+        network = clean_scorer.library_network(script)
+        files, workers = work.files, workers_per_thread * work.threads
+
+        def statistics(n: int) -> np.ndarray:
+            return _mean_of(clean_scorer.library_folder_features(files[:n], network, BATCH, workers))
+
+        return statistics
+
+    return prepared
+
+
+def _frechet(kept: bool) -> Callable[[Work], Statistics]:
+    def prepared(work: Work) -> Statistics:
+        from harness.metrics.frechet import RealSide
+
+        mean1, cov1, mean2, cov2 = _gaussians(work)
+        side = RealSide(mean1, cov1)
+        return lambda _: np.array((side if kept else RealSide(mean1, cov1)).distance(mean2, cov2).value)
+
+    return prepared
+
+
+def _clean_fid_frechet(work: Work) -> Statistics:
+    from harness.metrics import clean_scorer
+
+    gaussians = _gaussians(work)
+    return lambda _: np.array(clean_scorer.library_frechet_distance(*gaussians))
+
+
+def _gaussians(work: Work) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    mean1, cov1, mean2, cov2 = (np.load(work.folder / f"{name}.npy") for name in ("mean1", "cov1", "mean2", "cov2"))
+    return mean1, cov1, mean2, cov2
+
+
+CONTENDERS: dict[str, Callable[[Work], Statistics]] = {
+    "tf": _ours("tf"),
+    "clean": _ours("clean"),
+    "torch-fidelity": _torch_fidelity,
+    "pytorch-fid": _pytorch_fid,
+    "clean-fid": _clean_fid(0),
+    "clean-fid, workers": _clean_fid(1),
+    "frechet": _frechet(kept=False),
+    "frechet, kept": _frechet(kept=True),
+    "clean-fid frechet_distance": _clean_fid_frechet,
+}

@@ -1,0 +1,397 @@
+"""What a recipe asks for happens, at the images it says; and nothing it does not know is accepted."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baselines import progan, sngan, stylegan2, wgan_gp
+from harness.bench import train as bench
+from harness.config import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
+from harness.errors import HarnessError
+from harness.files import read_json
+from harness.training import augment, losses, schedules
+from harness.training.ema import Average
+from harness.training.state import State, batch_independent, new_state
+from harness.training.steps import Steps
+from harness.training.streams import ImageStream, derive_seed
+from models.transgan import build_critic
+from tests.training import tiny
+
+
+def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **changes: Any) -> tuple[Steps, State]:
+    run = tiny.run(model, options=options, **changes)
+    torch.manual_seed(0)
+    generator = tiny.build("generator", run.generator, run.resolution).train()
+    critic = tiny.build("critic", run.critic, run.resolution).train()
+    state = new_state(run.recipe, generator, critic, "cpu")
+    return Steps(run.recipe, state, run.resolution, "cpu"), state
+
+
+def copies(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# ---------------------------------------------------------------- data order and randomness
+
+
+def test_stream_shows_every_image_once_a_pass_and_never_repeats_its_order() -> None:
+    stream = ImageStream(tiny.images(8, count=30), seed=3, device="cpu")
+    order = torch.cat([stream.indices(nimg, 8) for nimg in range(0, 120, 8)]).tolist()
+    passes = [order[i : i + 30] for i in range(0, 120, 30)]
+    assert all(sorted(p) == list(range(30)) for p in passes)
+    assert len({tuple(p) for p in passes}) == 4
+    fresh = ImageStream(tiny.images(8, count=30), seed=3, device="cpu")
+    assert fresh.indices(56, 8).tolist() == order[56:64], "a resumed stream needs no history"
+    assert ImageStream(tiny.images(8), seed=4, device="cpu").indices(0, 30).tolist() != passes[0]
+
+
+@pytest.mark.parametrize("dequantise", ["none", "wgan-gp", "sn-gan"])
+def test_stream_scales_flips_and_adds_noise(dequantise: str) -> None:
+    values = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 2, 2, 3)).copy()
+    values[:, :, 1] = 0  # the right column is black, so that a flip shows
+    stream = ImageStream(values, seed=0, device="cpu")
+    batch = stream.batch(0, 256, flip=True, dequantise=dequantise)
+    assert batch.min() >= -1
+    assert batch.max() <= 1
+    brightness = torch.from_numpy(values[stream.indices(0, 256).numpy()].max(axis=(1, 2, 3)).astype(np.float32))
+    expected = brightness / (127.5 if dequantise == "none" else 128) - 1
+    excess = batch.amax((1, 2, 3)) - expected
+    assert excess.min() >= -1e-6
+    assert excess.max() < (1e-6 if dequantise == "none" else 1 / 128 + 1e-6)
+    flipped = (batch[:, 0, 0, 0] < batch[:, 0, 0, 1]).float().mean()
+    assert 0.35 < flipped < 0.65
+
+
+def test_derived_seeds_differ_in_every_part() -> None:
+    seeds = {derive_seed(s, name, n) for s in range(3) for name in ("iteration", "order") for n in range(50)}
+    assert len(seeds) == 300
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+# ---------------------------------------------------------------- batching
+
+
+def test_batch_independence_is_measured() -> None:
+    assert batch_independent(build_critic(8, width=16, depth=1), 8)
+    assert batch_independent(wgan_gp.build_critic(32, width=8), 32)
+    assert not batch_independent(sngan.build_critic(32, width=8), 32), "spectral norm iterates once a call"
+    assert not batch_independent(stylegan2.build_critic(32, channel_max=8, stddev_group=4), 32)
+    assert not batch_independent(progan.build_critic(32, width=8), 32)
+
+
+def test_batched_halves_keep_their_own_cutout() -> None:
+    steps, _ = steps_of(augment=Augment(("cutout",), cutout_probability=0.5))
+    assert steps.batched
+    seen = []
+    original = steps.critic
+    steps.critic = lambda x: (seen.append(x.detach()), original(x))[1]
+    outcomes = set()
+    torch.manual_seed(0)
+    for _ in range(40):
+        seen.clear()
+        steps.critic_loss(torch.ones(4, 3, 8, 8), torch.ones(4, 3, 8, 8), steps.critic_draws(4))
+        together = seen[0]
+        assert len(together) == 8, "one critic call on both halves"
+        cut = (together == 0).flatten(1).any(1)
+        for half in cut.chunk(2):
+            assert half.all() or not half.any()
+        outcomes.add((bool(cut[0]), bool(cut[4])))
+    assert outcomes == {(False, False), (False, True), (True, False), (True, True)}
+
+
+# ---------------------------------------------------------------- losses
+
+
+def test_penalties_in_closed_form() -> None:
+    """A linear critic w.x has input gradient w everywhere."""
+    w = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
+    gradient = losses.input_gradient(lambda x: (x * w).sum((1, 2, 3)), torch.randn(5, 2, 1, 1))
+    assert losses.penalty(Penalty("gradient", 10.0), gradient).item() == pytest.approx(10 * (5 - 1) ** 2)
+    far = Penalty("gradient", 10.0, target=2.0)
+    assert losses.penalty(far, gradient).item() == pytest.approx(10 / 4 * (5 - 2) ** 2)
+    assert losses.penalty(Penalty("r1", 0.5), gradient).item() == pytest.approx(0.5 * 25)
+
+
+def test_drift_squares_the_mean_or_averages_the_squares() -> None:
+    logits = torch.tensor([[1.0], [3.0]])
+    assert losses.drift(Drift("squared-mean", 0.1), logits).item() == pytest.approx(0.1 * 4)
+    assert losses.drift(Drift("mean-square", 0.1), logits).item() == pytest.approx(0.1 * 5)
+
+
+def test_r1_before_or_after_augmentation() -> None:
+    """Contrast scales the gradient with respect to the image before it, not after."""
+    steps, state = steps_of(penalty=Penalty("r1", 1.0), augment=Augment(("color",)))
+    reals = torch.rand(4, 3, 8, 8) * 2 - 1
+    after = dataclasses.replace(steps.recipe, penalty=Penalty("r1", 1.0, through_augment=False))
+    draws = steps.critic_draws(4)
+    from harness.training.steps import penalty_term
+
+    values = [penalty_term(state.critic, r, steps.apply, reals, reals, draws).item() for r in (steps.recipe, after)]
+    assert values[0] != pytest.approx(values[1], rel=1e-3)
+    plain = losses.input_gradient(state.critic, augment.apply(steps.recipe.augment, reals, draws.mixed))
+    assert values[1] == pytest.approx(losses.penalty(after.penalty, plain).item())
+
+
+# ---------------------------------------------------------------- schedules and hooks
+
+
+def test_schedules() -> None:
+    linear = Optimiser(1e-3, (0, 0.9), decay="linear")
+    assert [schedules.learning_rate(linear, n, 100) for n in (0, 50, 100)] == pytest.approx([1e-3, 5e-4, 0])
+    locality = Locality("band", ((10, 4), (20, 6)))
+    assert [schedules.half_width(locality, n) for n in (0, 9, 10, 19, 20)] == [4, 4, 6, 6, None]
+    assert [schedules.crossed(10, a, b) for a, b in ((0, 9), (8, 10), (10, 12), (9, 31))] == [False, True, False, True]
+
+
+def test_locality_reaches_the_generator_and_its_average_at_the_named_images(tmp_path: Path) -> None:
+    calls = []
+
+    def note(module: Any, _: Any) -> None:
+        calls.append(module.locality)
+
+    def build(role: str, spec: dict[str, Any], resolution: int) -> torch.nn.Module:
+        network = tiny.build(role, spec, resolution)
+        if role == "generator":
+            network.register_forward_pre_hook(note)
+        return network
+
+    locality = Locality("window", ((8, 1), (24, 2)))
+    run = tiny.run("transgan", length_nimg=32, locality=locality, n_critic=1, grids_nimg=())
+    tiny.train(run, tiny.images(8), tmp_path / "out", tmp_path / "work", threads=1, build=build)
+    assert list(dict.fromkeys(calls)) == [("window", 1), ("window", 2), None]
+
+
+def test_cotraining_adds_its_weighted_loss_until_its_end(tmp_path: Path) -> None:
+    options = {"entry_stage": 1}
+    every_step = {"length_nimg": 48, "log_every_nimg": 8, "n_critic": 1}
+    run = tiny.run("transgan", options=options, cotraining=Cotraining(50, 24), **every_step)
+    tiny.fit(run, tmp_path)
+    rows = tiny.history.read(tmp_path / "out" / "train" / "history.csv")
+    assert [bool(row["super_resolution"]) for row in rows] == [True] * 3 + [False] * 3
+    steps, state = steps_of("transgan", options, cotraining=Cotraining(50, 24))
+    latents, draws, reals = steps.latents(4), steps.draw(4), torch.rand(8, 3, 8, 8)
+    steps.generator_gradients(latents, draws)
+    alone = [p.grad.clone() if p.grad is not None else None for p in state.generator.parameters()]
+    assert None in alone, "without reals the super-resolution layer gets no gradient"
+    steps.generator_gradients(latents, draws, reals)
+    assert all(p.grad is not None for p in state.generator.parameters())
+
+
+def test_simultaneous_updates_use_the_weights_before_either(tmp_path: Path) -> None:
+    changes = {"simultaneous": True, "n_critic": 1, "generator_batch": 8}
+    steps, state = steps_of(**changes)
+    reals, latents = torch.rand(8, 3, 8, 8), steps.latents(8)
+    before = copies(state.critic)
+    steps.critic_step(reals, latents)
+    assert equal(before, copies(state.critic)), "the critic waits for the generator's gradients"
+    steps.generator_step(latents, None)
+    assert not equal(before, copies(state.critic))
+
+
+def test_generator_step_leaves_the_critic_alone() -> None:
+    steps, state = steps_of()
+    before = copies(state.critic)
+    steps.generator_step(steps.latents(4), None)
+    assert equal(before, copies(state.critic))
+    assert all(p.grad is None for p in state.critic.parameters())
+    assert all(p.requires_grad for p in state.critic.parameters())
+
+
+def test_critic_step_leaves_the_generator_alone() -> None:
+    steps, state = steps_of()
+    before = copies(state.generator)
+    steps.critic_step(torch.rand(8, 3, 8, 8), steps.latents(8))
+    assert equal(before, copies(state.generator))
+    assert all(p.grad is None for p in state.generator.parameters())
+
+
+def test_generator_steps_come_at_the_phase(tmp_path: Path) -> None:
+    for phase in (0, 2):
+        run = tiny.run(n_critic=3, generator_phase=phase, length_nimg=56, log_every_nimg=8)
+        tiny.fit(run, tmp_path / str(phase))
+        rows = tiny.history.read(tmp_path / str(phase) / "out" / "train" / "history.csv")
+        assert [i for i, row in enumerate(rows) if row["generator_loss"]] == list(range(phase, 7, 3))
+
+
+def test_clipping_limits_what_adam_sees_not_what_is_reported() -> None:
+    steps, state = steps_of(clip_grad_norm=1e-3)
+    terms = steps.critic_step(torch.rand(8, 3, 8, 8), steps.latents(8))
+    assert terms["critic_grad_norm"] > 0.1
+    left = torch.nn.utils.get_total_norm([p.grad for p in state.critic.parameters() if p.grad is not None])
+    assert left.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_lazy_penalty_acts_every_kth_step(tmp_path: Path) -> None:
+    run = tiny.run(penalty=Penalty("r1", 1.0, every=4), length_nimg=64, log_every_nimg=8)
+    tiny.fit(run, tmp_path)
+    rows = tiny.history.read(tmp_path / "out" / "train" / "history.csv")
+    assert [i for i, row in enumerate(rows) if row["penalty"]] == [0, 4]
+
+
+def test_growth_sets_the_level_of_detail_and_resets_adam_at_its_borders() -> None:
+    growth = Growth(first_resolution=4, first_nimg=16, fade_nimg=16, stable_nimg=16)
+    steps, state = steps_of("progan", growth=growth, n_critic=1, generator_batch=8, augment=Augment())
+    resets, lods = [], []
+    for nimg in range(0, 80, 8):
+        state.critic_optimiser.state[next(state.critic.parameters())] = {"step": torch.ones(())}
+        lods.append(steps.grow(nimg))
+        if not state.critic_optimiser.state:
+            resets.append(nimg)
+    assert lods == [3, 3, 3, 2.5, 2, 2, 2, 1.5, 1, 1]
+    assert resets == [24, 32, 56, 64]
+    for network in (state.generator, state.critic, state.average.module):
+        assert network.lod.item() == 1  # type: ignore[union-attr, operator]
+
+
+def test_adaptive_augmentation_follows_the_signs() -> None:
+    ada = Ada(target=0.6, speed_nimg=500_000, every=4)
+    steps, state = steps_of("stylegan2", augment=Augment(ada=ada), critic_batch=64)
+    for sign, expected in ((1.0, 0.000512), (1.0, 0.001024), (-1.0, 0.000512), (-1.0, 0.0), (-1.0, 0.0)):
+        for step in range(4):
+            steps.adapt_augmentation({"real_sign": torch.tensor(sign)}, step)
+        assert state.ada is not None
+        assert state.ada.p.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_path_length_pulls_towards_its_average() -> None:
+    steps, state = steps_of("stylegan2", path_length=PathLength(), penalty=Penalty(), augment=Augment())
+    torch.manual_seed(0)
+    terms = steps.path_length()
+    mean = state.extra["path_length_mean"].item()
+    assert mean > 0
+    assert terms["path_length"].item() > 0
+    # the first average is 1 % of the mean length, so the squared deviation is at least (99 m)^2 for mean length 100 m
+    assert terms["path_length"].item() >= (99 * mean) ** 2 * (1 - 1e-5)
+
+
+def test_average_starts_late_and_copies_buffers() -> None:
+    live = torch.nn.BatchNorm1d(2)
+    average = Average(live, Ema("fixed", 0.5, start_nimg=10))
+    for nimg, expected in ((0, 2.0), (10, 2.5)):
+        torch.nn.init.constant_(live.weight, 2.0 if nimg == 0 else 3.0)
+        live.running_mean.fill_(nimg)  # type: ignore[union-attr]
+        average.update(nimg, 1)
+        assert average.current().weight[0].item() == expected  # type: ignore[index]
+        assert average.current().running_mean[0].item() == nimg  # type: ignore[index]
+
+
+WRONG = {
+    "objective": ("hings", "Did you mean 'hinge'"),
+    "penalty": (Penalty("r2"), "penalty.kind 'r2'"),
+    "drift": (Drift("square"), "drift.kind"),
+    "ema": (Ema("halflife"), "Did you mean 'half-life'"),
+    "dequantise": ("sngan", "Did you mean 'sn-gan'"),
+    "precision": ("float16", "Did you mean"),
+    "augment": (Augment(("colour",)), "Did you mean 'color'"),
+    "generator_phase": (5, "generator_phase 5 is not in 0..1"),
+    "log_every_nimg": (0, "log_every_nimg is 0"),
+    "simultaneous": (True, "n_critic is 1"),
+    "locality": (Locality("band", ((20, 4), (10, 6))), "not ascending"),
+    "critic_optimiser": (Optimiser(1.0, (0, 0), decay="liner"), "Did you mean 'linear'"),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_wrong_recipes_are_refused(key: str) -> None:
+    value, message = WRONG[key]
+    with pytest.raises(HarnessError, match=message):
+        schedules.check_recipe(tiny.recipe(**{key: value}))
+
+
+# ---------------------------------------------------------------- speed
+
+
+SMALL = bench.Size(
+    generator={"width": 32, "depths": (1, 1), "latent_dim": 8},
+    critic={"width": 16, "depth": 1},
+    resolution=8,
+    critic_batch=4,
+    generator_batch=8,
+    n_critic=2,
+    repeats=1,
+)
+
+
+def test_bench_writes_its_table_with_equal_losses(tmp_path: Path) -> None:
+    bench.run(tmp_path, "cpu", SMALL)
+    report = read_json(tmp_path / "train-cpu.json")
+    plain, ours, *gpu = report["rows"]
+    assert ours["loss_difference"] < 1e-5
+    assert ours["ratio"] == pytest.approx(plain["cycle_sec"] / ours["cycle_sec"])
+    assert gpu
+    assert all(row["ratio"] is None for row in gpu)
+    text = (tmp_path / "train-cpu.md").read_text()
+    assert report["machine"] in text
+    assert text.count("not measured") == 6 * len(gpu)
+
+
+def test_bench_refuses_losses_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(bench.TOLERANCE, "float32", -1.0)
+    with pytest.raises(HarnessError, match="differ from the plain"):
+        bench.run(tmp_path, "cpu", SMALL)
+
+
+def smoothed_losses(seed: int, folder: Path, **changes: Any) -> np.ndarray:
+    """Critic loss over 200 critic steps, means of 10."""
+    run = tiny.run("transgan", seed=seed, length_nimg=1600, log_every_nimg=80, checkpoint_every_nimg=10**9, **changes)
+    tiny.fit(run, folder)
+    return np.array([float(row["critic_loss"]) for row in tiny.history.read(folder / "out" / "train" / "history.csv")])
+
+
+@pytest.mark.slow
+def test_fast_mode_stays_within_the_spread_of_two_seeds(tmp_path: Path) -> None:
+    faithful, other = (smoothed_losses(seed, tmp_path / str(seed)) for seed in (0, 1))
+    fast = smoothed_losses(0, tmp_path / "fast", precision="bfloat16", compile=True)
+    assert len(fast) == 20
+    assert np.abs(fast - faithful).mean() <= np.abs(other - faithful).mean()
+
+
+@pytest.mark.slow
+def test_compiled_critic_loss_is_one_graph_and_equal() -> None:
+    """`fullgraph` raises if penalty, augmentation or attention break the graph."""
+    eager, _ = steps_of("transgan")
+    compiled, _ = steps_of("transgan", compile=True)
+    for steps in (eager, compiled):
+        torch.manual_seed(5)
+        steps.measured = [  # type: ignore[attr-defined]
+            steps.critic_step(torch.rand(8, 3, 8, 8), steps.latents(8)),
+            steps.generator_step(steps.latents(8), None),
+        ]
+    for one, other in zip(eager.measured, compiled.measured, strict=True):  # type: ignore[attr-defined]
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_cuda_graph_equals_eager(tmp_path: Path, precision: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    rows = {}
+    for compiled in (False, True):
+        run = tiny.run("transgan", precision=precision, compile=compiled, locality=Locality("band", ((64, 2),)))
+        tiny.fit(run, tmp_path / str(compiled), device="cuda")
+        rows[compiled] = tiny.history.read(tmp_path / str(compiled) / "out" / "train" / "history.csv")
+    for one, other in zip(rows[False], rows[True], strict=True):
+        assert float(one["critic_loss"]) == pytest.approx(float(other["critic_loss"]), rel=0.05, abs=0.05)
+
+
+@pytest.mark.gpu
+def test_resume_is_bit_exact_on_a_gpu_in_the_deterministic_mode(tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    run = tiny.run("transgan")
+    tiny.fit(run, tmp_path / "whole", device="cuda", deterministic=True)
+    with pytest.raises(HarnessError):
+        tiny.fit(run, tmp_path / "halves", device="cuda", deterministic=True, stop_nimg=80)
+    tiny.fit(run, tmp_path / "halves", device="cuda", deterministic=True)
+    tiny.assert_same(tiny.outcome(tmp_path / "whole"), tiny.outcome(tmp_path / "halves"))
