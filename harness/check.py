@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from harness import comparison, tables, verdict
+from harness import comparison, formats, tables, verdict
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.tables import NONE, REFERENCE_SCORERS, Table
+from harness.formats import NONE, Table
+from harness.tables import REFERENCE_SCORERS
 from harness.verdict import Tolerances
 
 COLUMNS = (
@@ -190,8 +191,8 @@ def undecided(found: pd.DataFrame, experiment: str) -> bool:
 
 def row_name(line: dict[str, Any]) -> str:
     """A verdict's row in words: table, model, variant."""
-    variant = line["variant"] if isinstance(line["variant"], str) and line["variant"] else None
-    return " / ".join(filter(None, (line["table"], line["model"], variant)))
+    parts = (line["table"], line["model"], line["variant"])
+    return " / ".join(part for part in parts if isinstance(part, str) and part)
 
 
 def _number(metric: str, value: float) -> str:
@@ -266,7 +267,7 @@ def write(out: Path, tolerances_file: Path, history_file: Path) -> pd.DataFrame:
     folder = out / "tables"
     if not (folder / "comparisons.csv").is_file():
         raise HarnessError(f"{folder}: no comparisons.csv; run `harness tables` first.")
-    comparisons = pd.read_csv(folder / "comparisons.csv", dtype=TEXT, keep_default_na=False, na_values={"is_std": [""]})
+    comparisons = pd.read_csv(folder / "comparisons.csv", dtype=TEXT, keep_default_na=False, na_values=EMPTY)
     scores = pd.read_csv(folder / "scores.csv", dtype={"snapshot": str, "protocol_id": str})
     tolerances = verdict.load(tolerances_file)
     against = verdicts(comparisons, tolerances)
@@ -275,13 +276,14 @@ def write(out: Path, tolerances_file: Path, history_file: Path) -> pd.DataFrame:
     found = found.sort_values("lane", key=lambda lanes: lanes.map(LANES.index), kind="stable", ignore_index=True)
     write_text(out / "check" / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
     write_text(out / "check" / "junit.xml", junit(found))
-    judged = [judged_table(table, found) for table in tables.read_all(folder)]
-    tables.write_all(judged, out / "check" / "tables")
-    summary = "\n".join(tables.markdown(table) for table in (listing(found), *judged))
+    judged = [judged_table(table, found) for table in formats.read_all(folder)]
+    formats.write_all(judged, out / "check" / "tables")
+    summary = "\n".join(formats.markdown(table) for table in (listing(found), *judged))
     write_text(out / "check" / "summary.md", f"## harness check\n\n{summary}")
     return found
 
 
+EMPTY = {key: [""] for key in ("is_std", "reported", "reported_low", "reported_high")}
 TEXT = {key: str for key in ("experiment", "snapshot", "protocol_id", "table", "model", "variant", "values")}
 
 

@@ -21,6 +21,7 @@ VERBS = {
     "bench": "bench",
     "doctor": "doctor",
     "bundle": "bundle",
+    "launch": "launch",
 }
 
 
@@ -51,7 +52,8 @@ def group() -> None:
 def main() -> None:
     """Entry point: a HarnessError becomes one message on stderr and its exit code."""
     try:
-        group.main(standalone_mode=False, prog_name="harness")
+        code = group.main(standalone_mode=False, prog_name="harness")
+        sys.exit(code if isinstance(code, int) else 0)  # `context.exit(n)` of a verb arrives as a value
     except HarnessError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -61,8 +63,6 @@ def main() -> None:
     except click.Abort:
         click.echo("aborted", err=True)
         sys.exit(130)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

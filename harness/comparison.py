@@ -77,13 +77,7 @@ def compare(
     Stand-ins, partial runs, other data, stated differences and unknown fields forbid a comparison; presumed fields
     widen the reported score to [low, high] by the ledger's effects, and forbid it where no effect is known.
     """
-    reasons = []
-    if measured["stand_in_data"]:
-        reasons.append("dataset: stand-in data")
-    if measured["stand_in_inception"]:
-        reasons.append("inception: stand-in")
-    if measured["partial"]:
-        reasons.append(f"partial run: {measured['nimg']} of {measured['planned_nimg']} images")
+    reasons = unfit(measured)
     if pd.isna(measured["dataset"]):
         reasons.append("dataset: not declared")
     elif not measured["stand_in_data"]:
@@ -116,6 +110,18 @@ def compare(
                 break
             low, high = low + min(0.0, change[0]), high + max(0.0, change[1])
     return Comparability(low, high, "; ".join(presumed), "; ".join(reasons))
+
+
+def unfit(measured: Mapping[str, Any]) -> list[str]:
+    """Why a score can be held against no reported one, whatever it is: stand-ins and partial runs."""
+    reasons = []
+    if measured["stand_in_data"]:
+        reasons.append("dataset: stand-in data")
+    if measured["stand_in_inception"]:
+        reasons.append("inception: stand-in")
+    if measured["partial"]:
+        reasons.append(f"partial run: {measured['nimg']} of {measured['planned_nimg']} images")
+    return reasons
 
 
 def family(dataset: str) -> str:
@@ -184,12 +190,13 @@ def table(
 
     `values` has the seeds' scores, joined by spaces. The clean scorer is held only against rows scored with its
     resizer, the others only against the rest: a resizer is not compared with one it never meant to match. Unverified
-    rows are left out unless asked for.
+    rows are left out unless asked for. An experiment that answers no row has a line too, comparable with nothing.
     """
     lines = []
     for first, part in groups(scores):
         experiment = experiments.get(first["experiment"])
-        if experiment is None:
+        if experiment is None or not experiment.reported:
+            lines += _unanswering(first, part)
             continue
         released = experiment.recipe in book.released
         for link in experiment.reported:
@@ -211,7 +218,7 @@ def table(
                         "reported": row["value"],
                         "reported_low": verdict.low,
                         "reported_high": verdict.high,
-                        "values": " ".join(repr(float(v)) for v in values),
+                        "values": _joined(values),
                         "seeds": len(values),
                         "is_std": part["is_std"].astype(float).mean() if row["metric"] == "is" else None,
                         "comparable": verdict.comparable,
@@ -224,3 +231,22 @@ def table(
 
 def _is_clean(protocol: Protocol) -> bool:
     return any(str(value).startswith("clean") for value in protocol.fields["resizer"].values)
+
+
+def _unanswering(first: dict[str, Any], part: pd.DataFrame) -> list[dict[str, Any]]:
+    """Lines of scores whose experiment answers no ledger row: never comparable, but never passed over either."""
+    reason = "; ".join([*unfit(first), "no reported row"])
+    lines = []
+    for metric in ("is", "fid"):
+        values = part[MEASURED[metric]].astype(float)
+        if first["scorer"] == "clean" or values.isna().any():
+            continue
+        keys = ("experiment", "scorer", "snapshot", "protocol_id", "n_fake")
+        line = {key: first[key] for key in keys} | {"model": "", "variant": "", "confidence": ""}
+        line |= {"table": "no paper row", "metric": metric, "values": _joined(values), "seeds": len(values)}
+        lines.append(line | {"released": False, "comparable": False, "presumed": "", "reason": reason})
+    return lines
+
+
+def _joined(values: pd.Series) -> str:
+    return " ".join(repr(float(v)) for v in values)

@@ -1,4 +1,4 @@
-"""Tables: data frames of text, written as csv, markdown and LaTeX (booktabs) with the same cells.
+"""Tables of what was reported and what was measured, as data frames of text.
 
 `harness tables` makes the numbers; `harness check` writes the same tables with a verdict in each row, so that a changed
 tolerance reruns nothing but check and report.
@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 
 from harness import comparison, config, ledger
-from harness.files import read_json, write_json, write_text
+from harness.formats import NONE, Table
 from harness.ledger import Ledger
 from harness.results import Results
 
-NONE = "—"
 MARK = " †"  # of an unverified reported value
 KEY = ("source", "model", "variant", "experiment", "snapshot")
 REFERENCE_SCORERS = ("tf", "torch")  # TF-Inception numbers, best first
@@ -29,16 +28,6 @@ class Spec:
     title: str
     ledger: tuple[str, ...]
     keep: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table: `frame` holds text only, as printed."""
-
-    name: str
-    title: str
-    frame: pd.DataFrame
-    note: str = ""
 
 
 def specs(path: Path) -> dict[str, Spec]:
@@ -64,22 +53,24 @@ def paper_table(
         rows = rows[rows[column] == value]
     if not unverified:
         rows = rows[rows["confidence"] != "unverified"]
+    reported: dict[str, list[dict[str, Any]]] = {}  # by link, in the order of the table's definition
+    for cell in sorted(rows.to_dict("records"), key=lambda cell: spec.ledger.index(cell["table"])):
+        reported.setdefault(cell["link"], []).append(cell)
     lines = []
-    by_table = {table: rows[rows["table"] == table] for table in spec.ledger}
-    for part in by_table.values():
-        for link, cells in part.groupby("link", sort=False):
-            dataset = cells.iloc[0]["dataset"]
-            answers = [
-                name
-                for name, experiment in sorted(experiments.items())
-                if link in {r.rstrip("/") for r in experiment.reported}
-                and dataset == comparison.family(experiment.dataset)
-            ]
-            measured = _main_groups(results.scores[results.scores["experiment"].isin(answers)])
-            for first, group in measured or [(None, None)]:
-                lines.append(_measured(first, group, cells, results, comparisons) | _reported(cells, book))
+    for link, cells in reported.items():
+        answers = [
+            name
+            for name, experiment in sorted(experiments.items())
+            if link in {r.rstrip("/") for r in experiment.reported}
+            and cells[0]["dataset"] == comparison.family(experiment.dataset)
+        ]
+        measured = _main_groups(results.scores[results.scores["experiment"].isin(answers)]) if answers else []
+        said = [_measured(first, group, cells, results, comparisons) for first, group in measured]
+        lines += [line | _reported(cells, book) for line in said or [NOT_RUN]]
     note = f"{MARK.strip()} recalled, not verified. " if unverified else ""
-    note += "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared."
+    note += (
+        "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared."
+    )
     return Table(name, spec.title, pd.DataFrame(lines, columns=PAPER_COLUMNS), note)
 
 
@@ -106,33 +97,31 @@ PAPER_COLUMNS = (
 )
 
 
-def _reported(cells: pd.DataFrame, book: Ledger) -> dict[str, str]:
-    first = cells.iloc[0]
-    printed = {
-        row["metric"]: row["printed"] + (MARK if row["confidence"] == "unverified" else "")
-        for row in cells.to_dict("records")
-    }
+def _reported(cells: list[dict[str, Any]], book: Ledger) -> dict[str, str]:
+    first = cells[0]
+    printed = {cell["metric"]: cell["printed"] + (MARK if cell["confidence"] == "unverified" else "") for cell in cells}
     order = ("verified", "secondary", "unverified")
     return {
         "source": first["table"],
         "model": first["model"],
         "variant": first["variant"] or NONE,
-        "confidence": max(cells["confidence"], key=order.index),
+        "confidence": max((cell["confidence"] for cell in cells), key=order.index),
         "reported protocol": ledger.short(book.protocols[first["protocol"]]),
         "IS reported": printed.get("is", NONE),
         "FID reported": printed.get("fid", NONE),
     }
 
 
+NOT_RUN = dict.fromkeys(PAPER_COLUMNS, NONE) | {"experiment": "not run"}
+
+
 def _measured(
-    first: dict[str, Any] | None,
-    group: pd.DataFrame | None,
-    cells: pd.DataFrame,
+    first: dict[str, Any],
+    group: pd.DataFrame,
+    cells: list[dict[str, Any]],
     results: Results,
     comparisons: pd.DataFrame,
 ) -> dict[str, str]:
-    if first is None or group is None:
-        return dict.fromkeys(PAPER_COLUMNS, NONE) | {"experiment": "not run"}
     same = (results.scores["experiment"] == first["experiment"]) & (results.scores["snapshot"] == first["snapshot"])
     clean = results.scores[same & (results.scores["scorer"] == "clean")]
     mine = comparisons[
@@ -140,9 +129,9 @@ def _measured(
         & (comparisons["snapshot"] == first["snapshot"])
         & (comparisons["scorer"] == first["scorer"])
         & (comparisons["protocol_id"] == first["protocol_id"])
-        & (comparisons["table"] == cells.iloc[0]["table"])
-        & (comparisons["model"] == cells.iloc[0]["model"])
-        & (comparisons["variant"] == cells.iloc[0]["variant"])
+        & (comparisons["table"] == cells[0]["table"])
+        & (comparisons["model"] == cells[0]["model"])
+        & (comparisons["variant"] == cells[0]["variant"])
     ]
     return {
         "experiment": first["experiment"],
@@ -229,8 +218,14 @@ def count(n: int) -> str:
 
 
 SIDES = ("n_fake", "n_real", "dataset", "split", "inception", "layer")
-SHOWN = (("tf", "is_mean", "TF IS", 2), ("tf", "fid", "TF FID", 2), ("torch", "is_mean", "torch IS", 2))
-SHOWN += (("torch", "fid", "torch FID", 2), ("clean", "fid", "clean FID", 2), ("clean", "kid", "clean KID", 4))
+SHOWN = (  # scorer, entry of its JSON, heading, digits
+    ("tf", "is_mean", "TF IS", 2),
+    ("tf", "fid", "TF FID", 2),
+    ("torch", "is_mean", "torch IS", 2),
+    ("torch", "fid", "torch FID", 2),
+    ("clean", "fid", "clean FID", 2),
+    ("clean", "kid", "clean KID", 4),
+)
 
 
 def runs_table(results: Results, experiments: Mapping[str, config.Experiment]) -> Table:
@@ -338,16 +333,21 @@ PROTOCOL_NOTE = (
 )
 
 
+UNREPORTED: dict[str, Any] = {"reported": None, "FID reported": NONE, "reported protocol": NONE}
+
+
 def _reported_fid(
     experiment: str, experiments: Mapping[str, config.Experiment], book: Ledger, unverified: bool
 ) -> dict[str, Any]:
     spec = experiments.get(experiment)
-    for link in spec.reported if spec else ():
+    if spec is None:
+        return UNREPORTED
+    for link in spec.reported:
         for row in comparison.answered(book, link, spec).to_dict("records"):
             if row["metric"] == "fid" and (unverified or row["confidence"] != "unverified"):
                 words = ledger.short(book.protocols[row["protocol"]])
                 return {"reported": row["value"], "FID reported": row["printed"], "reported protocol": words}
-    return {"reported": None, "FID reported": NONE, "reported protocol": NONE}
+    return UNREPORTED
 
 
 def _ranked(block: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -368,77 +368,3 @@ def _ranked(block: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return out
-
-
-# ---------------------------------------------------------------- writing
-
-
-def write_all(tables: Iterable[Table], folder: Path) -> None:
-    """Write each table as `<name>.csv`, `.md` and `.tex`, and `index.json` (names, titles and notes, in order)."""
-    index = []
-    for table in tables:
-        write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
-        write_text(folder / f"{table.name}.md", markdown(table))
-        write_text(folder / f"{table.name}.tex", latex(table))
-        index.append({"name": table.name, "title": table.title, "note": table.note})
-    write_json(folder / "index.json", index)
-
-
-def markdown(table: Table) -> str:
-    """A table as GitHub markdown."""
-    lines = [list(table.frame.columns), ["---"] * len(table.frame.columns), *table.frame.values.tolist()]
-    body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"### {table.title}\n\n{body}\n" + (f"\n{table.note}\n" if table.note else "")
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "†": r"$\dagger$",
-    "—": "---",
-    "×": r"$\times$",
-    "<": r"$<$",
-    ">": r"$>$",
-}
-
-
-def latex(table: Table) -> str:
-    """A table as a LaTeX tabular with booktabs rules."""
-
-    def line(cells: Iterable[Any]) -> str:
-        return " & ".join("".join(LATEX.get(c, c) for c in str(cell)) for cell in cells) + r" \\"
-
-    escaped = line([table.title]).removesuffix(r" \\")
-    return "\n".join(
-        [
-            f"% {escaped}",
-            rf"\begin{{tabular}}{{{'l' * len(table.frame.columns)}}}",
-            r"\toprule",
-            line(table.frame.columns),
-            r"\midrule",
-            *(line(row) for row in table.frame.values.tolist()),
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
-def read_all(folder: Path) -> list[Table]:
-    """Read back the tables that `write_all` wrote."""
-
-    def frame(name: str) -> pd.DataFrame:
-        return pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
-
-    entries = read_json(folder / "index.json")
-    return [Table(e["name"], e["title"], frame(e["name"]), e["note"]) for e in entries]

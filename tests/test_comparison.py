@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tests.score_trees import score
 
 from harness import comparison, config, ledger
 from harness.comparison import Comparability, compare
 from harness.results import PROTOCOL, RUN
+from tests.score_trees import score
 
 
 @pytest.fixture(scope="module")

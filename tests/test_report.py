@@ -90,9 +90,10 @@ def test_stand_ins_are_loud(html: str) -> None:
     assert "STAND-IN DATA" in alarm
     assert "STAND-IN INCEPTION" in alarm
     assert "768-channel layer" in alarm
-    row = next(r for r in html.split("<tr>") if "quick-cifar10-transgan" in r)
-    assert '<span class="flag">STAND-IN DATA, STAND-IN INCEPTION</span>' in row
-    assert "pill good" not in row
+    rows = [row.split("</tr>")[0] for row in html.split("<tr>") if "quick-cifar10-transgan" in row.split("</tr>")[0]]
+    assert sum('<span class="flag">STAND-IN DATA, STAND-IN INCEPTION</span>' in row for row in rows) == 2
+    assert sum("not-comparable (dataset, inception, no reported row)" in row for row in rows) == 2
+    assert not any("pill good" in row for row in rows)
 
 
 def test_verdicts_have_their_colours(html: str) -> None:
@@ -126,9 +127,9 @@ def test_nothing_but_a_verdict_of_within_is_green() -> None:
 
 
 def test_samples_stand_beside_real_images_and_training_steps(html: str) -> None:
-    block = html.split(">standin-cifar10")[1].split("</section>")[0]
+    block = html.split('id="samples"')[1].split(">standin-cifar10")[1].split("</section>")[0]
     assert "drawn training images" in block
-    captions = re.findall(r"<figcaption>(\d+k?) images seen</figcaption>", block)
+    captions = re.findall(r"<figcaption>([\d.]+k?) images seen</figcaption>", block)
     assert captions == ["0", "500", "1.5k", "2k"]
     assert block.count("<img") == 6
 
@@ -150,7 +151,7 @@ def test_the_same_input_gives_the_same_page(out: Path, data: Path) -> None:
 def test_text_is_escaped() -> None:
     import pandas as pd
 
-    from harness.tables import Table
+    from harness.formats import Table
 
     view = page.view(Table("t", "T", pd.DataFrame({"model": ["<b>&"]})))
     context = {

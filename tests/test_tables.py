@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import harness
-from harness import config, ledger, results, tables
+from harness import config, formats, ledger, results, tables
 from harness.commands.tables import command
 from harness.errors import HarnessError
 from tests import score_trees
@@ -122,7 +122,7 @@ def cells_of_markdown(text: str) -> list[list[str]]:
 
 def cells_of_latex(text: str) -> list[list[str]]:
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].replace(r"\midrule", "")
-    back = sorted(tables.LATEX.items(), key=lambda pair: -len(pair[1]))
+    back = sorted(formats.LATEX.items(), key=lambda pair: -len(pair[1]))
     rows = []
     for line in filter(None, (line.strip().removesuffix(r" \\") for line in body.splitlines())):
         cells = re.split(r"(?<!\\) & ", line)
@@ -142,12 +142,12 @@ def test_csv_markdown_and_latex_agree_cell_by_cell(out: Path) -> None:
 
 def test_awkward_cells_survive_all_formats(tmp_path: Path) -> None:
     awkward = pd.DataFrame({"a_b": ["50 % & {x}", "p|q"], "Δ": ["1 ± 2 †", "—"]})
-    tables.write_all([tables.Table("t", "T", awkward)], tmp_path)
+    formats.write_all([formats.Table("t", "T", awkward)], tmp_path)
     expected = [["a_b", "Δ"], ["50 % & {x}", "1 ± 2 †"], ["p|q", "—"]]
     assert cells_of_markdown((tmp_path / "t.md").read_text(encoding="utf-8")) == expected
     assert cells_of_latex((tmp_path / "t.tex").read_text(encoding="utf-8")) == expected
     assert r"50 \% \& \{x\}" in (tmp_path / "t.tex").read_text(encoding="utf-8")
-    assert tables.read_all(tmp_path)[0].frame.equals(awkward)
+    assert formats.read_all(tmp_path)[0].frame.equals(awkward)
 
 
 def test_the_same_scores_give_the_same_bytes(out: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_tolerance_without_a_reason_is_refused(tmp_path) -> None:  # type: ign
 def test_an_unknown_verdict_among_the_statuses_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "tolerances.yaml"
     path.write_text(FILE.read_text().replace("[within, near]", "[wihtin, near]"))
-    with pytest.raises(HarnessError, match="unknown verdict 'wihtin'. Did you mean 'within'"):
+    with pytest.raises(HarnessError, match=r"unknown verdict 'wihtin'\. Did you mean 'within'"):
         verdict.load(path)
 
 

@@ -1,5 +1,6 @@
 """`harness check`: tables and tolerances -> verdicts, and an exit code for CI."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -13,9 +14,7 @@ import click
 @click.option(
     "--require", multiple=True, metavar="EXPERIMENT", help="Fail if this experiment has no verdict; repeatable."
 )
-@click.pass_context
 def command(
-    context: click.Context,
     out_dir: Path | None,
     params_file: Path,
     writing: bool,
@@ -29,18 +28,18 @@ def command(
     import pandas as pd
 
     from harness import check, experiments
-    from harness.commands.tables import out_folder
+    from harness.commands.tables import folders
 
-    out = out_folder(out_dir, params_file)
-    history = experiments.ROOT / "results" / "history.csv"
-    known = experiments.load()
+    out, root = folders(out_dir, params_file)
+    history = root / "results" / "history.csv"
+    known = experiments.load(root)
     for name in require:
         experiments.pick(name, known, "experiment")
     if record:
         scores = pd.read_csv(out / "tables" / "scores.csv", dtype={"snapshot": str, "protocol_id": str})
         click.echo(f"{history}: {check.record(scores, history)} scores added")
     if writing:
-        found = check.write(out, experiments.ROOT / "experiments" / "tolerances.yaml", history)
+        found = check.write(out, root / "experiments" / "tolerances.yaml", history)
         click.echo(f"{out / 'check'}: {len(found)} verdicts")
         return
     found = check.read(out)
@@ -48,4 +47,4 @@ def command(
     for name in require:
         if check.undecided(found, name):
             click.echo(f"required: {name} has no verdict")
-    context.exit(check.exit_code(found, require))
+    sys.exit(check.exit_code(found, require))

@@ -16,8 +16,8 @@ def command(out_dir: Path | None, params_file: Path, data_dir: Path | None) -> N
 
     Example: harness report --out-dir results/quick
     """
-    from harness import experiments
-    from harness.commands.tables import out_folder
+    from harness.commands.tables import folders
     from harness.report import page
 
-    click.echo(page.write(out_folder(out_dir, params_file), data_dir or experiments.ROOT / "data"))
+    out, root = folders(out_dir, params_file)
+    click.echo(page.write(out, data_dir or root / "data"))

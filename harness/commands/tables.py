@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 
-def out_folder(out_dir: Path | None, params_file: Path) -> Path:
-    """The results folder: as given, or the one the params file names."""
-    if out_dir is not None:
-        return out_dir
+def folders(out_dir: Path | None, params_file: Path) -> tuple[Path, Path]:
+    """Results folder and repository root: as the params file says, or `out_dir` and this checkout."""
     from harness import experiments
 
-    return params_file.parent / experiments.load_params(params_file).out
+    if out_dir is not None:
+        return out_dir, experiments.ROOT
+    scale = experiments.open_scale(params_file)
+    return scale.out, scale.root
 
 
 @click.command("tables")
@@ -26,19 +27,20 @@ def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
 
     Example: harness tables --out-dir results/quick
     """
-    from harness import comparison, experiments, ledger, results, tables
+    from harness import comparison, experiments, formats, ledger, results, tables
     from harness.files import write_json, write_text
 
-    out = out_folder(out_dir, params_file)
-    book, known = ledger.load(), experiments.load()
+    out, root = folders(out_dir, params_file)
+    reported = root / "results" / "reported"
+    book, known = ledger.load(reported), experiments.load(root)
     comparison.check_links(known, book)
     found = results.load(out)
     comparisons = comparison.table(found.scores, known, book, unverified)
     made = [tables.protocol_table(found, known, book, unverified), tables.runs_table(found, known)]
-    for name, spec in tables.specs(ledger.REPORTED / "tables.yaml").items():
+    for name, spec in tables.specs(reported / "tables.yaml").items():
         made.append(tables.paper_table(name, spec, found, comparisons, book, known, unverified))
     folder = out / "tables"
-    tables.write_all(made, folder)
+    formats.write_all(made, folder)
     write_text(folder / "scores.csv", found.scores.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "comparisons.csv", comparisons.to_csv(index=False, lineterminator="\n"))
     write_json(out / "metrics.json", results.metrics(found.scores))

@@ -22,7 +22,7 @@ from harness.metrics.moments import Moments
 
 SCHEMA = 1
 RUN_KEYS = ("scale", "experiment", "seed", "snapshot", "nimg", "planned_nimg", "partial")
-DECLARED = ("dataset", "split", "crop", "resize", "resolution", "stand_in_data", "real_pixels_sha256", "n_real")
+DECLARED = ("dataset", "split", "crop", "resize", "stand_in_data", "real_pixels_sha256")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ def score(request: Request) -> dict[str, Any]:
         raise HarnessError(
             f"{images.path} has {images.resolution} px and {target} {real.resolution} px; score images of one size."
         )
+    if request.declared and real is not None and real.card:
+        raise HarnessError(f"--declare: {target / 'card.json'} already says what these images are; leave it out.")
     if imported and request.kid:
         raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
 
@@ -160,7 +162,7 @@ def one_pass(
 ) -> Pass:
     """Stream images through the extractor once.
 
-    Moments always; the Inception Score if `splits` are given and the extractor has logits; features float32 [n, layer] on
+    Moments always; Inception Score if `splits` are given and the extractor has logits; features float32 [n, layer] on
     disk if a path is given.
     """
     from tqdm import tqdm
@@ -210,7 +212,7 @@ def protocol(
     has_is: bool,
 ) -> dict[str, Any]:
     """Return everything that defines the score; `None` where a foreign set or statistics file does not say."""
-    card = real.card if real is not None else {}
+    card = real.card if real is not None else reference.content  # kept statistics carry what they depend on
     real_side = {
         "dataset": card.get("name"),
         "split": card.get("split"),
@@ -248,6 +250,10 @@ def _check(request: Request) -> None:
     for key in request.declared:
         if key not in DECLARED:
             raise HarnessError(f"--declare {key}: no such entry of a reference's protocol.{nearest(key, DECLARED)}")
+    if request.scorer != "clean" and request.setup.clean_mode != "clean":
+        raise HarnessError(f"--clean-mode {request.setup.clean_mode}: only --scorer clean has modes.")
+    if request.setup.is_bias and (request.scorer == "clean" or request.setup.layer != 2048):
+        raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
 
 
 def _values(distance: Frechet, fake: Pass) -> dict[str, Any]:

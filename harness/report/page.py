@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness import check, results, tables
+from harness import check, formats, results, tables
 from harness.errors import HarnessError
 from harness.files import write_text
+from harness.formats import NONE, Table
 from harness.report import pictures
 from harness.results import Results
-from harness.tables import NONE, Table
 
 CURVES = {"critic_loss": "critic loss", "generator_loss": "generator loss"}
 VERDICT_CLASSES = {
@@ -51,11 +51,11 @@ def cell(column: str, text: str) -> dict[str, str]:
 def view(table: Table) -> dict[str, Any]:
     """A table as the template wants it, without columns that say nothing or nothing new."""
     frame = table.frame
-    kept = [c for c in frame.columns if not len(frame) or any(value != NONE for value in frame[c])]
-    if "verdict FID" in kept:  # it names the fields that `comparable` names
-        kept.remove("comparable")
-    if "source" in kept and frame["source"].nunique() == 1:
-        kept.remove("source")
+    said = {"comparable"} if "verdict FID" in frame else set()  # the verdict names the same fields
+    if "source" in frame and frame["source"].nunique() == 1:
+        said.add("source")
+    empty = {c for c in frame.columns if len(frame) and all(value == NONE for value in frame[c])}
+    kept = [c for c in frame.columns if c not in said | empty]
     rows = [
         {"cells": [cell(c, str(row[c])) for c in kept], "muted": row.get("experiment") == "not run"}
         for row in frame.to_dict("records")
@@ -193,7 +193,7 @@ def write(out: Path, data: Path) -> Path:
     if not (out / "check" / "tables" / "index.json").is_file():
         raise HarnessError(f"{out / 'check'}: no tables with verdicts; run `harness check --write` first.")
     found, verdicts = results.load(out), check.read(out)
-    views = [view(table) for table in tables.read_all(out / "check" / "tables")]
+    views = [view(table) for table in formats.read_all(out / "check" / "tables")]
     measured = [v for v in views if v["name"] in ("runs", "protocol")]
     status = verdicts["status"].value_counts()
     context = {

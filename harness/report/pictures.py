@@ -3,6 +3,7 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def curves(history: pd.DataFrame, columns: tuple[str, ...], titles: tuple[str, .
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    style = {
+    style: Any = {
         "svg.hashsalt": "harness",  # element ids otherwise differ from run to run
         "svg.fonttype": "none",  # text stays text, in the page's font
         "font.size": 9,

@@ -126,3 +126,85 @@ def test_2048_channels_and_500_images():
     by_rows = from_features(real, fake)
     assert by_rows.rank == 499
     assert our_distance(real, fake) == pytest.approx(by_rows.value, rel=1e-6)
+
+
+# ---------------------------------------------------------------- end to end: the peers' own networks, the same weights
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """Stand-in weights, and the file the peers read them from."""
+    from harness.bench.contenders import port_state_dict
+    from harness.metrics.inception import stand_in
+
+    parameters = stand_in()
+    path = tmp_path_factory.mktemp("port") / "port.pth"
+    torch.save(port_state_dict(parameters), path)
+    return parameters, path
+
+
+def images(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    tiles = rng.uniform(0, 255, (n, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
+    return np.clip(tiles + rng.normal(0, 25, tiles.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_network_is_pytorch_fids(port, monkeypatch):
+    peer = pytest.importorskip("pytorch_fid.inception")
+    from harness.metrics import inception_torch, resize
+
+    parameters, path = port
+    monkeypatch.setattr(peer, "load_state_dict_from_url", lambda *_, **__: torch.load(path, weights_only=True))
+    theirs = peer.InceptionV3([0, 1, 2, 3], resize_input=False).eval()
+    pixels = resize.tf1_bilinear(images(2, 0))
+    with torch.no_grad():
+        expected = theirs(pixels / 255)  # it subtracts 127.5, not 128
+        for layer, features in zip((64, 192, 768, 2048), expected, strict=True):
+            ours = inception_torch.build(parameters, layer)((pixels / 255 * 2 - 1) * 128 + 128)
+            features = features.mean(dim=(2, 3))
+            assert (ours - features).abs().max() < 1e-5 * features.abs().max()
+
+
+@pytest.mark.slow
+def test_scores_are_torch_fidelitys_end_to_end(port):
+    """Its reader of images, resize, network and metrics against ours: IS on the logits, FID and KID on 192 channels."""
+    fidelity = pytest.importorskip("torch_fidelity")
+    from harness.metrics import inception_torch, resize
+
+    parameters, path = port
+    fake, real = images(24, 1), images(20, 2) // 2
+
+    class Pixels(torch.utils.data.Dataset):
+        def __init__(self, pixels: np.ndarray):
+            self.pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+        def __len__(self) -> int:
+            return len(self.pixels)
+
+        def __getitem__(self, i: int) -> torch.Tensor:
+            return self.pixels[i]
+
+    layers = {"feature_layer_fid": "192", "feature_layer_kid": "192", "feature_extractor_weights_path": str(path)}
+    subsets = {"kid_subsets": 5, "kid_subset_size": 10, "isc_splits": 3, "samples_shuffle": False}
+    options = {"cuda": False, "verbose": False, "cache": False, "save_cpu_ram": True, "batch_size": 8}
+    expected = fidelity.calculate_metrics(
+        input1=Pixels(fake), input2=Pixels(real), isc=True, fid=True, kid=True, **layers, **subsets, **options
+    )
+
+    def features(pixels: np.ndarray, layer: int) -> np.ndarray:
+        with torch.inference_mode():
+            return inception_torch.build(parameters, layer)(resize.tf1_bilinear(pixels)).numpy()
+
+    shallow_fake, shallow_real = features(fake, 192), features(real, 192)
+    logits = features(fake, 2048) @ parameters.softmax_weights
+    assert from_features(shallow_real, shallow_fake).value == pytest.approx(
+        expected["frechet_inception_distance"], rel=1e-3
+    )
+    assert kernel_distance(shallow_real, shallow_fake, subsets=5, subset_size=10) == pytest.approx(
+        (expected["kernel_inception_distance_mean"], expected["kernel_inception_distance_std"]), rel=1e-3
+    )
+    assert inception_score(logits, 3) == pytest.approx(
+        (expected["inception_score_mean"], expected["inception_score_std"]), rel=1e-3
+    )
+    assert expected["inception_score_mean"] > 1.01  # the stand-in classifier tells these images apart

@@ -180,6 +180,8 @@ def test_protocol_takes_the_real_side_from_a_packed_data_set(tmp_path, pixel_sco
     assert by_name["protocol"]["dataset"] == "some-set"
     assert by_name["protocol"]["stand_in_data"] is True
     assert by_name["protocol"]["split"] == "train"
+    with pytest.raises(HarnessError, match="already says"):
+        run(tmp_path, sets[0], "some-set", "--declare", "split=test")
     with pytest.raises(HarnessError, match="Did you mean 'some-set'"):
         run(tmp_path, sets[0], "some-sett")
 
@@ -193,6 +195,9 @@ def test_imported_statistics_carry_what_the_user_declares(tmp_path, pixel_scorer
     protocol = found["protocol"]
     assert (protocol["reference"], protocol["split"], protocol["n_real"]) == ("statistics", "train", 150)
     assert protocol["declared"] == ["dataset", "split"]
+    own = run(tmp_path, sets[0], next((tmp_path / "cache" / "references").glob("*.npz")))
+    assert own["fid"] == run(tmp_path, *sets)["fid"], "the harness's own files can be given, too"
+    assert own["protocol"]["n_real"] == 150
     with pytest.raises(HarnessError, match="Did you mean 'split'"):
         run(tmp_path, sets[0], stats, "--declare", "splitt=train")
     with pytest.raises(HarnessError, match="KID"):
@@ -327,6 +332,10 @@ def test_options_are_checked(tmp_path, sets):
         run(tmp_path, *sets, "--layer", "100")
     with pytest.raises(HarnessError, match="Did you mean 'torch'"):
         run(tmp_path, *sets, "--scorer", "torhc")
+    with pytest.raises(HarnessError, match="only --scorer clean"):
+        run(tmp_path, *sets, "--clean-mode", "legacy_tensorflow")
+    with pytest.raises(HarnessError, match="only at layer 2048"):
+        run(tmp_path, *sets, "--bias")
     assert CliRunner().invoke(command, ["--samples", str(sets[0])]).exit_code == 2
     assert CliRunner().invoke(command, ["--help"]).output.count("Example:") == 1
 

@@ -114,7 +114,7 @@ def test_killed_five_times_ends_alike(tmp_path: Path, whole: dict[str, Any]) -> 
 
 @pytest.mark.slow
 def test_killed_fifty_times_ends_alike(tmp_path: Path) -> None:
-    run = tiny.run(length_nimg=8000, checkpoint_every_nimg=8)  # saves at every step: most kills land in a save
+    run = tiny.run(length_nimg=4000, checkpoint_every_nimg=8)  # saves at every step: most kills land in a save
     tiny.fit(run, tmp_path / "whole")
     assert kill_until_done(run, tmp_path / "killed", 50, random.Random(2)) >= 40
     tiny.assert_same(tiny.outcome(tmp_path / "whole"), tiny.outcome(tmp_path / "killed"))
@@ -144,10 +144,11 @@ def test_killed_while_saving(tmp_path: Path, whole: dict[str, Any], function: st
 
 
 def test_sigterm_saves_and_leaves(tmp_path: Path, whole: dict[str, Any]) -> None:
-    run = tiny.run(checkpoint_every_nimg=10**9)
+    run = tiny.run(checkpoint_every_nimg=10**9, log_every_nimg=8)
     tiny.fit(run, tmp_path / "whole")
     process = tiny.start(run, tmp_path / "stopped", beat=0.05)
-    time.sleep(0.4)
+    while not any(tiny.history.read(path) for path in (tmp_path / "stopped" / "work").glob("*/*/history.csv")):
+        time.sleep(0.02)
     assert tiny.kill(process, signal.SIGTERM) != 0
     saved = list((tmp_path / "stopped" / "work").glob("*/*/*.safetensors"))
     assert len(saved) == 1, "the interrupted run saved exactly once"
