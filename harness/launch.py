@@ -61,7 +61,7 @@ class Job:
 
     def score_path(self, nimg: int) -> Path:
         """Where the torch score of a snapshot goes."""
-        return self.records / f"{nimg:09d}" / "torch.json"
+        return self.records / str(nimg) / "torch.json"
 
     def finished(self) -> bool:
         """Whether there is nothing left to train: here, or on an earlier machine whose records were kept."""
@@ -123,7 +123,7 @@ class Launch:
                     job, code = future.result()
                     self.jobs[self.jobs.index(before)] = job  # another one, if it was trained instead
                     self.publish(job, code)
-                for job, nimg in self.due():
+                for job, nimg in self.due()[:1]:
                     self.dump(job, nimg)
 
     def train(self, job: Job) -> tuple[Job, int]:
@@ -252,7 +252,7 @@ class Launch:
         if n > left:
             self.log("no time", run=job.name, snapshot=nimg)
             return
-        begun, snapshot = time.monotonic(), f"{nimg:09d}"
+        begun, snapshot = time.monotonic(), str(nimg)
         weights = Path("weights") / f"{snapshot}.safetensors"
         record = job.score_path(nimg).with_name("samples.json")
         try:
@@ -288,11 +288,11 @@ class Launch:
             scored = [n for n in sorted(job.wanted & job.snapshots()) if job.score_path(n).is_file()]
             for nimg in scored:
                 n = self.plan.n_keep if job.entry.whole else few * sheets.PER_SHEET
-                written = transfer.dump_sheets(job.heavy / f"{nimg:09d}", n)
+                written = transfer.dump_sheets(job.heavy / str(nimg), n)
                 first += written[:few]
                 rest += written[few:]
             if scored:
-                source = job.heavy / "weights" / f"{scored[-1]:09d}.safetensors"
+                source = job.heavy / "weights" / f"{scored[-1]}.safetensors"
                 weights.append(transfer.halved(source, job.heavy / "half"))
         return [self.log_path, *small, *first, *rest, *weights]
 
@@ -301,7 +301,6 @@ class Launch:
         ledger = self.work / "sent.json"
         sent = set(read_json(ledger)) if ledger.is_file() else set()
         self.log("pack", scored=sum(path.is_file() for job in self.jobs for path in map(job.score_path, job.wanted)))
-        sent -= {key for key in sent if key.startswith(self.log_path.relative_to(self.scale.root).as_posix())}
         limits = parcel.Limits(self.plan.parts, self.plan.part_mib, self.plan.total_mib)
         left = parcel.pack(self.scale.root, self.parcels(), out, "results", limits, sent)
         left = [piece for piece in left if piece.key not in sent]

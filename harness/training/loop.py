@@ -165,6 +165,7 @@ def train(
 
     # ---------------- done
     export(folder, state, "last", nimg)
+    draw_grid(folder, state, nimg, device)
     wall_sec = time.perf_counter() - started
     cost = {"wall_sec": wall_sec, "images_per_sec": nimg / wall_sec, "memory_mib": memory_mib(device)}
     folder.publish(out, records or out, nimg, cost, device=device, threads=threads, deterministic=deterministic)

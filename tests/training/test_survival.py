@@ -364,7 +364,7 @@ def test_published_files(tmp_path: Path) -> None:
         "000000100.safetensors",
         "last.safetensors",
     ]
-    assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == ["000000000.png", "000000080.png"]
+    assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == [f"{n:09d}.png" for n in (0, 80, 160)]
     generator = tiny.build("generator", {"model": "mlp"}, 8)
     seen = {
         n: checkpoint.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("000000100", "last")

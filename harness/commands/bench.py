@@ -1,0 +1,45 @@
+"""`harness bench`: speed, as ratios against a named peer in the same run."""
+
+from pathlib import Path
+
+import click
+
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), default="results/bench", show_default=True, help="Folder for table and JSON."
+)
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure speed on this machine; run it when nothing else does.
+
+    Example: harness bench scores --images 200
+    """
+
+
+@command.command("scores")
+@click.option("--images", type=click.IntRange(10), default=200, show_default=True)
+@OUT
+def scores(images: int, out: Path) -> None:
+    """Scorers against pytorch-fid, torch-fidelity and clean-fid, on the same images and stand-in weights.
+
+    Needs the peers: pip install -c constraints.txt -e '.[dev]'
+
+    Example: harness bench scores --images 200
+    """
+    from harness.bench import scores as bench
+
+    bench.run(images, out)
+
+
+@command.command("train")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@OUT
+def train(device: str, out: Path) -> None:
+    """TransGAN-S training cycle against the plain eager step written straight from the specification.
+
+    Example: harness bench train --device cuda
+    """
+    from harness.bench import train as bench
+
+    bench.run(out, device)

@@ -1,0 +1,264 @@
+"""A launch as a user runs it, on a tiny scale and the CPU: trained side by side, scored, packed, brought home."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from harness import data, experiments, launch, launchplan, transfer, zoo
+from harness.errors import HarnessError
+from harness.launchplan import Clock, Plan
+from harness.parcel import Limits
+from harness.training.checkpoint import load_generator
+from tests.conftest import tiny_root
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAN = {
+    "minutes": 10,
+    "reserve_minutes": 1,
+    "pack_minutes": 1,
+    "slots": 2,
+    "n_keep": 12,
+    "n_real": 20,
+    "assumed_images_per_sec": 1000,
+    "parts": 4,
+    "part_mib": 8,
+    "total_mib": 24,
+    "log_sec": 0.2,
+    "tiers": [
+        {
+            "name": "pair",
+            "entries": [
+                {"experiment": "e", "until_nimg": 8, "minutes": 5, "n_score": 14, "whole": True},
+                {"experiment": "f", "until_nimg": 8, "minutes": 5},
+            ],
+        }
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository root with the tiny scale, launched once through the command line, with room in `outbox`."""
+    root = tiny_root(tmp_path_factory.mktemp("away"))
+    for name in ("tables/tiny.yaml", "recipes/tiny.yaml"):
+        assert (root / "experiments" / name).is_file()
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("out: out/", "out: results/tiny/"))
+    (root / "launch.yaml").write_text(yaml.safe_dump(PLAN))
+    command = [sys.executable, "-c", "from harness.commands.launch import command; command()", "run"]
+    command += ["--params", "params.yaml", "--device", "cpu", "--out", "outbox"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root
+
+
+def events(root: Path) -> list[dict]:
+    return [json.loads(line) for line in (root / "results/tiny/records/launch.jsonl").read_text().splitlines()]
+
+
+def test_every_training_is_stopped_scored_and_recorded(away: Path):
+    records = away / "results/tiny/records"
+    for experiment, n in (("e", 14), ("f", 12)):
+        score = json.loads((records / experiment / "seed0/8/torch.json").read_text())
+        assert score["fid"] > 0
+        assert (score["protocol"]["n_fake"], score["protocol"]["n_real"]) == (n, 20)
+        assert (score["run"]["nimg"], score["run"]["partial"]) == (8, True)
+        train = json.loads((records / experiment / "seed0/train/train.json").read_text())
+        assert train["nimg"] == 8
+        assert train["cost"]["images_per_sec"] > 0
+        assert train["cost"]["memory_mib"] > 0
+        assert (records / experiment / "seed0/train/history.csv").is_file()
+    names = [event["event"] for event in events(away)]
+    assert names[0] == "start"
+    assert names[-1] == "pack"
+    begun = [i for i, name in enumerate(names) if name == "begin"]
+    assert len(begun) == 2
+    assert max(begun) < names.index("trained"), "the two trained side by side"
+
+
+def test_results_come_home(away: Path, tmp_path: Path):
+    home = tiny_root(tmp_path)
+    (home / "params.yaml").write_text((away / "params.yaml").read_text())
+    scale = experiments.open_scale(home / "params.yaml")
+    tars = sorted((away / "outbox").iterdir())
+    assert all(tar.stat().st_size <= 8 * 2**20 for tar in tars)
+    lines = transfer.unpack(tars, scale)
+    assert len(lines) == 2
+    for experiment, came in (("e", 12), ("f", 14)):
+        there, here = (r / f"results/tiny/runs/{experiment}/seed0/8/samples.npy" for r in (away, home))
+        drawn, kept = np.load(there), np.load(here)
+        assert len(kept) == scale.params.scoring.n_fake == 10
+        assert np.array_equal(kept, drawn[:10])
+        record = json.loads((home / f"results/tiny/records/{experiment}/seed0/8/samples.json").read_text())
+        assert record["n"] == 10
+        assert record["drawn"]["n"] == len(drawn)
+        whole = np.load(here.parent / "whole" / "samples.npy")
+        assert np.array_equal(whole, drawn[: min(came, len(drawn))])
+
+    # the scorers at home take the dump, and it says that it was drawn elsewhere
+    from harness.metrics.score import Request, Setup, score
+
+    place = "e/seed0/8"
+    request = Request(
+        home / "results/tiny/runs" / place / "samples.npy",
+        str(home / "data/tiny"),
+        "torch",
+        Setup("stand-in", 64, threads=1, cache=away / ".cache"),
+        record=home / "results/tiny/records" / place / "samples.json",
+        n_real=20,
+    )
+    assert score(request)["protocol"]["n_fake"] == 10
+
+    # half-precision weights are the generator's, to half precision
+    run = scale.run("e", 0)
+    generator = zoo.build("generator", run.generator, run.resolution)
+    weights = home / "results/tiny/runs/e/seed0/half/8.safetensors"
+    assert load_generator(generator, weights) == 8
+    full = load_file(away / "results/tiny/runs/e/seed0/weights/8.safetensors")
+    for name, tensor in generator.state_dict().items():
+        assert np.allclose(tensor, full[name], rtol=1e-3, atol=1e-6)
+    assert transfer.unpack(tars, scale) == lines, "a second time changes nothing"
+
+
+def test_a_second_launch_trains_nothing_more(away: Path, capsys: pytest.CaptureFixture[str]):
+    before = len(events(away))
+    launcher = begin(away, away / "params.yaml", PLAN)
+    launch.run(launcher, away / "again")
+    names = [event["event"] for event in events(away)[before:]]
+    assert names == ["start", "finished", "finished", "reference", "pack"] or sorted(names) == sorted(
+        ["start", "finished", "finished", "reference", "pack"]
+    )
+    assert (away / "again/results.1.tar").is_file()
+
+
+def test_an_early_end_leaves_whole_comparisons(tmp_path: Path):
+    root = tiny_root(tmp_path)
+    recipes = root / "experiments/recipes/tiny.yaml"
+    tiny = yaml.safe_load(recipes.read_text())
+    tiny["tiny"] |= {"length_nimg": 10**8, "snapshots_nimg": [8, 16, 10**8], "grids_nimg": []}
+    recipes.write_text(yaml.safe_dump(tiny))
+    plan = json.loads(json.dumps(PLAN))
+    entries = plan["tiers"][0]["entries"]
+    entries[0] |= {"until_nimg": 10**8, "n_score": None}  # never done
+    entries[1] |= {"until_nimg": 16}
+    plan["tiers"].append({"name": "later", "entries": [{"experiment": "e", "seed": 1, "until_nimg": 16, "minutes": 7}]})
+    launcher = begin(root, root / "params.yaml", plan)
+    first, second, later = launcher.jobs
+
+    def end_the_time() -> None:
+        while not (16 in first.snapshots() and second.score_path(16).is_file()):
+            time.sleep(0.05)
+        launcher.clock.stop = time.monotonic()
+
+    threading.Thread(target=end_the_time, daemon=True).start()
+    launch.run(launcher, tmp_path / "outbox")
+    # the unfinished training is scored where its partner is, and its records are there
+    assert first.score_path(16).is_file()
+    train = json.loads((first.records / "train/train.json").read_text())
+    assert 16 <= train["nimg"] < 10**8
+    assert train["nimg"] == first.reached()
+    log = (root / "out/records/launch.jsonl").read_text()
+    assert '"event": "common", "tier": "pair", "nimg": 16' in log
+    assert f'"no time", "run": "{later.name}"' in log, "nothing begins that cannot end"
+    assert not later.score_path(16).exists()
+    home = tiny_root(tmp_path / "home")
+    lines = transfer.unpack(sorted((tmp_path / "outbox").iterdir()), experiments.open_scale(home / "params.yaml"))
+    assert len(lines) == 2
+
+
+def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path):
+    root = tiny_root(tmp_path)
+    tables = root / "experiments/tables/tiny.yaml"
+    table = yaml.safe_load(tables.read_text())
+    table["broken"] = {**table["e"], "changes": {"critic_optimiser": {"lr": 1e30}}}  # diverges
+    tables.write_text(yaml.safe_dump(table))
+    plan = json.loads(json.dumps(PLAN))
+    entry = {"experiment": "broken", "until_nimg": 8, "minutes": 5, "instead": "f"}
+    plan["tiers"] = [{"name": "only", "entries": [entry]}]
+    launcher = begin(root, root / "params.yaml", plan)
+    launch.run(launcher, tmp_path / "outbox")
+    assert [job.name for job in launcher.jobs] == ["f-seed0"]
+    assert launcher.jobs[0].score_path(8).is_file()
+    failed = [json.loads(x) for x in (root / "out/records/launch.jsonl").read_text().splitlines() if '"failed"' in x]
+    assert failed[0]["exit_code"] == 3
+    assert "diverged" in failed[0]["output"]
+
+
+def test_inputs_travel(tmp_path: Path):
+    here, there = tiny_root(tmp_path / "here"), tiny_root(tmp_path / "there")
+    shutil.rmtree(there / "data" / "tiny")
+    scale = experiments.open_scale(here / "params.yaml")
+    tars = transfer.pack_inputs(scale, here / ".cache", tmp_path / "outbox", Limits(2, 59, 118))
+    transfer.unpack(tars, experiments.open_scale(there / "params.yaml"))
+    ours, theirs = data.load(here / "data/tiny"), data.load(there / "data/tiny")
+    assert np.array_equal(ours.images, theirs.images)
+    assert ours.card == theirs.card
+    assert list((there / ".cache/inception").glob("stand-in*.pb"))
+    with pytest.raises(HarnessError, match="do not fit"):
+        transfer.pack_inputs(scale, here / ".cache", tmp_path / "small", Limits(1, 0.1, 0.1))
+
+
+# ---------------------------------------------------------------- plans
+
+
+def begin(root: Path, params_file: Path, plan: dict) -> launch.Launch:
+    from harness import config
+
+    parsed = config.read(Plan, plan, "plan")
+    clock = Clock(parsed.minutes, parsed.reserve_minutes, parsed.pack_minutes)
+    return launch.Launch(parsed, params_file, "cpu", root / ".checkpoints", root / ".cache", clock)
+
+
+def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = tiny_root(tmp_path)
+    shutil.rmtree(root / "data" / "tiny")
+    with pytest.raises(HarnessError, match="no packed data set"):
+        begin(root, root / "params.yaml", PLAN)
+    monkeypatch.setattr(launchplan, "NEEDED", {"torch": "torch", "nosuch.package": "no-such-package"})
+    with pytest.raises(HarnessError, match="missing: no-such-package;"):
+        begin(root, root / "params.yaml", PLAN)
+
+
+def test_a_snapshot_that_the_recipe_does_not_take_is_refused(tiny_scale: Path):
+    plan = json.loads(json.dumps(PLAN))
+    plan["tiers"][0]["entries"][0]["snapshots"] = [12]
+    with pytest.raises(HarnessError, match=r"\[12\] are no snapshots"):
+        begin(tiny_scale, tiny_scale / "params.yaml", plan)
+
+
+def test_the_deadlines_leave_time_to_finish():
+    clock = Clock(9.5, 1.6, 0.7)
+    assert clock.finish - clock.stop == pytest.approx(96)
+    assert clock.stop - clock.begun == pytest.approx(60 * 7.2)
+    with pytest.raises(HarnessError, match="used up"):
+        Clock(2, 1.5, 0.7)
+
+
+def test_the_committed_plan_and_scale_agree():
+    scale = experiments.open_scale(ROOT / "results/short/params.yaml")
+    plan = launchplan.read_plan(ROOT / "results/short/launch.yaml")
+    entries = [entry for tier in plan.tiers for entry in tier.entries]
+    dumps = [(e.experiment, e.seed, str(n)) for e in entries for n in e.snapshots or (e.until_nimg,)]
+    assert dumps == [(d.experiment, d.seed, d.snapshot) for d in scale.params.dumps.values()]
+    assert {(e.experiment, e.seed) for e in entries} == {(r.experiment, r.seed) for r in scale.params.runs.values()}
+    known = experiments.load()
+    for entry in entries:
+        for name in filter(None, (entry.experiment, entry.instead)):
+            run = scale.run(name, entry.seed)
+            assert run.partial
+            assert known[name].reported == (), "rows of a short run answer nothing in the paper"
+            assert set(entry.snapshots or (entry.until_nimg,)) <= set(run.recipe.snapshots_nimg)
+    assert plan.part_mib <= 16
+    assert plan.total_mib <= 64
+    assert plan.parts <= 8
+    assert plan.minutes < 10
