@@ -6,7 +6,7 @@ export PATH := $(VENV)/bin:$(PATH)
 .PHONY: repro test clean
 
 repro: $(VENV)/.installed
-	@test -d .dvc || dvc init --no-scm -q
+	@test -e .git || dvc config --local core.no_scm true  # a source tarball
 	dvc repro
 
 test: $(VENV)/.installed-dev

@@ -16,8 +16,8 @@ VERIFIED = experiments.ROOT / "results" / "verified.json"
 def macs(network: nn.Module, inputs: torch.Tensor) -> int:
     """Multiply-accumulates of one forward pass on `inputs` (batch 1).
 
-    Matrix products, attention products and convolutions; transposed convolutions count at their input's size; FIR filters
-    (grouped convolutions) are left out, as in the StyleGAN2 figures of the specification. FLOPs are twice this.
+    Matrix products, attention products and convolutions; transposed convolutions count at their input's size;
+    FIR filters (grouped convolutions) are left out, as in StyleGAN2's published figures. FLOPs are twice this.
     """
 
     def convolution(
@@ -64,7 +64,7 @@ def rows(names: Sequence[str] = ()) -> list[dict[str, Any]]:
             with torch.device("meta"):
                 generator = zoo.build("generator", {"model": name}, resolution, models).eval()
                 critic = zoo.build("critic", {"model": name}, resolution, models).eval()
-                latent = torch.empty(1, generator.latent_dim)  # type: ignore[arg-type]
+                latent = torch.empty((1, generator.latent_dim))  # type: ignore[arg-type]
                 image = torch.empty(1, 3, resolution, resolution)
                 cost = macs(generator, latent), macs(critic, image)
             out.append(

@@ -37,8 +37,9 @@ class Optimiser:
 class Penalty:
     """A regulariser of the critic's input gradient.
 
-    `gradient`: weight / target^2 * mean((|grad D(x_hat)| - target)^2) at interpolates; `r1`: weight * mean(|grad D(x)|^2) at
-    reals (weight = gamma / 2). `every` > 1 is lazy regularisation: the term is multiplied by `every`.
+    `gradient`: weight / target^2 * mean((|grad D(x_hat)| - target)^2) at interpolates; `r1`: weight *
+    mean(|grad D(x)|^2) at reals (weight = gamma / 2). `every` > 1 is lazy: the term is
+    multiplied by `every`.
     """
 
     kind: str = "none"  # none | gradient | r1
@@ -93,7 +94,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Locality:
-    """Locality-aware initialisation: until `until_nimg` attention is limited to `half_width`; after the last entry, free."""
+    """Locality-aware initialisation: attention limited to `half_width` until `until_nimg`, then free."""
 
     shape: str = "band"  # band (1-D, as released) | window (2-D, as the paper draws it)
     schedule: tuple[tuple[int, int], ...] = ()  # (until_nimg, half_width), ascending
@@ -119,7 +120,7 @@ class PathLength:
 
 @dataclass(frozen=True)
 class Growth:
-    """Progressive growing: each resolution fades in over `fade_nimg`, then stays `stable_nimg`; Adam resets at each change."""
+    """Progressive growing: a resolution fades in over `fade_nimg`, stays `stable_nimg`; Adam resets at each change."""
 
     first_resolution: int = 4
     first_nimg: int = 400_000
@@ -169,7 +170,9 @@ class Experiment:
     critic: dict[str, Any]
     recipe: str
     changes: dict[str, Any] = field(default_factory=dict)
-    checkpoint: str = ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS
+    checkpoint: str = (
+        ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS
+    )
     reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
     note: str = ""
 
@@ -186,7 +189,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class RunKey:
-    """One training: experiment and seed. `dataset` repeats the experiment's, for the pipeline file; `harness plan` checks it."""
+    """One training: experiment and seed. `dataset` repeats the experiment's, for dvc.yaml; `harness plan` checks it."""
 
     experiment: str
     seed: int

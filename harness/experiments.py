@@ -147,7 +147,7 @@ def load_params(path: Path) -> config.Params:
         _check_key(f"{path}: dumps", key, f"{dump.experiment}-seed{dump.seed}-{dump.snapshot}")
         if f"{dump.experiment}-seed{dump.seed}" not in params.runs:
             raise HarnessError(
-                f"{path}: dumps.{key} needs a training that is not there; add '{dump.experiment}-seed{dump.seed}' to runs."
+                f"{path}: dumps.{key} needs a training; add '{dump.experiment}-seed{dump.seed}' to runs."
             )
     return params
 

@@ -55,17 +55,18 @@ class Job:
         """Images seen at the newest checkpoint."""
         return max((int(p.stem) for p in self.folder.path.glob("*.json") if p.stem.isdigit()), default=0)
 
-    def snapshots(self) -> set[int]:
-        """Image counts whose averaged generator is on disk."""
-        return {int(p.stem) for p in (self.folder.path / "weights").glob("*.safetensors") if p.stem.isdigit()}
+    def snapshots(self) -> dict[int, Path]:
+        """Averaged generators on disk, by image count; the file's stem is the snapshot's name."""
+        files = (self.folder.path / "weights").glob("*.safetensors")
+        return {int(p.stem): p for p in files if p.stem.isdigit()}
 
-    def score_path(self, nimg: int) -> Path:
-        """Where the torch score of a snapshot goes."""
-        return self.records / str(nimg) / "torch.json"
+    def scores(self) -> dict[int, Path]:
+        """Torch scores on disk, by image count."""
+        return {int(p.parent.name): p for p in self.records.glob("*/torch.json") if p.parent.name.isdigit()}
 
     def finished(self) -> bool:
         """Whether there is nothing left to train: here, or on an earlier machine whose records were kept."""
-        return self.reached() >= self.entry.until_nimg or all(self.score_path(n).is_file() for n in self.wanted)
+        return self.reached() >= self.entry.until_nimg or self.wanted <= self.scores().keys()
 
     def history(self) -> list[dict[str, str]]:
         """Rows of history.csv so far."""
@@ -225,16 +226,16 @@ class Launch:
         return [
             (job, nimg)
             for job in self.jobs
-            for nimg in sorted(job.wanted & job.snapshots())
-            if not job.score_path(nimg).is_file() and self.failures[job.name, nimg] < 2
+            for nimg in sorted(job.wanted & job.snapshots().keys() - job.scores().keys())
+            if self.failures[job.name, nimg] < 2
         ]
 
     def want_common(self) -> None:
         """After an early end: where a tier lacks wanted snapshots, want the longest that all its trainings have."""
         for tier in self.plan.tiers:
             jobs = [job for job in self.jobs if job.tier == tier.name]
-            common = set.intersection(*(job.snapshots() for job in jobs))
-            if len(jobs) > 1 and common and any(not job.wanted <= job.snapshots() for job in jobs):
+            common = set.intersection(*(set(job.snapshots()) for job in jobs))
+            if len(jobs) > 1 and common and any(not job.wanted <= job.snapshots().keys() for job in jobs):
                 self.log("common", tier=tier.name, nimg=max(common))
                 for job in jobs:
                     job.wanted.add(max(common))
@@ -252,11 +253,10 @@ class Launch:
         if n > left:
             self.log("no time", run=job.name, snapshot=nimg)
             return
-        begun, snapshot = time.monotonic(), str(nimg)
-        weights = Path("weights") / f"{snapshot}.safetensors"
-        record = job.score_path(nimg).with_name("samples.json")
+        begun, weights = time.monotonic(), job.snapshots()[nimg]
+        snapshot, record = weights.stem, job.records / weights.stem
         try:
-            copy(job.folder.path / weights, job.heavy / weights)
+            copy(weights, job.heavy / "weights" / weights.name)
             assert sample.command.callback is not None, "a click command has its function"
             sample.command.callback(job.entry.experiment, job.entry.seed, snapshot, self.params_file, n, self.device)
             request = score.Request(
@@ -264,14 +264,14 @@ class Launch:
                 str(self.scale.root / "data" / job.run.dataset),
                 "torch",
                 self.setup(),
-                record=record,
+                record=record / "samples.json",
                 n_real=self.plan.n_real,
             )
             result = score.score(request)
         except HarnessError as error:
             self.log("not scored", run=job.name, snapshot=nimg, why=str(error))
             return
-        write_json(job.score_path(nimg), result)
+        write_json(record / "torch.json", result)
         self.pace = n / (time.monotonic() - begun)
         self.log("scored", run=job.name, snapshot=nimg, fid=result["fid"], n=n, images_per_sec=round(self.pace, 1))
 
@@ -285,22 +285,21 @@ class Launch:
         few = -(-self.scale.params.scoring.n_fake // sheets.PER_SHEET)
         first, rest, weights = [], [], []
         for job in self.jobs:
-            scored = [n for n in sorted(job.wanted & job.snapshots()) if job.score_path(n).is_file()]
-            for nimg in scored:
+            snapshots, scored = job.snapshots(), job.scores().keys() & job.snapshots().keys() & job.wanted
+            for nimg in sorted(scored):
                 n = self.plan.n_keep if job.entry.whole else few * sheets.PER_SHEET
-                written = transfer.dump_sheets(job.heavy / str(nimg), n)
+                written = transfer.dump_sheets(job.heavy / snapshots[nimg].stem, n)
                 first += written[:few]
                 rest += written[few:]
             if scored:
-                source = job.heavy / "weights" / f"{scored[-1]}.safetensors"
-                weights.append(transfer.halved(source, job.heavy / "half"))
+                weights.append(transfer.halved(snapshots[max(scored)], job.heavy / "half"))
         return [self.log_path, *small, *first, *rest, *weights]
 
     def pack(self, out: Path) -> None:
         """Write `results.1.tar` ... under `out`; what an earlier call wrote comes last."""
         ledger = self.work / "sent.json"
         sent = set(read_json(ledger)) if ledger.is_file() else set()
-        self.log("pack", scored=sum(path.is_file() for job in self.jobs for path in map(job.score_path, job.wanted)))
+        self.log("pack", scored=sum(len(job.scores().keys() & job.wanted) for job in self.jobs))
         limits = parcel.Limits(self.plan.parts, self.plan.part_mib, self.plan.total_mib)
         left = parcel.pack(self.scale.root, self.parcels(), out, "results", limits, sent)
         left = [piece for piece in left if piece.key not in sent]

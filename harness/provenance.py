@@ -46,8 +46,8 @@ def _packages() -> dict[str, str]:
 def collect(**extra: Any) -> dict[str, Any]:
     """Describe the software and machine of this process.
 
-    `git_commit` is None outside a git checkout (a source tarball, say); `git_dirty` looks at tracked files only and leaves out
-    `dvc.lock`, which a pipeline rewrites while it runs.
+    `git_commit` is None outside a git checkout (a source tarball, say); `git_dirty` looks at tracked files only and
+    leaves out `dvc.lock`, which a pipeline rewrites while it runs.
 
     Args:
         extra: further entries (device, threads, seeds, hashes, seconds), laid over the common ones.

@@ -71,9 +71,7 @@ TINY = {
         "limit_nimg": None,
         "scoring": {"n_fake": 10, "n_real": 20, "weights": "stand-in", "layer": 64},
         "runs": {f"{e}-seed0": {"experiment": e, "seed": 0, "dataset": "tiny"} for e in "ef"},
-        "dumps": {
-            f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last"} for e in "ef"
-        },
+        "dumps": {f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last"} for e in "ef"},
     },
 }
 
@@ -85,7 +83,7 @@ def tiny_scale(tmp_path: Path) -> Path:
 
 
 def tiny_root(folder: Path) -> Path:
-    """A repository root of its own: one data set of 40 stand-ins, two experiments of 16 images, the project's models."""
+    """A repository root of its own: a data set of 40 stand-ins, two experiments of 16 images, the project's models."""
     import yaml
 
     from harness.data.fetch import prepare

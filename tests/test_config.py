@@ -31,7 +31,9 @@ PARAMS = {
 def root(tmp_path: Path) -> Path:
     """A repository root with one experiment."""
     tree = {
-        "tables/t.yaml": {"e": {"dataset": "tiny", "generator": {"model": "m"}, "critic": {"model": "m"}, "recipe": "child"}},
+        "tables/t.yaml": {
+            "e": {"dataset": "tiny", "generator": {"model": "m"}, "critic": {"model": "m"}, "recipe": "child"}
+        },
         "models/m.yaml": {"m": {"module": "models.m", "version": 3, "resolutions": [8]}},
         "recipes/r.yaml": {"parent": RECIPE, "child": {"based_on": "parent", "flip": True}},
         "datasets.yaml": {"tiny": {"resolution": 8}},

@@ -9,7 +9,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {"torch", "numpy", "safetensors", "yaml", "click", "tqdm", "PIL"}
-BLOCKED = ("tensorflow", "cleanfid", "dvc", "pandas", "scipy", "torchvision", "matplotlib", "jinja2", "pooch", "filelock")
+BLOCKED = (
+    "tensorflow",
+    "cleanfid",
+    "dvc",
+    "pandas",
+    "scipy",
+    "torchvision",
+    "matplotlib",
+    "jinja2",
+    "pooch",
+    "filelock",
+)
 
 TRAIN = """
 import sys
@@ -25,7 +36,10 @@ for arguments in (["plan"], ["train", "e"], ["sample", "e"]):
 
 def test_training_and_sampling_need_no_heavy_package(tiny_scale: Path):
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN.format(blocked=BLOCKED), str(tiny_scale)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", TRAIN.format(blocked=BLOCKED), str(tiny_scale)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tiny_scale / "out/runs/e/seed0/last/samples.npy").is_file()
@@ -53,7 +67,9 @@ def test_heavy_scorers_are_imported_in_one_module_only_and_lazily(package: str, 
 @pytest.mark.parametrize("room", ["models", "baselines", "harness/training"])
 def test_networks_and_training_import_only_what_a_bare_box_has(room: str):
     for path in (ROOT / room).rglob("*.py"):
-        outside = imports(path, top_level_only=False) - set(sys.stdlib_module_names) - {"harness", "models", "baselines"}
+        outside = (
+            imports(path, top_level_only=False) - set(sys.stdlib_module_names) - {"harness", "models", "baselines"}
+        )
         assert outside <= ALLOWED, f"{path}: {outside - ALLOWED}"
 
 

@@ -33,7 +33,7 @@ PLAN = {
     "parts": 4,
     "part_mib": 8,
     "total_mib": 24,
-    "log_sec": 0.2,
+    "log_sec": 1,
     "tiers": [
         {
             "name": "pair",
@@ -69,7 +69,7 @@ def events(root: Path) -> list[dict]:
 def test_every_training_is_stopped_scored_and_recorded(away: Path):
     records = away / "results/tiny/records"
     for experiment, n in (("e", 14), ("f", 12)):
-        score = json.loads((records / experiment / "seed0/8/torch.json").read_text())
+        score = json.loads((records / experiment / "seed0/000000008/torch.json").read_text())
         assert score["fid"] > 0
         assert (score["protocol"]["n_fake"], score["protocol"]["n_real"]) == (n, 20)
         assert (score["run"]["nimg"], score["run"]["partial"]) == (8, True)
@@ -95,11 +95,11 @@ def test_results_come_home(away: Path, tmp_path: Path):
     lines = transfer.unpack(tars, scale)
     assert len(lines) == 2
     for experiment, came in (("e", 12), ("f", 14)):
-        there, here = (r / f"results/tiny/runs/{experiment}/seed0/8/samples.npy" for r in (away, home))
+        there, here = (r / f"results/tiny/runs/{experiment}/seed0/000000008/samples.npy" for r in (away, home))
         drawn, kept = np.load(there), np.load(here)
         assert len(kept) == scale.params.scoring.n_fake == 10
         assert np.array_equal(kept, drawn[:10])
-        record = json.loads((home / f"results/tiny/records/{experiment}/seed0/8/samples.json").read_text())
+        record = json.loads((home / f"results/tiny/records/{experiment}/seed0/000000008/samples.json").read_text())
         assert record["n"] == 10
         assert record["drawn"]["n"] == len(drawn)
         whole = np.load(here.parent / "whole" / "samples.npy")
@@ -108,7 +108,7 @@ def test_results_come_home(away: Path, tmp_path: Path):
     # the scorers at home take the dump, and it says that it was drawn elsewhere
     from harness.metrics.score import Request, Setup, score
 
-    place = "e/seed0/8"
+    place = "e/seed0/000000008"
     request = Request(
         home / "results/tiny/runs" / place / "samples.npy",
         str(home / "data/tiny"),
@@ -122,9 +122,9 @@ def test_results_come_home(away: Path, tmp_path: Path):
     # half-precision weights are the generator's, to half precision
     run = scale.run("e", 0)
     generator = zoo.build("generator", run.generator, run.resolution)
-    weights = home / "results/tiny/runs/e/seed0/half/8.safetensors"
+    weights = home / "results/tiny/runs/e/seed0/half/000000008.safetensors"
     assert load_generator(generator, weights) == 8
-    full = load_file(away / "results/tiny/runs/e/seed0/weights/8.safetensors")
+    full = load_file(away / "results/tiny/runs/e/seed0/weights/000000008.safetensors")
     for name, tensor in generator.state_dict().items():
         assert np.allclose(tensor, full[name], rtol=1e-3, atol=1e-6)
     assert transfer.unpack(tars, scale) == lines, "a second time changes nothing"
@@ -135,9 +135,7 @@ def test_a_second_launch_trains_nothing_more(away: Path, capsys: pytest.CaptureF
     launcher = begin(away, away / "params.yaml", PLAN)
     launch.run(launcher, away / "again")
     names = [event["event"] for event in events(away)[before:]]
-    assert names == ["start", "finished", "finished", "reference", "pack"] or sorted(names) == sorted(
-        ["start", "finished", "finished", "reference", "pack"]
-    )
+    assert set(names) == {"start", "finished", "reference", "trained", "pack"}
     assert (away / "again/results.1.tar").is_file()
 
 
@@ -156,21 +154,22 @@ def test_an_early_end_leaves_whole_comparisons(tmp_path: Path):
     first, second, later = launcher.jobs
 
     def end_the_time() -> None:
-        while not (16 in first.snapshots() and second.score_path(16).is_file()):
+        patience = time.monotonic() + 120
+        while not (16 in first.snapshots() and 16 in second.scores()) and time.monotonic() < patience:
             time.sleep(0.05)
         launcher.clock.stop = time.monotonic()
 
     threading.Thread(target=end_the_time, daemon=True).start()
     launch.run(launcher, tmp_path / "outbox")
     # the unfinished training is scored where its partner is, and its records are there
-    assert first.score_path(16).is_file()
+    assert 16 in first.scores()
     train = json.loads((first.records / "train/train.json").read_text())
     assert 16 <= train["nimg"] < 10**8
     assert train["nimg"] == first.reached()
     log = (root / "out/records/launch.jsonl").read_text()
     assert '"event": "common", "tier": "pair", "nimg": 16' in log
     assert f'"no time", "run": "{later.name}"' in log, "nothing begins that cannot end"
-    assert not later.score_path(16).exists()
+    assert not later.scores()
     home = tiny_root(tmp_path / "home")
     lines = transfer.unpack(sorted((tmp_path / "outbox").iterdir()), experiments.open_scale(home / "params.yaml"))
     assert len(lines) == 2
@@ -188,7 +187,7 @@ def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path
     launcher = begin(root, root / "params.yaml", plan)
     launch.run(launcher, tmp_path / "outbox")
     assert [job.name for job in launcher.jobs] == ["f-seed0"]
-    assert launcher.jobs[0].score_path(8).is_file()
+    assert 8 in launcher.jobs[0].scores()
     failed = [json.loads(x) for x in (root / "out/records/launch.jsonl").read_text().splitlines() if '"failed"' in x]
     assert failed[0]["exit_code"] == 3
     assert "diverged" in failed[0]["output"]
@@ -248,8 +247,8 @@ def test_the_committed_plan_and_scale_agree():
     scale = experiments.open_scale(ROOT / "results/short/params.yaml")
     plan = launchplan.read_plan(ROOT / "results/short/launch.yaml")
     entries = [entry for tier in plan.tiers for entry in tier.entries]
-    dumps = [(e.experiment, e.seed, str(n)) for e in entries for n in e.snapshots or (e.until_nimg,)]
-    assert dumps == [(d.experiment, d.seed, d.snapshot) for d in scale.params.dumps.values()]
+    dumps = [(e.experiment, e.seed, n) for e in entries for n in e.snapshots or (e.until_nimg,)]
+    assert dumps == [(d.experiment, d.seed, int(d.snapshot)) for d in scale.params.dumps.values()]
     assert {(e.experiment, e.seed) for e in entries} == {(r.experiment, r.seed) for r in scale.params.runs.values()}
     known = experiments.load()
     for entry in entries:

@@ -21,7 +21,9 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a command with this interpreter's scripts first on PATH."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / ".cache")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
 
 
 def repro(folder: Path) -> set[str]:
@@ -85,7 +87,13 @@ def test_one_changed_recipe_reruns_its_stages_and_the_tables(scale: Path):
     edit(scale / "experiments/tables/tiny.yaml", {"f": {"changes": {"critic_optimiser": {"lr": 0.002}}}})
     ran = repro(scale)
     assert {name for name in ran if "e-seed0" in name} == set()
-    assert {"train@f-seed0", "sample@f-seed0-last", "score-tf@f-seed0-last", "score-clean@f-seed0-last", "tables"} <= ran
+    assert {
+        "train@f-seed0",
+        "sample@f-seed0-last",
+        "score-tf@f-seed0-last",
+        "score-clean@f-seed0-last",
+        "tables",
+    } <= ran
 
 
 def test_a_changed_tolerance_reruns_check_and_report_only(scale: Path):

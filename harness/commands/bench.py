@@ -5,7 +5,11 @@ from pathlib import Path
 import click
 
 OUT = click.option(
-    "--out", type=click.Path(path_type=Path), default="results/bench", show_default=True, help="Folder for table and JSON."
+    "--out",
+    type=click.Path(path_type=Path),
+    default="results/bench",
+    show_default=True,
+    help="Folder for table and JSON.",
 )
 
 

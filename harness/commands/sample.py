@@ -41,12 +41,12 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     started = time.perf_counter()
     dump = heavy / snapshot / "samples.npy"
     shape = (n, run.resolution, run.resolution, 3)
-    with replacing(dump) as temporary, tqdm(total=n, unit="image", desc=f"sample {experiment}") as bar:
-        with open(temporary, "wb") as handle:
-            np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for chunk in sampling.sample_chunks(generator, n, seed, device):
-                handle.write(chunk.tobytes())
-                bar.update(len(chunk))
+    bar = tqdm(total=n, unit="image", desc=f"sample {experiment}")
+    with bar, replacing(dump) as temporary, open(temporary, "wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for chunk in sampling.sample_chunks(generator, n, seed, device):
+            handle.write(chunk.tobytes())
+            bar.update(len(chunk))
     images = np.load(dump, mmap_mode="r")
     sampling.grid_png(np.asarray(images[:100]), records / snapshot / "grid.png")
     write_json(
