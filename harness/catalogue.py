@@ -77,7 +77,7 @@ def rows(names: Sequence[str] = ()) -> list[dict[str, Any]]:
                     "generator_macs": cost[0],
                     "discriminator_macs": cost[1],
                     "tables": list(model.tables),
-                    "exact": f"{name}@{resolution}" in verified.get("exact", {}),
+                    "exact": verified.get(f"exact: {name}@{resolution}", {}).get("holds", False),
                     "trained": (name, resolution) in done["trained"],
                     "scored": (name, resolution) in done["scored"],
                     "source": model.source,

@@ -185,6 +185,7 @@ class Scoring:
     n_real: int
     weights: str  # stand-in | trunk (mixed_7 only) | official
     layer: int = 2048
+    quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.launchplan import Clock, Entry, Plan, preflight
 
+STOPPED = (0, 143, -signal.SIGTERM, -signal.SIGKILL)  # exit codes of a training that did not fail
 GRACE_SEC = 60  # from SIGTERM to SIGKILL: a checkpoint of TransGAN-S is 0.7 GB
 TICK_SEC = 0.2
 
@@ -130,7 +131,7 @@ class Launch:
     def train(self, job: Job) -> tuple[Job, int]:
         """Train one entry, or what its plan says instead if that fails; returns the job and its exit code."""
         code = self.train_one(job)
-        if code in (0, 143, -signal.SIGTERM, -signal.SIGKILL) or not job.entry.instead:
+        if code in STOPPED or not job.entry.instead:
             return job, code
         self.log("failed", run=job.name, exit_code=code, instead=job.entry.instead, output=self.tail(job))
         entry = dataclasses.replace(job.entry, experiment=job.entry.instead, instead="")
@@ -177,13 +178,13 @@ class Launch:
         return self.output(job).read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def publish(self, job: Job, code: int) -> None:
-        """Give a stopped training its records; one that reached its recipe's end has them."""
-        rows = job.history()
-        if code not in (0, 143):
+        """Give a stopped training its records, unless they are there: one that reached its recipe's end wrote them."""
+        if code not in STOPPED:
             self.log("failed", run=job.name, exit_code=code, output=self.tail(job))
-        if not rows or job.reached() in (0, job.run.recipe.length_nimg):
+        rows, nimg, record = job.history(), job.reached(), job.records / "train" / "train.json"
+        if not rows or nimg == 0 or (record.is_file() and read_json(record)["nimg"] == nimg):
             return
-        nimg, wall_sec = job.reached(), float(rows[-1]["wall_sec"])
+        wall_sec = float(rows[-1]["wall_sec"])
         cost = {"wall_sec": wall_sec, "images_per_sec": int(rows[-1]["nimg"]) / wall_sec}
         cost["memory_mib"] = max(float(row["memory_mib"]) for row in rows)
         job.folder.publish(

@@ -9,6 +9,7 @@ from torch import nn
 
 from harness.files import replacing
 
+STRETCHED_BATCH = 50
 CHUNK = 64  # images per forward pass, always: a batch of another size flips some pixels in their last bit
 
 
@@ -23,9 +24,14 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-@torch.inference_mode()
 def sample_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
-    """Yield uint8 [<=64, R, R, 3] until `n` images are drawn; the last chunk is computed whole and cut.
+    """Yield uint8 [<=64, R, R, 3] until `n` images are drawn; see `draw`."""
+    yield from map(to_uint8, draw(generator, n, seed, device))
+
+
+@torch.inference_mode()
+def draw(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[torch.Tensor]:
+    """Yield float [<=64, 3, R, R] until `n` images are drawn; the last chunk is computed whole and cut.
 
     Latents are drawn on the CPU, so that a dump has the same latents on every device.
     """
@@ -36,9 +42,32 @@ def sample_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") 
         for chunk in range((n + CHUNK - 1) // CHUNK):
             torch.manual_seed(chunk_seed(seed, chunk))
             latent = torch.randn(CHUNK, latent_dim)
-            images = to_uint8(generator(latent.to(device)))
-            yield images[: min(CHUNK, n - chunk * CHUNK)]
+            yield generator(latent.to(device))[: min(CHUNK, n - chunk * CHUNK)]
     generator.train(was_training)
+
+
+def stretched_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
+    """Like `sample_chunks`, but every batch of 50 is stretched from its own extremes to 0..255 before rounding.
+
+    What mimicry's scores were made with (kwotsin/mimicry@a7fda06): contrast changes slightly, and an image
+    depends on its batch.
+    """
+    waiting = torch.empty(0)
+    for images in draw(generator, n, seed, device):
+        waiting = torch.cat([waiting, images.float().cpu()]) if len(waiting) else images.float().cpu()
+        while len(waiting) >= STRETCHED_BATCH:
+            yield _stretched(waiting[:STRETCHED_BATCH])
+            waiting = waiting[STRETCHED_BATCH:]
+    if len(waiting):
+        yield _stretched(waiting)
+
+
+def _stretched(images: torch.Tensor) -> np.ndarray:
+    low, high = images.min(), images.max()
+    return to_uint8((images - low) / (high - low).clamp_min(torch.finfo(images.dtype).tiny) * 2 - 1)
+
+
+QUANTISATIONS = {"uint8, rounded": sample_chunks, "uint8, min-max stretched": stretched_chunks}
 
 
 def grid(images: np.ndarray, columns: int = 10) -> np.ndarray:

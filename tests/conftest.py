@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,40 @@ def shared_dir() -> Path:
 def golden_dir() -> Path:
     """Folder of the golden numbers."""
     return Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--record-claims FILE`: write which claims of @pytest.mark.verifies held in this run (without xdist)."""
+    parser.addoption("--record-claims", metavar="FILE", help="write the claims that tests verified, as JSON")
+
+
+CLAIMS = pytest.StashKey[dict[str, dict[str, str]]]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Note the outcome of every test that verifies a claim."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    claims = item.config.stash.setdefault(CLAIMS, {})
+    for mark in item.iter_markers("verifies"):
+        for claim in mark.args:
+            tests = claims.setdefault(claim, {})
+            if report.when == "call" or report.outcome != "passed":
+                tests[item.nodeid] = report.outcome
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the claims, if asked to; one holds if every test that verifies it ran and passed."""
+    path = session.config.getoption("--record-claims")
+    if path:
+        from harness.files import write_json
+
+        claims = session.config.stash.get(CLAIMS, {})
+        write_json(
+            Path(path),
+            {claim: {"holds": set(tests.values()) == {"passed"}, "tests": tests} for claim, tests in claims.items()},
+        )
 
 
 def pytest_configure(config: pytest.Config) -> None:

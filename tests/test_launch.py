@@ -47,7 +47,13 @@ PLAN = {
 
 
 @pytest.fixture(scope="module")
-def away(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stand-in weights are drawn once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A repository root with the tiny scale, launched once through the command line, with room in `outbox`."""
     root = tiny_root(tmp_path_factory.mktemp("away"))
     for name in ("tables/tiny.yaml", "recipes/tiny.yaml"):
@@ -55,7 +61,7 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("out: out/", "out: results/tiny/"))
     (root / "launch.yaml").write_text(yaml.safe_dump(PLAN))
     command = [sys.executable, "-c", "from harness.commands.launch import command; command()", "run"]
-    command += ["--params", "params.yaml", "--device", "cpu", "--out", "outbox"]
+    command += ["--params", "params.yaml", "--device", "cpu", "--out", "outbox", "--cache", str(cache)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -86,7 +92,7 @@ def test_every_training_is_stopped_scored_and_recorded(away: Path):
     assert max(begun) < names.index("trained"), "the two trained side by side"
 
 
-def test_results_come_home(away: Path, tmp_path: Path):
+def test_results_come_home(away: Path, cache: Path, tmp_path: Path):
     home = tiny_root(tmp_path)
     (home / "params.yaml").write_text((away / "params.yaml").read_text())
     scale = experiments.open_scale(home / "params.yaml")
@@ -113,7 +119,7 @@ def test_results_come_home(away: Path, tmp_path: Path):
         home / "results/tiny/runs" / place / "samples.npy",
         str(home / "data/tiny"),
         "torch",
-        Setup("stand-in", 64, threads=1, cache=away / ".cache"),
+        Setup("stand-in", 64, threads=1, cache=cache),
         record=home / "results/tiny/records" / place / "samples.json",
         n_real=20,
     )
@@ -130,16 +136,16 @@ def test_results_come_home(away: Path, tmp_path: Path):
     assert transfer.unpack(tars, scale) == lines, "a second time changes nothing"
 
 
-def test_a_second_launch_trains_nothing_more(away: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_second_launch_trains_nothing_more(away: Path, cache: Path):
     before = len(events(away))
-    launcher = begin(away, away / "params.yaml", PLAN)
+    launcher = begin(away, PLAN, cache)
     launch.run(launcher, away / "again")
     names = [event["event"] for event in events(away)[before:]]
-    assert set(names) == {"start", "finished", "reference", "trained", "pack"}
+    assert set(names) - {"progress"} == {"start", "finished", "reference", "pack"}
     assert (away / "again/results.1.tar").is_file()
 
 
-def test_an_early_end_leaves_whole_comparisons(tmp_path: Path):
+def test_an_early_end_leaves_whole_comparisons(tmp_path: Path, cache: Path):
     root = tiny_root(tmp_path)
     recipes = root / "experiments/recipes/tiny.yaml"
     tiny = yaml.safe_load(recipes.read_text())
@@ -149,8 +155,8 @@ def test_an_early_end_leaves_whole_comparisons(tmp_path: Path):
     entries = plan["tiers"][0]["entries"]
     entries[0] |= {"until_nimg": 10**8, "n_score": None}  # never done
     entries[1] |= {"until_nimg": 16}
-    plan["tiers"].append({"name": "later", "entries": [{"experiment": "e", "seed": 1, "until_nimg": 16, "minutes": 7}]})
-    launcher = begin(root, root / "params.yaml", plan)
+    plan["tiers"].append({"name": "later", "entries": [{"experiment": "e", "seed": 1, "until_nimg": 16, "minutes": 8}]})
+    launcher = begin(root, plan, cache)
     first, second, later = launcher.jobs
 
     def end_the_time() -> None:
@@ -175,7 +181,8 @@ def test_an_early_end_leaves_whole_comparisons(tmp_path: Path):
     assert len(lines) == 2
 
 
-def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path):
+@pytest.mark.slow
+def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path, cache: Path):
     root = tiny_root(tmp_path)
     tables = root / "experiments/tables/tiny.yaml"
     table = yaml.safe_load(tables.read_text())
@@ -184,7 +191,7 @@ def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path
     plan = json.loads(json.dumps(PLAN))
     entry = {"experiment": "broken", "until_nimg": 8, "minutes": 5, "instead": "f"}
     plan["tiers"] = [{"name": "only", "entries": [entry]}]
-    launcher = begin(root, root / "params.yaml", plan)
+    launcher = begin(root, plan, cache)
     launch.run(launcher, tmp_path / "outbox")
     assert [job.name for job in launcher.jobs] == ["f-seed0"]
     assert 8 in launcher.jobs[0].scores()
@@ -193,46 +200,46 @@ def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path
     assert "diverged" in failed[0]["output"]
 
 
-def test_inputs_travel(tmp_path: Path):
+def test_inputs_travel(tmp_path: Path, cache: Path):
     here, there = tiny_root(tmp_path / "here"), tiny_root(tmp_path / "there")
     shutil.rmtree(there / "data" / "tiny")
     scale = experiments.open_scale(here / "params.yaml")
-    tars = transfer.pack_inputs(scale, here / ".cache", tmp_path / "outbox", Limits(2, 59, 118))
+    tars = transfer.pack_inputs(scale, cache, tmp_path / "outbox", Limits(2, 59, 118))
     transfer.unpack(tars, experiments.open_scale(there / "params.yaml"))
     ours, theirs = data.load(here / "data/tiny"), data.load(there / "data/tiny")
     assert np.array_equal(ours.images, theirs.images)
     assert ours.card == theirs.card
     assert list((there / ".cache/inception").glob("stand-in*.pb"))
     with pytest.raises(HarnessError, match="do not fit"):
-        transfer.pack_inputs(scale, here / ".cache", tmp_path / "small", Limits(1, 0.1, 0.1))
+        transfer.pack_inputs(scale, cache, tmp_path / "small", Limits(1, 0.1, 0.1))
 
 
 # ---------------------------------------------------------------- plans
 
 
-def begin(root: Path, params_file: Path, plan: dict) -> launch.Launch:
+def begin(root: Path, plan: dict, cache: Path) -> launch.Launch:
     from harness import config
 
     parsed = config.read(Plan, plan, "plan")
     clock = Clock(parsed.minutes, parsed.reserve_minutes, parsed.pack_minutes)
-    return launch.Launch(parsed, params_file, "cpu", root / ".checkpoints", root / ".cache", clock)
+    return launch.Launch(parsed, root / "params.yaml", "cpu", root / ".checkpoints", cache, clock)
 
 
 def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = tiny_root(tmp_path)
     shutil.rmtree(root / "data" / "tiny")
     with pytest.raises(HarnessError, match="no packed data set"):
-        begin(root, root / "params.yaml", PLAN)
+        begin(root, PLAN, root)
     monkeypatch.setattr(launchplan, "NEEDED", {"torch": "torch", "nosuch.package": "no-such-package"})
     with pytest.raises(HarnessError, match="missing: no-such-package;"):
-        begin(root, root / "params.yaml", PLAN)
+        begin(root, PLAN, root)
 
 
-def test_a_snapshot_that_the_recipe_does_not_take_is_refused(tiny_scale: Path):
+def test_a_snapshot_that_the_recipe_does_not_take_is_refused(tiny_scale: Path, cache: Path):
     plan = json.loads(json.dumps(PLAN))
     plan["tiers"][0]["entries"][0]["snapshots"] = [12]
     with pytest.raises(HarnessError, match=r"\[12\] are no snapshots"):
-        begin(tiny_scale, tiny_scale / "params.yaml", plan)
+        begin(tiny_scale, plan, cache)
 
 
 def test_the_deadlines_leave_time_to_finish():

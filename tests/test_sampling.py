@@ -53,6 +53,19 @@ def test_quantisation_clamps_and_rounds():
     assert sampling.to_uint8(images)[:, 0, 0, 0].tolist() == [0, 0, 128, 255, 255, 100, 101]
 
 
+def test_stretching_uses_the_whole_range_of_every_batch_of_50():
+    images = np.concatenate(list(sampling.stretched_chunks(Toy(), 120, 0)))
+    assert images.shape == (120, 4, 4, 3)
+    for start in (0, 50, 100):
+        batch = images[start : start + 50]
+        assert (batch.min(), batch.max()) == (0, 255)
+    floats = torch.cat(list(sampling.draw(Toy(), 120, 0)))[50:100]
+    expected = (floats - floats.min()) / (floats.max() - floats.min()) * 255
+    difference = np.abs(images[50:100] - expected.permute(0, 2, 3, 1).numpy())
+    assert difference.max() < 0.501
+    assert (images != draw(120)).any()
+
+
 def test_grid_holds_every_image(tmp_path: Path):
     images = np.stack([np.full((4, 4, 3), i * 20, np.uint8) for i in range(12)])
     sampling.grid_png(images, tmp_path / "g.png", columns=5)

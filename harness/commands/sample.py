@@ -34,6 +34,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     heavy, records = scale.folders(experiment, seed)
     weights = heavy / "weights" / f"{snapshot}.safetensors"
     n = n or params.scoring.n_fake
+    quantised = experiments.pick(params.scoring.quantisation, sampling.QUANTISATIONS, "quantisation")
     torch.set_num_threads(params.threads)
     generator = zoo.build("generator", run.generator, run.resolution).to(device)
     nimg = load_generator(generator, weights)
@@ -44,7 +45,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     bar = tqdm(total=n, unit="image", desc=f"sample {experiment}")
     with bar, replacing(dump) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for chunk in sampling.sample_chunks(generator, n, seed, device):
+        for chunk in quantised(generator, n, seed, device):
             handle.write(chunk.tobytes())
             bar.update(len(chunk))
     images = np.load(dump, mmap_mode="r")
@@ -62,7 +63,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
             "dataset": run.dataset,
             "n": n,
             "ema": run.recipe.ema.kind != "none",
-            "quantisation": "uint8, rounded",
+            "quantisation": params.scoring.quantisation,
             "samples_sha256": sha256_pixels(images),
             "weights_sha256": sha256_file(weights),
             "provenance": provenance.collect(

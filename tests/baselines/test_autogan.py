@@ -42,6 +42,7 @@ def golden(golden_dir: Path) -> dict[str, Any]:
     return json.loads((golden_dir / "golden_baselines.json").read_text())
 
 
+@pytest.mark.verifies("exact: autogan@32")
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_autogan_a_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     net = fill.fill(autogan.build_generator(32), AUTOGAN, full=filling == "full")
@@ -69,6 +70,7 @@ def test_skips_branch_where_the_setting_says(golden: dict[str, Any], skip_alias:
         fill.assert_close(image, entry["image_if_not_aliased"])
 
 
+@pytest.mark.verifies("exact: autogan@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_autogan_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     net = fill.fill(autogan.build_critic(32, spectral_norm=False), fill.RESNET_CRITIC, full=filling == "full")
@@ -79,6 +81,7 @@ def test_autogan_critic_matches_public_code(golden: dict[str, Any], filling: str
     fill.assert_close(watch.seen | {"logits": logits.flatten().tolist()}, expected)
 
 
+@pytest.mark.verifies("exact: adversarialnas@32")
 @pytest.mark.parametrize("filling", FILLINGS)
 def test_adversarialnas_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     net = fill.fill(adversarialnas.build_generator(32), ADVERSARIALNAS, full=filling == "full")

@@ -21,6 +21,7 @@ def golden(golden_dir: Path) -> dict[str, Any]:
     return json.loads((golden_dir / "golden_baselines.json").read_text())
 
 
+@pytest.mark.verifies("exact: dcgan@32")
 @pytest.mark.parametrize("filling", ["simple", "full", "simple_train_mode_bn"])
 def test_classic_generator_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     net = fill.fill(dcgan.build_generator(32), GENERATOR, full=filling == "full")
@@ -32,6 +33,7 @@ def test_classic_generator_matches_public_code(golden: dict[str, Any], filling: 
     fill.assert_close(watch.seen | {"image": fill.statistics(image)}, expected)
 
 
+@pytest.mark.verifies("exact: dcgan@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_classic_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     net = fill.fill(dcgan.build_critic(32), CRITIC, full=filling == "full")
@@ -42,6 +44,7 @@ def test_classic_critic_matches_public_code(golden: dict[str, Any], filling: str
     fill.assert_close(watch.seen | {"logits": logits.flatten().tolist()}, expected)
 
 
+@pytest.mark.verifies("exact: dcgan-resnet@32", "exact: dcgan-resnet-sigmoid@32")
 @pytest.mark.parametrize("filling", ["simple", "full", "simple_train_mode_bn"])
 @pytest.mark.parametrize("network", ["resnet", "resnet-sigmoid"])
 def test_residual_generator_matches_public_code(golden: dict[str, Any], network: str, filling: str) -> None:
@@ -55,6 +58,7 @@ def test_residual_generator_matches_public_code(golden: dict[str, Any], network:
     fill.assert_close(fill.statistics(image), golden["official_run"][name][filling]["image"])
 
 
+@pytest.mark.verifies("exact: dcgan-resnet@32", "exact: dcgan-resnet-sigmoid@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_residual_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     expected = golden["official_run"]["mimicry_dcgan_32_D_as_published_inplace_relu"][filling]

@@ -45,6 +45,7 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.verifies("exact: progan@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_networks_match_golden_numbers(golden: dict[str, Any], filling: str) -> None:
     expected = golden["own_reimplementation"]["progan_cifar_theano_preset"]

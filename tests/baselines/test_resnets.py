@@ -24,6 +24,7 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+EXACT = [f"exact: {name}@32" for name in ("sngan", "sngan-mimicry", "sngan-pytorch", "wgan-gp", "wgan-gp-mimicry")]
 GENERATORS = {
     "sngan_pytorch_cifar_G": (sngan, {}),
     "pgc_sngan_res32_G": (sngan, {}),
@@ -39,6 +40,13 @@ def labels_of(entry: dict[str, Any]) -> dict[str, str]:
     return {label: f"blocks.{i}" for i, label in enumerate(blocks)} | ({"l1": "linear"} if "l1" in entry else {})
 
 
+@pytest.mark.verifies(
+    "exact: sngan@32",
+    "exact: sngan-mimicry@32",
+    "exact: sngan-pytorch@32",
+    "exact: wgan-gp@32",
+    "exact: wgan-gp-mimicry@32",
+)
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("filling", ["simple", "full", "simple_train_mode_bn"])
 def test_generator_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:
@@ -67,6 +75,13 @@ CRITICS = {
 }
 
 
+@pytest.mark.verifies(
+    "exact: sngan@32",
+    "exact: sngan-mimicry@32",
+    "exact: sngan-pytorch@32",
+    "exact: wgan-gp@32",
+    "exact: wgan-gp-mimicry@32",
+)
 @pytest.mark.parametrize("name", CRITICS)
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_critic_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:

@@ -125,11 +125,13 @@ def watch_stages(generator: stylegan2.Generator, critic: stylegan2.Critic) -> di
     return seen
 
 
+@pytest.mark.verifies("exact: stylegan2-diffaug@32")
 @pytest.mark.parametrize("full", [False, True], ids=["simple", "full"])
 def test_diffaugment_network_matches_public_code(golden: dict[str, Any], full: bool) -> None:
     check_configuration(golden, "diffaug_tf_cifar_equiv_32", full)
 
 
+@pytest.mark.verifies("exact: stylegan2-cifar@32")
 @pytest.mark.slow
 @pytest.mark.parametrize("full", [False, True], ids=["simple", "full"])
 @pytest.mark.parametrize("name", ["ada_cifar_32", "ada_auto_32", "sg2_default_32_map8_resnet"])

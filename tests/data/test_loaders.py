@@ -178,6 +178,7 @@ def test_own_npz(tmp_path):
     assert data.labels.tolist() == [2, 0, 1]
 
 
+@pytest.mark.verifies("CIFAR-10 train: 50,000 images, labels, official pixel hash")
 @pytest.mark.shared
 def test_real_cifar10(shared_dir, local, tmp_path):
     """The committed definition on the real pixels: count, class balance, official hash."""

@@ -46,6 +46,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 # ---------------------------------------------------------------- features
 
 
+@pytest.mark.verifies("clean scorer's features equal the clean-fid library's (2048 channels, stand-in weights)")
 def test_clean_features_are_the_librarys_own(setup, script):
     from cleanfid.inception_torchscript import InceptionV3W
     from cleanfid.resize import build_resizer
@@ -272,6 +273,7 @@ def test_a_missing_device_is_refused(setup):
         clean_scorer.open_extractor(dataclasses.replace(setup, device="cuda"))
 
 
+@pytest.mark.verifies("the official 2048-channel graph and NVIDIA's TorchScript hold the same tensors")
 @pytest.mark.network
 @pytest.mark.slow
 def test_nvidias_file_holds_the_official_graph(tmp_path):

@@ -408,6 +408,7 @@ def test_torch_module_evaluates_no_further_than_its_layer():
     assert shallower(images).shape == (2, 64)
 
 
+@pytest.mark.verifies("Inception topology equals pytorch-fid's network at 64, 192, 768, 2048")
 @pytest.mark.slow
 def test_torch_module_equals_pytorch_fids_network(monkeypatch):
     port = pytest.importorskip("pytorch_fid.inception")

@@ -37,6 +37,7 @@ def our_distance(real: np.ndarray, fake: np.ndarray) -> float:
 # ---------------------------------------------------------------- Frechet distance
 
 
+@pytest.mark.verifies("Fréchet distance equals pytorch-fid, torch-fidelity and clean-fid on the same features")
 def test_frechet_is_pytorch_fids(sets):
     peer = pytest.importorskip("pytorch_fid.fid_score")
     real, fake = (s.astype(np.float64) for s in sets)
@@ -46,6 +47,7 @@ def test_frechet_is_pytorch_fids(sets):
     assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.verifies("Fréchet distance equals pytorch-fid, torch-fidelity and clean-fid on the same features")
 def test_frechet_is_torch_fidelitys(sets):
     peer = pytest.importorskip("torch_fidelity.metric_fid")
     stats = [peer.fid_features_to_statistics(torch.from_numpy(s.astype(np.float64))) for s in sets]
@@ -53,6 +55,7 @@ def test_frechet_is_torch_fidelitys(sets):
     assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.verifies("Fréchet distance equals pytorch-fid, torch-fidelity and clean-fid on the same features")
 def test_frechet_is_clean_fids(sets):
     from cleanfid.fid import fid_from_feats
 
@@ -166,6 +169,7 @@ def test_network_is_pytorch_fids(port, monkeypatch):
             assert (ours - features).abs().max() < 1e-5 * features.abs().max()
 
 
+@pytest.mark.verifies("IS, FID, KID equal torch-fidelity end to end on the same weights")
 @pytest.mark.slow
 def test_scores_are_torch_fidelitys_end_to_end(port):
     """Its reader of images, resize, network and metrics against ours: IS on the logits, FID and KID on 192 channels."""

@@ -21,6 +21,7 @@ def both(tmp_path_factory):
     return tuple(module.open_extractor(setup)(images) for module in (tf_scorer, torch_scorer))
 
 
+@pytest.mark.verifies("torch scorer equals the TensorFlow scorer (2048 channels, stand-in weights)")
 def test_features_agree(both):
     (reference, _), (found, _) = both
     assert found.shape == reference.shape == (16, 2048)
@@ -32,6 +33,7 @@ def test_logits_agree(both):
     np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
 
 
+@pytest.mark.verifies("torch scorer equals the TensorFlow scorer (2048 channels, stand-in weights)")
 def test_fid_agrees(both):
     (reference, _), (found, _) = both
     expected = from_features(reference[:8], reference[8:]).value

@@ -46,6 +46,7 @@ def record(outputs: dict[str, Tensor], name: str, *, of_input: bool = False) -> 
     return hook
 
 
+@pytest.mark.verifies("exact: transgan-s@32")
 @pytest.mark.parametrize("kind", ["simple", "full"])
 def test_generator_stages(golden: dict[str, Any], generator: Any, kind: str) -> None:
     fill.fill(generator, kind)
@@ -74,6 +75,7 @@ def test_generator_under_locality(golden: dict[str, Any], generator: Any) -> Non
     generator.set_locality("band", None)
 
 
+@pytest.mark.verifies("exact: transgan-s@32")
 @pytest.mark.parametrize("kind", ["simple", "full"])
 def test_critic(golden: dict[str, Any], critic: Any, kind: str) -> None:
     fill.fill(critic, kind)

@@ -30,6 +30,7 @@ def on_meta(builder: Any) -> Any:
     return network.to_empty(device="cpu")
 
 
+@pytest.mark.verifies("TransGAN-S: three training iterations, float64, 1e-9")
 def test_three_iterations() -> None:
     golden = GOLDEN["train_step"]["train_cifar_S_wgangp_eps"]
     config = golden["config"]

@@ -45,6 +45,7 @@ def export(network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.verifies("names and shapes of all eight official state dicts")
 @pytest.mark.parametrize("which", NETWORKS)
 def test_names_and_shapes(which: str) -> None:
     with torch.device("meta"):

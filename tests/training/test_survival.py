@@ -82,6 +82,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return tiny.outcome(folder)
 
 
+@pytest.mark.verifies("stop and resume is bit-exact on a CPU, five model families")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_stopped_and_resumed_equals_whole(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = family(name)
@@ -112,6 +113,7 @@ def test_killed_five_times_ends_alike(tmp_path: Path, whole: dict[str, Any]) -> 
     tiny.assert_same(whole, tiny.outcome(tmp_path))
 
 
+@pytest.mark.verifies("killed 50 times, a run ends with the same generator")
 @pytest.mark.slow
 def test_killed_fifty_times_ends_alike(tmp_path: Path) -> None:
     run = tiny.run(length_nimg=4000, checkpoint_every_nimg=8)  # saves at every step: most kills land in a save

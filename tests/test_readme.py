@@ -1,0 +1,29 @@
+"""What the README says is what is there."""
+
+import re
+from pathlib import Path
+
+from harness.cli import VERBS
+from tests import claims
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_ci_runs_the_readmes_test_line():
+    assert re.search(r"^make test\b", README, re.MULTILINE)
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("\nmake test")
+
+
+def test_every_link_leads_to_a_file():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_command_exists():
+    for verb in re.findall(r"^harness ([a-z]+)", README, re.MULTILINE):
+        assert verb in VERBS
+
+
+def test_the_table_of_claims_is_made_from_the_committed_run():
+    assert claims.readme(README) == README
