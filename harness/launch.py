@@ -57,7 +57,7 @@ class Job:
         return max((int(p.stem) for p in self.folder.path.glob("*.json") if p.stem.isdigit()), default=0)
 
     def snapshots(self) -> dict[int, Path]:
-        """Averaged generators on disk, by image count; the file's stem is the snapshot's name."""
+        """Averaged generators on disk, by image count."""
         files = (self.folder.path / "weights").glob("*.safetensors")
         return {int(p.stem): p for p in files if p.stem.isdigit()}
 
@@ -254,10 +254,10 @@ class Launch:
         if n > left:
             self.log("no time", run=job.name, snapshot=nimg)
             return
-        begun, weights = time.monotonic(), job.snapshots()[nimg]
-        snapshot, record = weights.stem, job.records / weights.stem
+        begun, snapshot = time.monotonic(), str(nimg)
+        record = job.records / snapshot
         try:
-            copy(weights, job.heavy / "weights" / weights.name)
+            copy(job.snapshots()[nimg], job.heavy / "weights" / f"{snapshot}.safetensors")
             assert sample.command.callback is not None, "a click command has its function"
             sample.command.callback(job.entry.experiment, job.entry.seed, snapshot, self.params_file, n, self.device)
             request = score.Request(
@@ -286,14 +286,15 @@ class Launch:
         few = -(-self.scale.params.scoring.n_fake // sheets.PER_SHEET)
         first, rest, weights = [], [], []
         for job in self.jobs:
-            snapshots, scored = job.snapshots(), job.scores().keys() & job.snapshots().keys() & job.wanted
+            scored = job.scores().keys() & job.snapshots().keys() & job.wanted
             for nimg in sorted(scored):
                 n = self.plan.n_keep if job.entry.whole else few * sheets.PER_SHEET
-                written = transfer.dump_sheets(job.heavy / snapshots[nimg].stem, n)
+                written = transfer.dump_sheets(job.heavy / str(nimg), n)
                 first += written[:few]
                 rest += written[few:]
             if scored:
-                weights.append(transfer.halved(snapshots[max(scored)], job.heavy / "half"))
+                source = job.heavy / "weights" / f"{max(scored)}.safetensors"
+                weights.append(transfer.halved(source, job.heavy / "half"))
         return [self.log_path, *small, *first, *rest, *weights]
 
     def pack(self, out: Path) -> None:

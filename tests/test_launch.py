@@ -46,6 +46,13 @@ PLAN = {
 }
 
 
+def prepare(folder: Path) -> Path:
+    """A repository root with the tiny scale in results/tiny."""
+    root = tiny_root(folder)
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("out: out/", "out: results/tiny/"))
+    return root
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stand-in weights are drawn once for all tests."""
@@ -55,10 +62,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def away(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A repository root with the tiny scale, launched once through the command line, with room in `outbox`."""
-    root = tiny_root(tmp_path_factory.mktemp("away"))
-    for name in ("tables/tiny.yaml", "recipes/tiny.yaml"):
-        assert (root / "experiments" / name).is_file()
-    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("out: out/", "out: results/tiny/"))
+    root = prepare(tmp_path_factory.mktemp("away"))
     (root / "launch.yaml").write_text(yaml.safe_dump(PLAN))
     command = [sys.executable, "-c", "from harness.commands.launch import command; command()", "run"]
     command += ["--params", "params.yaml", "--device", "cpu", "--out", "outbox", "--cache", str(cache)]
@@ -75,7 +79,7 @@ def events(root: Path) -> list[dict]:
 def test_every_training_is_stopped_scored_and_recorded(away: Path):
     records = away / "results/tiny/records"
     for experiment, n in (("e", 14), ("f", 12)):
-        score = json.loads((records / experiment / "seed0/000000008/torch.json").read_text())
+        score = json.loads((records / experiment / "seed0/8/torch.json").read_text())
         assert score["fid"] > 0
         assert (score["protocol"]["n_fake"], score["protocol"]["n_real"]) == (n, 20)
         assert (score["run"]["nimg"], score["run"]["partial"]) == (8, True)
@@ -93,19 +97,18 @@ def test_every_training_is_stopped_scored_and_recorded(away: Path):
 
 
 def test_results_come_home(away: Path, cache: Path, tmp_path: Path):
-    home = tiny_root(tmp_path)
-    (home / "params.yaml").write_text((away / "params.yaml").read_text())
+    home = prepare(tmp_path)
     scale = experiments.open_scale(home / "params.yaml")
     tars = sorted((away / "outbox").iterdir())
     assert all(tar.stat().st_size <= 8 * 2**20 for tar in tars)
     lines = transfer.unpack(tars, scale)
     assert len(lines) == 2
     for experiment, came in (("e", 12), ("f", 14)):
-        there, here = (r / f"results/tiny/runs/{experiment}/seed0/000000008/samples.npy" for r in (away, home))
+        there, here = (r / f"results/tiny/runs/{experiment}/seed0/8/samples.npy" for r in (away, home))
         drawn, kept = np.load(there), np.load(here)
         assert len(kept) == scale.params.scoring.n_fake == 10
         assert np.array_equal(kept, drawn[:10])
-        record = json.loads((home / f"results/tiny/records/{experiment}/seed0/000000008/samples.json").read_text())
+        record = json.loads((home / f"results/tiny/records/{experiment}/seed0/8/samples.json").read_text())
         assert record["n"] == 10
         assert record["drawn"]["n"] == len(drawn)
         whole = np.load(here.parent / "whole" / "samples.npy")
@@ -114,7 +117,7 @@ def test_results_come_home(away: Path, cache: Path, tmp_path: Path):
     # the scorers at home take the dump, and it says that it was drawn elsewhere
     from harness.metrics.score import Request, Setup, score
 
-    place = "e/seed0/000000008"
+    place = "e/seed0/8"
     request = Request(
         home / "results/tiny/runs" / place / "samples.npy",
         str(home / "data/tiny"),
@@ -128,9 +131,9 @@ def test_results_come_home(away: Path, cache: Path, tmp_path: Path):
     # half-precision weights are the generator's, to half precision
     run = scale.run("e", 0)
     generator = zoo.build("generator", run.generator, run.resolution)
-    weights = home / "results/tiny/runs/e/seed0/half/000000008.safetensors"
+    weights = home / "results/tiny/runs/e/seed0/half/8.safetensors"
     assert load_generator(generator, weights) == 8
-    full = load_file(away / "results/tiny/runs/e/seed0/weights/000000008.safetensors")
+    full = load_file(away / "results/tiny/runs/e/seed0/weights/8.safetensors")
     for name, tensor in generator.state_dict().items():
         assert np.allclose(tensor, full[name], rtol=1e-3, atol=1e-6)
     assert transfer.unpack(tars, scale) == lines, "a second time changes nothing"
@@ -146,7 +149,7 @@ def test_a_second_launch_trains_nothing_more(away: Path, cache: Path):
 
 
 def test_an_early_end_leaves_whole_comparisons(tmp_path: Path, cache: Path):
-    root = tiny_root(tmp_path)
+    root = prepare(tmp_path)
     recipes = root / "experiments/recipes/tiny.yaml"
     tiny = yaml.safe_load(recipes.read_text())
     tiny["tiny"] |= {"length_nimg": 10**8, "snapshots_nimg": [8, 16, 10**8], "grids_nimg": []}
@@ -172,18 +175,18 @@ def test_an_early_end_leaves_whole_comparisons(tmp_path: Path, cache: Path):
     train = json.loads((first.records / "train/train.json").read_text())
     assert 16 <= train["nimg"] < 10**8
     assert train["nimg"] == first.reached()
-    log = (root / "out/records/launch.jsonl").read_text()
+    log = (root / "results/tiny/records/launch.jsonl").read_text()
     assert '"event": "common", "tier": "pair", "nimg": 16' in log
     assert f'"no time", "run": "{later.name}"' in log, "nothing begins that cannot end"
     assert not later.scores()
-    home = tiny_root(tmp_path / "home")
+    home = prepare(tmp_path / "home")
     lines = transfer.unpack(sorted((tmp_path / "outbox").iterdir()), experiments.open_scale(home / "params.yaml"))
     assert len(lines) == 2
 
 
 @pytest.mark.slow
 def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path, cache: Path):
-    root = tiny_root(tmp_path)
+    root = prepare(tmp_path)
     tables = root / "experiments/tables/tiny.yaml"
     table = yaml.safe_load(tables.read_text())
     table["broken"] = {**table["e"], "changes": {"critic_optimiser": {"lr": 1e30}}}  # diverges
@@ -195,13 +198,15 @@ def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path
     launch.run(launcher, tmp_path / "outbox")
     assert [job.name for job in launcher.jobs] == ["f-seed0"]
     assert 8 in launcher.jobs[0].scores()
-    failed = [json.loads(x) for x in (root / "out/records/launch.jsonl").read_text().splitlines() if '"failed"' in x]
+    failed = [
+        json.loads(x) for x in (root / "results/tiny/records/launch.jsonl").read_text().splitlines() if '"failed"' in x
+    ]
     assert failed[0]["exit_code"] == 3
     assert "diverged" in failed[0]["output"]
 
 
 def test_inputs_travel(tmp_path: Path, cache: Path):
-    here, there = tiny_root(tmp_path / "here"), tiny_root(tmp_path / "there")
+    here, there = prepare(tmp_path / "here"), prepare(tmp_path / "there")
     shutil.rmtree(there / "data" / "tiny")
     scale = experiments.open_scale(here / "params.yaml")
     tars = transfer.pack_inputs(scale, cache, tmp_path / "outbox", Limits(2, 59, 118))
@@ -226,7 +231,7 @@ def begin(root: Path, plan: dict, cache: Path) -> launch.Launch:
 
 
 def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root = tiny_root(tmp_path)
+    root = prepare(tmp_path)
     shutil.rmtree(root / "data" / "tiny")
     with pytest.raises(HarnessError, match="no packed data set"):
         begin(root, PLAN, root)
@@ -235,11 +240,11 @@ def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypa
         begin(root, PLAN, root)
 
 
-def test_a_snapshot_that_the_recipe_does_not_take_is_refused(tiny_scale: Path, cache: Path):
+def test_a_snapshot_that_the_recipe_does_not_take_is_refused(tmp_path: Path, cache: Path):
     plan = json.loads(json.dumps(PLAN))
     plan["tiers"][0]["entries"][0]["snapshots"] = [12]
     with pytest.raises(HarnessError, match=r"\[12\] are no snapshots"):
-        begin(tiny_scale, plan, cache)
+        begin(prepare(tmp_path), plan, cache)
 
 
 def test_the_deadlines_leave_time_to_finish():
