@@ -20,7 +20,7 @@ from harness import data, experiments, parcel, transfer
 from harness.data import sheets
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
-from harness.launchplan import Clock, Entry, Plan, preflight
+from harness.launchplan import Clock, Entry, Plan, open_scale, preflight
 
 STOPPED = (0, 143, -signal.SIGTERM, -signal.SIGKILL)  # exit codes of a training that did not fail
 GRACE_SEC = 60  # from SIGTERM to SIGKILL: a checkpoint of TransGAN-S is 0.7 GB
@@ -87,7 +87,7 @@ class Launch:
         """
         self.plan, self.params_file, self.device, self.clock = plan, params_file, device, clock
         self.checkpoints, self.cache = checkpoints, cache
-        self.scale = experiments.open_scale(params_file)
+        self.scale = open_scale(params_file)
         preflight(self.scale, plan, device, cache)
         self.work = self.scale.out / "launch"
         self.log_path = self.scale.out / "records" / "launch.jsonl"

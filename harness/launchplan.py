@@ -1,7 +1,9 @@
 """What `harness launch` is asked to do, its deadlines, and what must be there before it begins."""
 
+import dataclasses
 import functools
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +78,12 @@ class Clock:
     def sec(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.begun
+
+
+def open_scale(params_file: Path) -> experiments.Scale:
+    """Open a scale with absolute folders: the names in a tar are relative to its root."""
+    scale = experiments.open_scale(params_file)
+    return dataclasses.replace(scale, root=Path(os.path.abspath(scale.root)), out=Path(os.path.abspath(scale.out)))
 
 
 def read_plan(path: Path) -> Plan:

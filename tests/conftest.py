@@ -30,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 CLAIMS = pytest.StashKey[dict[str, dict[str, str]]]()
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """A claim whose test was left out of the run is not verified by it."""
+    for item in items:
+        for mark in item.iter_markers("verifies"):
+            for claim in mark.args:
+                item.config.stash.setdefault(CLAIMS, {}).setdefault(claim, {})[item.nodeid] = "not run"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Note the outcome of every test that verifies a claim."""

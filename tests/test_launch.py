@@ -22,6 +22,7 @@ from harness.training.checkpoint import load_generator
 from tests.conftest import tiny_root
 
 ROOT = Path(__file__).resolve().parent.parent
+PARAMS = "results/tiny/params.yaml"
 PLAN = {
     "minutes": 10,
     "reserve_minutes": 1,
@@ -49,7 +50,10 @@ PLAN = {
 def prepare(folder: Path) -> Path:
     """A repository root with the tiny scale in results/tiny."""
     root = tiny_root(folder)
-    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("out: out/", "out: results/tiny/"))
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    (root / "params.yaml").unlink()
+    (root / "results/tiny").mkdir()
+    (root / PARAMS).write_text(yaml.safe_dump({**params, "root": "../../", "out": ""}))
     return root
 
 
@@ -63,9 +67,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def away(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """A repository root with the tiny scale, launched once through the command line, with room in `outbox`."""
     root = prepare(tmp_path_factory.mktemp("away"))
-    (root / "launch.yaml").write_text(yaml.safe_dump(PLAN))
+    (root / "results/tiny/launch.yaml").write_text(yaml.safe_dump(PLAN))
     command = [sys.executable, "-c", "from harness.commands.launch import command; command()", "run"]
-    command += ["--params", "params.yaml", "--device", "cpu", "--out", "outbox", "--cache", str(cache)]
+    command += ["--params", PARAMS, "--device", "cpu", "--out", "outbox", "--cache", str(cache)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -98,7 +102,7 @@ def test_every_training_is_stopped_scored_and_recorded(away: Path):
 
 def test_results_come_home(away: Path, cache: Path, tmp_path: Path):
     home = prepare(tmp_path)
-    scale = experiments.open_scale(home / "params.yaml")
+    scale = launchplan.open_scale(home / PARAMS)
     tars = sorted((away / "outbox").iterdir())
     assert all(tar.stat().st_size <= 8 * 2**20 for tar in tars)
     lines = transfer.unpack(tars, scale)
@@ -180,7 +184,7 @@ def test_an_early_end_leaves_whole_comparisons(tmp_path: Path, cache: Path):
     assert f'"no time", "run": "{later.name}"' in log, "nothing begins that cannot end"
     assert not later.scores()
     home = prepare(tmp_path / "home")
-    lines = transfer.unpack(sorted((tmp_path / "outbox").iterdir()), experiments.open_scale(home / "params.yaml"))
+    lines = transfer.unpack(sorted((tmp_path / "outbox").iterdir()), launchplan.open_scale(home / PARAMS))
     assert len(lines) == 2
 
 
@@ -208,9 +212,9 @@ def test_a_failed_training_is_replaced_and_does_not_stop_the_rest(tmp_path: Path
 def test_inputs_travel(tmp_path: Path, cache: Path):
     here, there = prepare(tmp_path / "here"), prepare(tmp_path / "there")
     shutil.rmtree(there / "data" / "tiny")
-    scale = experiments.open_scale(here / "params.yaml")
+    scale = launchplan.open_scale(here / PARAMS)
     tars = transfer.pack_inputs(scale, cache, tmp_path / "outbox", Limits(2, 59, 118))
-    transfer.unpack(tars, experiments.open_scale(there / "params.yaml"))
+    transfer.unpack(tars, launchplan.open_scale(there / PARAMS))
     ours, theirs = data.load(here / "data/tiny"), data.load(there / "data/tiny")
     assert np.array_equal(ours.images, theirs.images)
     assert ours.card == theirs.card
@@ -227,7 +231,7 @@ def begin(root: Path, plan: dict, cache: Path) -> launch.Launch:
 
     parsed = config.read(Plan, plan, "plan")
     clock = Clock(parsed.minutes, parsed.reserve_minutes, parsed.pack_minutes)
-    return launch.Launch(parsed, root / "params.yaml", "cpu", root / ".checkpoints", cache, clock)
+    return launch.Launch(parsed, root / PARAMS, "cpu", root / ".checkpoints", cache, clock)
 
 
 def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

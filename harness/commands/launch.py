@@ -52,11 +52,11 @@ def run(
 
     Example: harness launch run --minutes 9.5 --out outbox
     """
-    from harness import launch, launchplan
-    from harness.experiments import open_scale
+    from harness import launch
+    from harness.launchplan import Clock, open_scale, read_plan
 
-    plan = launchplan.read_plan(plan_file or params_file.parent / "launch.yaml")
-    clock = launchplan.Clock(minutes or plan.minutes, plan.reserve_minutes, plan.pack_minutes)
+    plan = read_plan(plan_file or params_file.parent / "launch.yaml")
+    clock = Clock(minutes or plan.minutes, plan.reserve_minutes, plan.pack_minutes)
     root = open_scale(params_file).root
     places = (checkpoints or root / ".checkpoints", cache or root / ".cache")
     launch.run(launch.Launch(plan, params_file, device, *places, clock), out)
@@ -74,7 +74,7 @@ def inputs(params_file: Path, cache: Path | None, out: Path, parts: int, part_mi
     Example: harness launch inputs --out outbox
     """
     from harness import transfer
-    from harness.experiments import open_scale
+    from harness.launchplan import open_scale
     from harness.parcel import Limits
 
     scale = open_scale(params_file)
@@ -94,7 +94,7 @@ def unpack(tars: tuple[Path, ...], params_file: Path) -> None:
     Example: harness launch unpack outbox/results.*.tar
     """
     from harness import transfer
-    from harness.experiments import open_scale
+    from harness.launchplan import open_scale
 
     for line in transfer.unpack(list(tars), open_scale(params_file)):
         click.echo(line)

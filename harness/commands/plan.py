@@ -25,7 +25,7 @@ def command(params_file: Path) -> None:
     resolved = {key: scale.run(run.experiment, run.seed) for key, run in scale.params.runs.items()}
     for key, dump in scale.params.dumps.items():
         run = resolved[f"{dump.experiment}-seed{dump.seed}"]
-        named = ["last", "best", *(f"{n:09d}" for n in run.recipe.snapshots_nimg)]
+        named = ["last", "best", *map(str, run.recipe.snapshots_nimg)]
         if dump.snapshot not in named:
             raise HarnessError(
                 f"{params_file}: dumps.{key}: no snapshot '{dump.snapshot}'; the recipe keeps {', '.join(named)}."

@@ -153,7 +153,7 @@ def train(
 
             # ---------------- snapshots, grids, checkpoint
             for n in snapshots:
-                export(folder, state, f"{n:09d}", nimg)
+                export(folder, state, str(n), nimg)
             for n in (n for n in recipe.grids_nimg if previous < n <= nimg):
                 draw_grid(folder, state, n, device)
             if save_due:
