@@ -1,11 +1,10 @@
-"""The README's table "verified here / not yet", made from results/verified.json: `python -m tests.claims`."""
+"""The README's tables, made from committed runs: `python -m tests.claims`."""
 
 from pathlib import Path
 
 from harness.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- claims -->\n", "<!-- /claims -->"
 
 
 def table() -> str:
@@ -16,7 +15,7 @@ def table() -> str:
     }
     rows = [
         (
-            "forward pass equals the public code: "
+            "forward pass equals the golden numbers: "
             + ", ".join(sorted(n for n, held in exact.items() if held == state)),
             state,
         )
@@ -30,11 +29,27 @@ def table() -> str:
     return "\n".join(["| claim | |", "| --- | --- |", *lines]) + "\n"
 
 
+def measured() -> str:
+    """Markdown: what the `cpu` scale measured, one line per dump."""
+    lines = ["| run | images seen | FID-768, TensorFlow | FID-768, clean-fid |", "| --- | --- | --- | --- |"]
+    for path in sorted((ROOT / "results/cpu/records").glob("*/seed*/*/tf.json")):
+        tf, clean = read_json(path), read_json(path.with_name("clean.json"))
+        run = tf["run"]
+        name = f"{run['experiment']}, seed {run['seed']}"
+        lines.append(f"| {name} | {run['nimg']:,} | {tf['fid']:.2f} | {clean['fid']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+SECTIONS = {"claims": table, "measured": measured}
+
+
 def readme(text: str) -> str:
-    """The README with its table made anew."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return head + BEGIN + table() + END + tail
+    """The README with its tables made anew."""
+    for name, make in SECTIONS.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        head, rest = text.split(begin)
+        text = head + begin + make() + end + rest.split(end)[1]
+    return text
 
 
 if __name__ == "__main__":

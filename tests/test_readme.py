@@ -25,5 +25,5 @@ def test_every_command_exists():
         assert verb in VERBS
 
 
-def test_the_table_of_claims_is_made_from_the_committed_run():
+def test_the_tables_are_made_from_the_committed_runs():
     assert claims.readme(README) == README

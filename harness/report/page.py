@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness import check, formats, results, tables
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.files import replacing, write_text
 from harness.formats import NONE, Table
 from harness.report import pictures
 from harness.results import Results
@@ -117,7 +117,7 @@ def galleries(out: Path, found: Results, data: Path) -> list[dict[str, Any]]:
                 }
             )
         if shown:
-            real = pictures.real_images(data / str(dataset))
+            real = _beside(out / "report" / f"real-{dataset}.png", pictures.real_images(data / str(dataset)))
             stand_in = bool(part["stand_in_data"].any())
             blocks.append({"dataset": dataset, "real": real, "stand_in": stand_in, "shown": shown})
     return blocks
@@ -179,6 +179,16 @@ def render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(context)
+
+
+def _beside(path: Path, png: bytes | None) -> str | None:
+    """Write real images beside the page, never into it: the page may be published, a data set's pixels may not."""
+    path.unlink(missing_ok=True)
+    if png is None:
+        return None
+    with replacing(path) as temporary:
+        temporary.write_bytes(png)
+    return path.name
 
 
 def write(out: Path, data: Path) -> Path:

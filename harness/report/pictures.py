@@ -15,8 +15,8 @@ COLUMNS, ROWS = 10, 4
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c564b")
 
 
-def real_images(folder: Path) -> str | None:
-    """The first images of a packed data set as a grid, as a data URI; None if the data set is not on this machine."""
+def real_images(folder: Path) -> bytes | None:
+    """The first images of a packed data set as a grid in PNG; None if the data set is not on this machine."""
     from harness import data
 
     if not (folder / data.CARD).is_file():
@@ -45,15 +45,16 @@ def samples(path: Path) -> str:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise HarnessError(f"{path}: not a readable picture ({error}); delete it and run its stage again.") from None
-    return _png(pixels[: (pixels.shape[1] - 2) * ROWS // COLUMNS + 2])
+    png = _png(pixels[: (pixels.shape[1] - 2) * ROWS // COLUMNS + 2])
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _png(pixels: np.ndarray) -> str:
+def _png(pixels: np.ndarray) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def curves(history: pd.DataFrame, columns: tuple[str, ...], titles: tuple[str, ...]) -> str:
