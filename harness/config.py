@@ -185,6 +185,7 @@ class Scoring:
     n_real: int
     weights: str  # stand-in | trunk (mixed_7 only) | official
     layer: int = 2048
+    clean: dict[str, bool] = field(default_factory=dict)  # further flags of the clean scorer: {kid: true}
     quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
 
 

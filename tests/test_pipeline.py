@@ -67,6 +67,7 @@ def test_a_second_repro_runs_nothing(scale: Path):
 def test_a_score_says_how_it_was_made(scale: Path, name: str):
     score = json.loads((scale / "out/records/e/seed0/last" / name).read_text())
     assert score["fid"] > 0
+    assert ("kid" in score) == (name == "clean.json")
     protocol = score["protocol"]
     assert protocol["stand_in_data"] is True
     assert protocol["stand_in_inception"] is True
