@@ -96,7 +96,7 @@ def _done() -> dict[str, set[tuple[str, int]]]:
             continue
         key = (run["generator"]["model"], run["resolution"])
         found["trained"].add(key)
-        if any((path.parent.parent).glob("*/*.json")) and list(path.parent.parent.glob("*/tf.json")):
+        if any(path.parent.parent.glob("*/tf.json")):
             found["scored"].add(key)
     return found
 

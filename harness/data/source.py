@@ -10,6 +10,7 @@ from typing import IO
 
 import numpy as np
 
+from harness.data.card import Definition
 from harness.errors import HarnessError
 
 Picture = tuple[np.ndarray, int | None]  # uint8 [H, W, 3], class or None
@@ -89,3 +90,17 @@ def open_member(path: Path, folder: str, name: str) -> Iterator[IO[bytes]]:
                 yield member
                 return
     raise HarnessError(f"{path}: has no member {folder}/{name}; it is not the official archive.")
+
+
+def open_archive(path: Path, entry: Definition, pictures: Iterator[Picture]) -> Source:
+    """Check an official archive, or its extracted folder, against the published md5s; `pictures` are read later.
+
+    Raises:
+        HarnessError: not the official files.
+    """
+    assert entry.count is not None, "definitions() demands a count"
+    if path.is_dir():
+        check_members(path, entry.members)
+        return Source(entry.count, pictures, f"extracted folder {path.name}", None, ("md5 of members",))
+    sha256 = check_md5(path, entry.archive_md5)
+    return Source(entry.count, pictures, f"archive {path.name}", sha256, ("md5 of archive",))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.card import Definition
-from harness.data.source import Picture, Source, check_md5, check_members, open_member
+from harness.data.source import Picture, Source, open_archive, open_member
 
 FOLDER = "stl10_binary"  # of the official archive
 SIDE = 96
@@ -20,12 +20,7 @@ def open_source(path: Path, entry: Definition) -> Source:
     Raises:
         HarnessError: not the official files.
     """
-    assert entry.count is not None, "definitions() demands a count"
-    if path.is_dir():
-        check_members(path, entry.members)
-        return Source(entry.count, _pictures(path, entry), f"extracted folder {path.name}", None, ("md5 of members",))
-    sha256 = check_md5(path, entry.archive_md5)
-    return Source(entry.count, _pictures(path, entry), f"archive {path.name}", sha256, ("md5 of archive",))
+    return open_archive(path, entry, _pictures(path, entry))
 
 
 def download(folder: Path) -> None:
