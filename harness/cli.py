@@ -11,6 +11,7 @@ VERBS = {
     "plan": "plan",
     "data": "data",
     "train": "train",
+    "choose": "choose",
     "sample": "sample",
     "score": "score",
     "tables": "tables",

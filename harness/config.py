@@ -189,6 +189,7 @@ class Scoring:
     weights: str  # stand-in | trunk (mixed_7 only) | official
     layer: int = 2048
     clean: dict[str, bool] = field(default_factory=dict)  # further flags of the clean scorer: {kid: true}
+    n_choose: int = 5000  # samples of each snapshot that `best` is chosen by
     quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
 
 
@@ -203,12 +204,16 @@ class RunKey:
 
 @dataclass(frozen=True)
 class DumpKey:
-    """One dump of samples: experiment, seed and snapshot (`last`, `best` or an image count)."""
+    """One dump of samples: experiment, seed and snapshot (`last`, `best` or an image count).
+
+    `weights` is the folder that the snapshot lies in, for dvc.yaml: `chosen` for `best`, else `weights`.
+    """
 
     experiment: str
     seed: int
     dataset: str
     snapshot: str = "last"
+    weights: str = "weights"
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,7 @@ class Params:
     scoring: Scoring
     runs: dict[str, RunKey]
     dumps: dict[str, DumpKey]
+    choices: dict[str, RunKey] = field(default_factory=dict)  # trainings whose `best` snapshot is looked for
     threads: int = 2
     limit_nimg: int | None = None  # cap on every recipe's length; a capped run is `partial`
 

@@ -149,6 +149,18 @@ def load_params(path: Path) -> config.Params:
             raise HarnessError(
                 f"{path}: dumps.{key} needs a training; add '{dump.experiment}-seed{dump.seed}' to runs."
             )
+        place = "chosen" if dump.snapshot == "best" else "weights"
+        if dump.weights != place:
+            raise HarnessError(
+                f"{path}: dumps.{key}: weights is '{dump.weights}', the snapshot '{dump.snapshot}' lies in '{place}'."
+            )
+        if dump.snapshot == "best" and f"{dump.experiment}-seed{dump.seed}" not in params.choices:
+            raise HarnessError(
+                f"{path}: dumps.{key} needs a choice; add '{dump.experiment}-seed{dump.seed}' to choices."
+            )
+    for key, choice in params.choices.items():
+        if params.runs.get(key) != choice:
+            raise HarnessError(f"{path}: choices.{key} must repeat runs.{key}.")
     return params
 
 

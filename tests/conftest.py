@@ -121,7 +121,11 @@ TINY = {
             "quantisation": "uint8, rounded",
         },
         "runs": {f"{e}-seed0": {"experiment": e, "seed": 0, "dataset": "tiny"} for e in "ef"},
-        "dumps": {f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last"} for e in "ef"},
+        "dumps": {
+            f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last", "weights": "weights"}
+            for e in "ef"
+        },
+        "choices": {},
     },
 }
 

@@ -42,8 +42,7 @@ class PlainTrainer:
 
     def critic_step(self, reals: Tensor, latents: Tensor, alpha: Tensor) -> Step:
         """Update the critic on reals [N, 3, R, R], latents [N, latent_dim] and interpolation weights alpha [N]."""
-        with torch.no_grad():
-            fakes = self.generator(latents)
+        fakes = self.generator(latents).detach()
         self.critic_adam.zero_grad()
         real = self.critic(reals).mean()
         loss = self.critic(fakes).mean() - real + self._penalty(reals, fakes, alpha) + DRIFT_WEIGHT * real.square()

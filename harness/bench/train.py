@@ -40,7 +40,7 @@ class Size:
     critic_batch: int = 32
     generator_batch: int = 64
     n_critic: int = 5
-    repeats: int = 3
+    repeats: int = 5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,11 @@ def command(params_file: Path) -> None:
     scale = experiments.open_scale(params_file)
     folder = scale.out / "plan"
     resolved = {key: scale.run(run.experiment, run.seed) for key, run in scale.params.runs.items()}
+    for key in scale.params.choices:
+        if not resolved[key].recipe.snapshots_nimg:
+            raise HarnessError(
+                f"{params_file}: choices.{key}: the recipe keeps no snapshot to choose from; name some snapshots_nimg."
+            )
     for key, dump in scale.params.dumps.items():
         run = resolved[f"{dump.experiment}-seed{dump.seed}"]
         named = ["last", "best", *map(str, run.recipe.snapshots_nimg)]

@@ -27,12 +27,12 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
 
     from harness import experiments, provenance, sampling, zoo
     from harness.files import replacing, sha256_file, sha256_pixels, write_json
-    from harness.training.checkpoint import load_generator
+    from harness.training.checkpoint import load_generator, read_metadata
 
     scale = experiments.open_scale(params_file)
     params, run = scale.params, scale.run(experiment, seed)
     heavy, records = scale.folders(experiment, seed)
-    weights = heavy / "weights" / f"{snapshot}.safetensors"
+    weights = heavy / ("chosen" if snapshot == "best" else "weights") / f"{snapshot}.safetensors"
     n = n or params.scoring.n_fake
     quantised = experiments.pick(params.scoring.quantisation, sampling.QUANTISATIONS, "quantisation")
     torch.set_num_threads(params.threads)
@@ -57,6 +57,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
             "experiment": experiment,
             "seed": seed,
             "snapshot": snapshot,
+            "selection": read_metadata(weights).get("selection"),
             "nimg": nimg,
             "planned_nimg": run.planned_nimg,
             "partial": nimg < run.planned_nimg,

@@ -239,6 +239,7 @@ def protocol(
         "is_bias": request.setup.is_bias if has_is else None,
         "ema": described.get("ema"),
         "snapshot": described.get("snapshot"),
+        "selection": described.get("selection"),  # how `best` was chosen
         "scorer": extractor.scorer,
         "scorer_versions": extractor.versions,
     }

@@ -86,15 +86,21 @@ def load_generator(generator: nn.Module, path: Path) -> int:
         HarnessError: the file is missing, damaged or of another network (the differing names are listed).
     """
     if not Path(path).is_file():
-        raise HarnessError(f"{path}: no such weights; run `harness train` for this experiment and seed first.")
+        verb = "choose" if Path(path).stem == "best" else "train"
+        raise HarnessError(f"{path}: no such weights; run `harness {verb}` for this experiment and seed first.")
     try:
-        with safe_open(path, framework="pt") as handle:
-            nimg = int((handle.metadata() or {})["nimg"])
+        nimg = int(read_metadata(path)["nimg"])
         tensors = load_file(path)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise HarnessError(f"{path}: not readable as generator weights ({error}); delete it and train again.") from None
     load_strictly(generator, tensors, str(path))
     return nimg
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What `save_generator` wrote beside the tensors."""
+    with safe_open(path, framework="pt") as handle:
+        return handle.metadata() or {}
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], where: str) -> None:

@@ -94,7 +94,12 @@ class State:
 
 
 def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: str) -> State:
-    """Fresh optimisers, average and regulariser memory around two networks that are on `device`."""
+    """Fresh optimisers, average and regulariser memory around two networks that are on `device`.
+
+    A critic that can skip what its head does not read is told to.
+    """
+    if hasattr(critic, "skip_unread"):
+        critic.skip_unread()  # type: ignore[operator]
     extra = {}
     if recipe.path_length is not None:
         extra["path_length_mean"] = torch.zeros((), device=device)

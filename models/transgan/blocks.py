@@ -116,17 +116,30 @@ class Attention(nn.Module):
         self.bias_table = truncated_normal((2 * bias_side - 1) ** 2, heads) if bias_side is not None else None
         self.noise_strength = nn.Parameter(torch.zeros(())) if noise else None
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Mix tokens [B, N, C]; `mask` boolean [N, N], True where attention is allowed."""
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, first: int | None = None) -> Tensor:
+        """Mix tokens [B, N, C]; `mask` boolean [N, N], True where attention is allowed.
+
+        With `first`, only so many tokens ask (all answer) and the result is [B, first, C].
+        """
         batch, count, width = tokens.shape
         if self.noise_strength is not None:
             tokens = (
                 tokens + torch.randn(batch, count, 1, device=tokens.device, dtype=tokens.dtype) * self.noise_strength
             )
-        q, k, v = self.qkv(tokens).view(batch, count, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if first is None:
+            q, k, v = self._split(self.qkv(tokens), 3)
+        else:
+            ask, answer = self.qkv.weight.split([width, 2 * width])
+            (q,) = self._split(F.linear(tokens[:, :first], ask), 1)
+            k, v = self._split(F.linear(tokens, answer), 2)
         attend = fused_attention if self.fused else explicit_attention
-        mixed = attend(q, k, v, self._mask_or_bias(mask, q.dtype))
-        return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
+        allowed = self._mask_or_bias(mask, q.dtype)
+        mixed = attend(q, k, v, allowed if allowed is None else allowed[..., :first, :])
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, projected: Tensor, parts: int) -> Tensor:
+        """Projected tokens [B, N, parts * C] as [parts, B, heads, N, C / heads]."""
+        return projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
     def _mask_or_bias(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         if self.bias_table is None:
@@ -190,7 +203,10 @@ class Block(nn.Module):
         self.norm_mlp = make_norm(norm, width)
         self.mlp = Mlp(width)
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Transform tokens [B, N, C]; `mask` boolean [N, N], True where attention is allowed."""
-        tokens = tokens + self.attention(self.norm_attention(tokens), mask)
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, first: int | None = None) -> Tensor:
+        """Transform tokens [B, N, C]; `mask` boolean [N, N], True where attention is allowed.
+
+        With `first`, return the first so many tokens alone, [B, first, C]: the same values for less work.
+        """
+        tokens = tokens[:, :first] + self.attention(self.norm_attention(tokens), mask, first)
         return tokens + self.mlp(self.norm_mlp(tokens))

@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from models.transgan import build_critic, build_generator
 from models.transgan.blocks import (
     Attention,
+    Block,
     explicit_attention,
     fused_attention,
     locality_mask,
@@ -43,6 +44,26 @@ def test_fused_equals_explicit(mask: str) -> None:
         torch.testing.assert_close(fused, explicit, rtol=1e-12, atol=1e-14)
         for ours, theirs in zip(torch.autograd.grad(fused.square().sum(), (q, k, v)), gradients, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("bias_side", [None, 4])
+def test_first_tokens_are_those_of_the_whole(fused: bool, masked: bool, bias_side: int | None) -> None:
+    """A block asked for its first tokens returns them, with the gradients that all tokens would have given."""
+    torch.manual_seed(0)
+    block = Block(24, 4, fused=fused, bias_side=bias_side).double()
+    tokens = torch.randn(2, 16, 24, dtype=torch.float64, requires_grad=True)
+    mask = locality_mask("band", 4, 5) if masked else None
+    whole, first = block(tokens, mask)[:, :3], block(tokens, mask, first=3)
+    torch.testing.assert_close(first, whole, rtol=1e-12, atol=1e-14)
+    wanted = (tokens, *block.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(first.square().sum(), wanted),
+        torch.autograd.grad(whole.square().sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.gpu
