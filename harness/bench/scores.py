@@ -100,8 +100,12 @@ def _in_own_process(name: str, work: Work) -> dict[str, Any]:
 
 def lap(name: str, work: Work) -> dict[str, Any]:
     """Run one contender: wall and processor seconds from images to statistics, and their mean (or the distance)."""
+    import multiprocessing
+
     import torch
 
+    # as in a process of the peers' own: clean-fid's data set cannot be pickled for spawned workers
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(work.threads)
     statistics = CONTENDERS[name](work)
     statistics(BATCH)
