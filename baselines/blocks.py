@@ -44,7 +44,7 @@ class Init:
 
     block: float | None  # 3x3 convolutions of the blocks
     shortcut: float | None  # 1x1 convolutions
-    image: float | None  # convolution to RGB
+    image: float | None  # convolution to RGB, or from it outside any block
     linear: float | None
     zero_biases: bool = False
     norm_std: float | None = None  # batch-norm scale ~ N(1, norm_std^2)
@@ -90,19 +90,22 @@ def upsample(x: Tensor, mode: str) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode=mode)
 
 
-def conv3x3(channels_in: int, channels_out: int) -> nn.Conv2d:
+def conv3x3(channels_in: int, channels_out: int, bias: bool = True) -> nn.Conv2d:
     """3x3 convolution that keeps the side."""
-    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)
 
 
 class UpBlock(nn.Module):
-    """Generator block: norm, ReLU, up, conv, norm, ReLU, conv; plus up and 1x1 convolution of the raw input."""
+    """Generator block: norm, ReLU, up, conv, norm, ReLU, conv; plus up and 1x1 convolution of the raw input.
 
-    def __init__(self, channels_in: int, channels_out: int, up: str) -> None:
+    `first_bias`: whether the first convolution has a bias.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, up: str, first_bias: bool = True) -> None:
         super().__init__()
         self.up = up
         self.norm1 = nn.BatchNorm2d(channels_in)
-        self.conv1 = conv3x3(channels_in, channels_out)
+        self.conv1 = conv3x3(channels_in, channels_out, first_bias)
         self.norm2 = nn.BatchNorm2d(channels_out)
         self.conv2 = conv3x3(channels_out, channels_out)
         self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
@@ -161,7 +164,14 @@ class ResNetGenerator(nn.Module):
     """
 
     def __init__(
-        self, resolution: int, latent_dim: int, base: int, widths: tuple[int, ...], up: str, output: str
+        self,
+        resolution: int,
+        latent_dim: int,
+        base: int,
+        widths: tuple[int, ...],
+        up: str,
+        output: str,
+        first_bias: bool = True,
     ) -> None:
         super().__init__()
         self.resolution = resolution
@@ -169,7 +179,7 @@ class ResNetGenerator(nn.Module):
         self.output = output
         self.first_shape = (widths[0], base, base)
         self.linear = nn.Linear(latent_dim, widths[0] * base * base)
-        self.blocks = nn.ModuleList(UpBlock(i, o, up) for i, o in pairwise(widths))
+        self.blocks = nn.ModuleList(UpBlock(i, o, up, first_bias) for i, o in pairwise(widths))
         self.norm = nn.BatchNorm2d(widths[-1])
         self.to_rgb = conv3x3(widths[-1], 3)
 
@@ -220,7 +230,8 @@ class ResNetCritic(nn.Module):
 def initialise(net: nn.Module, rule: str) -> None:
     """Initialise convolutions, linear layers and batch norms of `net` in place by the rule of that name.
 
-    Convolutions not named `to_rgb` with a 1x1 kernel count as shortcuts, the others as block convolutions.
+    Convolutions not named `to_rgb` or `from_rgb` with a 1x1 kernel count as shortcuts, the others as block
+    convolutions.
 
     Raises:
         ValueError: no such rule.
@@ -231,7 +242,7 @@ def initialise(net: nn.Module, rule: str) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             if isinstance(layer, nn.Linear):
                 gain = init.linear
-            elif name == "to_rgb":
+            elif name in ("to_rgb", "from_rgb"):
                 gain = init.image
             else:
                 gain = init.shortcut if layer.kernel_size == (1, 1) else init.block

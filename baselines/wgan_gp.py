@@ -1,6 +1,7 @@
 """WGAN-GP, residual version (Gulrajani et al., arXiv 1704.00028).
 
-The layout of w86763777/pytorch-gan-collections@860e90b with the mean pooling of the paper's code.
+The layout of w86763777/pytorch-gan-collections@860e90b with the mean pooling of the paper's code. The network
+of that code at 64 pixels is another one: `baselines.wgan_gp_original`.
 """
 
 from torch import nn

@@ -17,7 +17,6 @@ NEEDED = {
     "safetensors": "safetensors",
     "tqdm": "tqdm",
     "PIL": "pillow",
-    "google.protobuf": "protobuf",
 }  # beside NumPy, click and PyYAML, without which nothing starts
 
 

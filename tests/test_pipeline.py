@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SCORES = ("tf.json", "clean.json")
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with this interpreter's scripts first on PATH."""
+def environment(folder: Path) -> dict[str, str]:
+    """This interpreter's scripts first on PATH, and a cache of the folder's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / ".cache")}
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / ".cache")}
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False, timeout=900
     )
 
 
@@ -117,6 +123,44 @@ def test_the_same_seed_gives_the_same_dump(scale: Path):
         done = run(scale, sys.executable, "-m", "harness", *command)
         assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())["samples_sha256"] == before
+
+
+def test_a_killed_repro_goes_on_where_it_was(scale: Path):
+    """kill -9 of DVC and of the training under it, then `dvc repro` again: the generator of an uninterrupted run."""
+    changes = {"length_nimg": 1200, "checkpoint_every_nimg": 8, "snapshots_nimg": []}
+    edit(scale / "experiments/tables/tiny.yaml", {"e": {"changes": changes}})
+    before = checkpoints(scale)
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=scale,
+        env=environment(scale),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(checkpoints(scale) - before) < 2:
+        assert process.poll() is None, "dvc repro ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    weights = scale / "out/runs/e/seed0/weights/last.safetensors"
+    assert not weights.exists(), "the training was over before it was killed"
+
+    done = run(scale, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert re.search(r"e: resuming at \d+ of 1200 images", done.stderr)
+    resumed = weights.read_bytes()
+    whole = run(scale, sys.executable, "-m", "harness", "train", "e", "--checkpoints", str(scale / "others"))
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    assert "resuming" not in whole.stderr
+    assert weights.read_bytes() == resumed
+
+
+def checkpoints(folder: Path) -> set[Path]:
+    """Checkpoints of all runs that are whole on disk."""
+    return set(folder.glob(".checkpoints/*/*/*.json"))
 
 
 def test_check_says_that_nothing_is_comparable(scale: Path):

@@ -4,10 +4,10 @@ Only the fields a frozen graph uses are declared; protobuf keeps the others. Sou
 tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types}.proto.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from harness.errors import HarnessError
 
@@ -26,7 +26,10 @@ FLOAT, INT32, UINT8, STRING = 1, 3, 4, 7  # types.proto: DT_FLOAT, DT_INT32, DT_
 _DTYPES = {FLOAT: np.dtype("<f4"), INT32: np.dtype("<i4")}
 
 
+@functools.cache
 def _message_classes() -> dict[str, Any]:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # weights in npz need no protobuf
+
     kinds = descriptor_pb2.FieldDescriptorProto
     # oneofs are left out: an AttrValue with one field set has the same bytes either way
     file = descriptor_pb2.FileDescriptorProto(name="graph.proto", package="harness", syntax="proto3")
@@ -54,12 +57,9 @@ def _message_classes() -> dict[str, Any]:
     }
 
 
-_CLASSES = _message_classes()
-
-
 def new_graph() -> Any:
     """Return an empty GraphDef."""
-    return _CLASSES["GraphDef"]()
+    return _message_classes()["GraphDef"]()
 
 
 def parse(data: bytes, where: str) -> Any:
@@ -68,10 +68,12 @@ def parse(data: bytes, where: str) -> Any:
     Raises:
         HarnessError: not a GraphDef, naming `where`.
     """
+    from google.protobuf.message import DecodeError
+
     graph = new_graph()
     try:
         graph.ParseFromString(data)
-    except message.DecodeError:
+    except DecodeError:
         raise HarnessError(
             f"{where}: not a TensorFlow GraphDef (truncated or another format); fetch it again."
         ) from None

@@ -4,12 +4,14 @@ import numpy as np
 
 from harness.errors import HarnessError
 
+SUBSETS, SUBSET_SIZE = 100, 1000  # defaults of clean-fid and torch-fidelity
+
 
 def kernel_distance(
     real: np.ndarray,
     fake: np.ndarray,
-    subsets: int = 100,
-    subset_size: int = 1000,
+    subsets: int = SUBSETS,
+    subset_size: int = SUBSET_SIZE,
     degree: int = 3,
     gamma: float | None = None,
     coef: float = 1.0,

@@ -17,7 +17,7 @@ from harness.metrics.dump import Images, open_dump, open_images
 from harness.metrics.extractor import LAYERS, SCORERS, Extractor, Setup
 from harness.metrics.frechet import Frechet, RealSide
 from harness.metrics.inception_score import InceptionScore
-from harness.metrics.kernel_distance import kernel_distance
+from harness.metrics.kernel_distance import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.moments import Moments
 
 SCHEMA = 1
@@ -237,6 +237,8 @@ def protocol(
         "quantisation": described.get("quantisation", "uint8"),
         "is_splits": request.is_splits if has_is else None,
         "is_bias": request.setup.is_bias if has_is else None,
+        "kid_subsets": SUBSETS if request.kid else None,
+        "kid_subset_size": min(SUBSET_SIZE, len(images), reference.count or 0) if request.kid else None,
         "ema": described.get("ema"),
         "snapshot": described.get("snapshot"),
         "selection": described.get("selection"),  # how `best` was chosen
