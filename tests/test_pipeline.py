@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_dump(scale: Path):
 
 def test_a_killed_repro_goes_on_where_it_was(scale: Path):
     """kill -9 of DVC and of the training under it, then `dvc repro` again: the generator of an uninterrupted run."""
-    changes = {"length_nimg": 1200, "checkpoint_every_nimg": 8, "snapshots_nimg": []}
+    changes = {"length_nimg": 600, "checkpoint_every_nimg": 8, "snapshots_nimg": []}
     edit(scale / "experiments/tables/tiny.yaml", {"e": {"changes": changes}})
     before = checkpoints(scale)
     process = subprocess.Popen(
@@ -150,7 +150,7 @@ def test_a_killed_repro_goes_on_where_it_was(scale: Path):
 
     done = run(scale, "dvc", "repro")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert re.search(r"e: resuming at \d+ of 1200 images", done.stderr)
+    assert re.search(r"e: resuming at \d+ of 600 images", done.stderr)
     resumed = weights.read_bytes()
     whole = run(scale, sys.executable, "-m", "harness", "train", "e", "--checkpoints", str(scale / "others"))
     assert whole.returncode == 0, whole.stderr[-2000:]

@@ -30,7 +30,24 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
             save_file(plain, temporary, metadata=metadata)
         except SafetensorError as error:  # safetensors wraps the operating system's errors
             raise OSError(str(error)) from error
+        if metadata:
+            _sort_metadata(temporary)
         return sha256_file(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Order the metadata's entries by name: safetensors writes them in random order, and equal weights are equal files.
+
+    The header is a little-endian uint64 length and so many bytes of JSON, padded with spaces.
+    """
+    with open(path, "r+b") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header = json.loads(handle.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "the same entries take the same space"
+        handle.seek(8)
+        handle.write(text.ljust(length))
 
 
 def save(folder: Path, run_digest: str, nimg: int, tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> None:

@@ -375,6 +375,17 @@ def test_published_files(tmp_path: Path) -> None:
     assert all(np.isfinite(float(row[key])) for row in rows for key in measured)
 
 
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    """A pipeline that hashes weights must not take them for new ones."""
+    run = {"experiment": "e", "seed": "0", "digest": "d", "selection": "none"}
+    module, paths = torch.nn.Linear(3, 2), [tmp_path / f"{i}.safetensors" for i in range(10)]
+    assert len({checkpoint.save_generator(path, module, 7, run) for path in paths}) == 1
+    other = torch.nn.Linear(3, 2)
+    assert checkpoint.load_generator(other, paths[0]) == 7
+    assert torch.equal(other.weight, module.weight)
+    assert checkpoint.read_metadata(paths[0]) == {"nimg": "7", **run}
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     tiny.fit(tiny.run(length_nimg=0, snapshots_nimg=()), tmp_path)
     path = tmp_path / "out" / "weights" / "last.safetensors"
