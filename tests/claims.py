@@ -40,7 +40,20 @@ def measured() -> str:
     return "\n".join(lines) + "\n"
 
 
-SECTIONS = {"claims": table, "measured": measured}
+def speed() -> str:
+    """Markdown: every ratio of the committed benches, one line per race."""
+    scores, train = (read_json(ROOT / "results/bench" / name) for name in ("scores.json", "train-cpu.json"))
+    plain, *variants = train["rows"]
+    lines = ["| what | beside | times as fast |", "| --- | --- | --- |"]
+    for row in variants:
+        ratio = f"{row['ratio']:.2f}" if row["ratio"] else "not measured"
+        lines.append(f"| TransGAN-S training cycle: {row['name']} | {plain['name']} | {ratio} |")
+    for race in scores["races"]:
+        lines.append(f"| {race['race']}: {race['ours']} | {race['peer']} | {race['ratio']:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+SECTIONS = {"claims": table, "measured": measured, "speed": speed}
 
 
 def readme(text: str) -> str:

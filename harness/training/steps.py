@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.config import Recipe
+from harness.errors import HarnessError
 from harness.training import augment, losses
 from harness.training.augment import Draws
 from harness.training.graphs import Graphed
@@ -155,7 +156,14 @@ class Steps:
 
         With `recipe.compile` each loss goes through `torch.compile` as one graph (the critic's with its penalty), and
         on a GPU each whole step becomes one CUDA graph.
+
+        Raises:
+            HarnessError: `compile` with a penalty on a critic under spectral norm.
         """
+        spectral = any(name.endswith("weight_u") for name, _ in state.critic.named_buffers())
+        if recipe.compile and spectral and recipe.penalty.kind != "none" and recipe.penalty.every == 1:
+            # the power iteration writes to buffers, which torch.func.grad does not allow
+            raise HarnessError("recipe: compile does not go with a penalty under spectral norm; set compile: false.")
         self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
         self.critic = in_precision(state.critic, device, recipe.precision)

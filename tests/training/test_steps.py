@@ -381,6 +381,13 @@ def test_critic_loss_with_its_penalty_is_one_graph() -> None:
     assert_compiled_equals_eager()
 
 
+def test_compiling_a_penalty_under_spectral_norm_is_refused() -> None:
+    with pytest.raises(HarnessError, match="a penalty under spectral norm; set compile: false"):
+        steps_of("sngan", compile=True)
+    steps_of("sngan", compile=True, penalty=Penalty())
+    steps_of("transgan", compile=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_generated_code_equals_eager() -> None:
