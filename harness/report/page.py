@@ -45,6 +45,8 @@ def cell(column: str, text: str) -> dict[str, str]:
         return {"text": text, "css": "beware"}
     if column == "rank change" and text not in (NONE, "same"):
         return {"text": text, "css": "num up" if text.startswith("+") else "num down"}
+    if column == "snapshot":  # a name, also where it is an image count
+        return {"text": text, "css": ""}
     return {"text": text, "css": "num" if NUMBER.fullmatch(text) else "long" if len(text) > 24 else ""}
 
 

@@ -278,7 +278,12 @@ def test_a_missing_device_is_refused(setup):
 @pytest.mark.slow
 def test_nvidias_file_holds_the_official_graph(tmp_path):
     """Downloads both official files: the one place where the library's TorchScript itself is looked at."""
-    found = weights.load("official", tmp_path)
+    try:
+        found = weights.load("official", tmp_path)
+    except HarnessError as error:
+        if "could not be downloaded" in str(error):
+            pytest.skip(str(error))
+        raise
     script, source = clean_scorer.find_script(found, tmp_path)
     assert source == "nvidia"
     batch = images(2)

@@ -127,6 +127,7 @@ def test_command_and_scorer_modules_import_tensorflow_lazily():
 @pytest.mark.verifies("FID at 768 channels of real CIFAR-10 with the real 2015 trunk: 0.0619")
 @pytest.mark.shared
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_real_trunk_gives_the_known_fid_of_cifar10(shared_dir: Path, tmp_path, monkeypatch):
     """Train images 0-2499 against 2500-4999 at layer 768: 0.0619 (measured with the official graph's own weights)."""
     from PIL import Image
