@@ -66,8 +66,8 @@ def run(
 @PARAMS
 @CACHE
 @OUT
-@click.option("--parts", type=click.IntRange(1), default=2, show_default=True, help="Number of tars, at most.")
-@click.option("--part-mib", type=float, default=59, show_default=True, help="Size of each, at most.")
+@click.option("--parts", type=click.IntRange(1), default=3, show_default=True, help="Number of tars, at most.")
+@click.option("--part-mib", type=float, default=54, show_default=True, help="Size of each, at most.")
 def inputs(params_file: Path, cache: Path | None, out: Path, parts: int, part_mib: float) -> None:
     """Pack the scale's data sets (lossless sheets) and Inception weights for the machine with the card.
 
