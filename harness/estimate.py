@@ -35,15 +35,21 @@ def scale_cost(params: config.Params, params_file: Path, root: Path, device: str
     speeds = measured_speeds(root, device)
     trainings = {}
     networks = {}
+    candidates = {}  # dumps that `best` is chosen on
     for key, entry in params.runs.items():
         run = experiments.resolve(params, entry.experiment, entry.seed, root)
         networks[entry.experiment] = network = count_network(run, root)
+        candidates[entry.experiment] = len(run.recipe.snapshots_nimg) + 1
         trainings[key] = training_cost(run, network, speeds.get(entry.experiment), flop_per_sec)
     definitions = experiments.load_datasets(root)
     datasets = sorted({run.dataset for run in params.runs.values()})
     images = {d: (definitions[d].get("count") or 0, definitions[d]["resolution"]) for d in datasets}
     sampled = sum(networks[dump.experiment].generator_flop for dump in params.dumps.values()) * params.scoring.n_fake
     scored = 2 * (params.scoring.n_fake * len(params.dumps) + params.scoring.n_real * len(datasets))  # two scorers
+    for choice in params.choices.values():
+        images_drawn = params.scoring.n_choose * candidates[choice.experiment]
+        sampled += networks[choice.experiment].generator_flop * images_drawn
+        scored += images_drawn
     seconds = {
         "train": sum(cost.seconds for cost in trainings.values()),
         "sample": sampled / (flop_per_sec * TRAINING_EFFICIENCY),

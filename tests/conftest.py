@@ -23,7 +23,7 @@ def golden_dir() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--record-claims FILE`: write which claims of @pytest.mark.verifies held in this run (without xdist)."""
+    """`--record-claims=FILE`: write which claims of @pytest.mark.verifies held in this run (without xdist)."""
     parser.addoption("--record-claims", metavar="FILE", help="write the claims that tests verified, as JSON")
 
 

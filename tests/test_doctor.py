@@ -1,5 +1,6 @@
 """The doctor's checks, each on a case that is fine and on one that is not."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -267,8 +268,6 @@ def test_operations_and_parameters_are_counted_exactly(root, monkeypatch):
 
 
 def test_training_cost_follows_the_recipe():
-    import dataclasses
-
     network = estimate.Network(generator_flop=10, critic_flop=100, generator_parameters=1, critic_parameters=1)
     recipe = experiments.load_recipe("cpu-sngan")
     recipe = dataclasses.replace(recipe, n_critic=5, critic_batch=32, generator_batch=64)
@@ -292,6 +291,21 @@ def test_estimate_from_operations_then_from_records(root):
     assert measured["seconds"]["train"] == pytest.approx(length / 50)
     assert measured["trainings"]["tiny-sngan-seed0"]["basis"] == "measured"
     assert estimate.measured_speeds(root, "cuda") == {}, "a CPU's speed says nothing about a GPU"
+
+
+def test_estimate_counts_the_dumps_that_best_is_chosen_on(root, monkeypatch):
+    monkeypatch.setattr(estimate, "matmul_speed", lambda *_: 1e9)
+    params = read(Params, PARAMS, "test")
+    key, entry = next(iter(params.runs.items()))
+    plain = estimate.scale_cost(params, root / "params.yaml", root, "cpu")["seconds"]
+    chosen = estimate.scale_cost(dataclasses.replace(params, choices={key: entry}), root / "params.yaml", root, "cpu")[
+        "seconds"
+    ]
+    candidates = len(experiments.resolve(params, entry.experiment, entry.seed, root).recipe.snapshots_nimg) + 1
+    extra = candidates * params.scoring.n_choose * estimate.INCEPTION_FLOP / (1e9 * estimate.INCEPTION_EFFICIENCY)
+    assert chosen["score"] - plain["score"] == pytest.approx(extra)
+    assert chosen["sample"] > plain["sample"]
+    assert chosen["train"] == plain["train"]
 
 
 # ---------------------------------------------------------------- the verb
