@@ -391,7 +391,7 @@ def test_compiling_a_penalty_under_spectral_norm_is_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_generated_code_equals_eager() -> None:
-    """The same through the code generator (minutes of C++ compilation on a CPU)."""
+    """The same through the code generator (two minutes of C++ compilation on a CPU)."""
     assert_compiled_equals_eager()
 
 
