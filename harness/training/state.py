@@ -121,7 +121,7 @@ def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: s
 def build_networks(run: "Run", build: Build, device: str) -> tuple[nn.Module, nn.Module]:
     """Generator and critic in training mode, initialised from the run's seed.
 
-    Convolutional networks get the channels-last memory layout; values do not depend on it beyond rounding.
+    Networks made of `nn.Conv2d` get the channels-last memory layout; values do not depend on it beyond rounding.
     """
     networks = []
     for role, spec in (("generator", run.generator), ("critic", run.critic)):
