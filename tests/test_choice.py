@@ -82,6 +82,18 @@ def test_a_score_of_best_says_how_it_was_chosen(trained: Path) -> None:
     assert read("tf.json")["run"]["snapshot"] == "best"
 
 
+@pytest.mark.parametrize(("limit_nimg", "partial"), [(None, False), (12, True)])
+def test_the_best_of_a_whole_training_is_not_partial(trained: Path, limit_nimg: int | None, partial: bool) -> None:
+    """It may lie before the end, and is what papers report; of a training that was cut short it is partial."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump({**params, "limit_nimg": limit_nimg}))
+    run("train", "e", "--checkpoints", "others")
+    run("choose", "e")
+    for snapshot, expected in (("best", partial), ("last", partial), ("8", True)):
+        run("sample", "e", "--snapshot", snapshot)
+        assert read(f"out/records/e/seed0/{snapshot}/samples.json")["partial"] is expected
+
+
 def test_the_choice_never_sees_the_reported_samples() -> None:
     """Its latents are of another stream, for every seed in use."""
     seeds = range(100)

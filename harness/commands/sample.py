@@ -60,7 +60,8 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
             "selection": read_metadata(weights).get("selection"),
             "nimg": nimg,
             "planned_nimg": run.planned_nimg,
-            "partial": nimg < run.planned_nimg,
+            # the best may lie before the end of a whole training
+            "partial": run.partial if snapshot == "best" else nimg < run.planned_nimg,
             "dataset": run.dataset,
             "n": n,
             "ema": run.recipe.ema.kind != "none",
