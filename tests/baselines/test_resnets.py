@@ -40,13 +40,7 @@ def labels_of(entry: dict[str, Any]) -> dict[str, str]:
     return {label: f"blocks.{i}" for i, label in enumerate(blocks)} | ({"l1": "linear"} if "l1" in entry else {})
 
 
-@pytest.mark.verifies(
-    "exact: sngan@32",
-    "exact: sngan-mimicry@32",
-    "exact: sngan-pytorch@32",
-    "exact: wgan-gp@32",
-    "exact: wgan-gp-mimicry@32",
-)
+@pytest.mark.verifies(*EXACT)
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("filling", ["simple", "full", "simple_train_mode_bn"])
 def test_generator_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:
@@ -75,13 +69,7 @@ CRITICS = {
 }
 
 
-@pytest.mark.verifies(
-    "exact: sngan@32",
-    "exact: sngan-mimicry@32",
-    "exact: sngan-pytorch@32",
-    "exact: wgan-gp@32",
-    "exact: wgan-gp-mimicry@32",
-)
+@pytest.mark.verifies(*EXACT)
 @pytest.mark.parametrize("name", CRITICS)
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_critic_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:
