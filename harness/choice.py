@@ -83,7 +83,7 @@ def choose(scale: Scale, run: Run, device: str, cache: Path) -> dict[str, Any]:
     )
     load_generator(generator, heavy / "weights" / f"{best['snapshot']}.safetensors")
     metadata = {"experiment": run.experiment, "seed": str(run.seed), "selection": selection}
-    save_generator(heavy / "chosen" / "best.safetensors", generator, best["nimg"], metadata)
+    save_generator(heavy / experiments.weights_folder("best") / "best.safetensors", generator, best["nimg"], metadata)
     record = {
         "chosen": best["snapshot"],
         "selection": selection,

@@ -111,6 +111,11 @@ def load_datasets(root: Path = ROOT) -> dict[str, dict[str, Any]]:
     return config.read_yaml(root / "experiments" / "datasets.yaml")
 
 
+def weights_folder(snapshot: str) -> str:
+    """Folder of a training that holds a snapshot: what training left, or what was chosen from it."""
+    return "chosen" if snapshot == "best" else "weights"
+
+
 @dataclass(frozen=True)
 class Scale:
     """A params.yaml, with the folders it speaks of: repository root and results."""
@@ -149,7 +154,7 @@ def load_params(path: Path) -> config.Params:
             raise HarnessError(
                 f"{path}: dumps.{key} needs a training; add '{dump.experiment}-seed{dump.seed}' to runs."
             )
-        place = "chosen" if dump.snapshot == "best" else "weights"
+        place = weights_folder(dump.snapshot)
         if dump.weights != place:
             raise HarnessError(
                 f"{path}: dumps.{key}: weights is '{dump.weights}', the snapshot '{dump.snapshot}' lies in '{place}'."

@@ -43,6 +43,14 @@ def _packages() -> dict[str, str]:
     return found
 
 
+def processor() -> str:
+    """Model name of the processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def collect(**extra: Any) -> dict[str, Any]:
     """Describe the software and machine of this process.
 

@@ -44,7 +44,9 @@ def speed() -> str:
     """Markdown: every ratio of the committed benches, one line per race."""
     scores, train = (read_json(ROOT / "results/bench" / name) for name in ("scores.json", "train-cpu.json"))
     plain, *variants = train["rows"]
-    lines = ["| what | beside | times as fast |", "| --- | --- | --- |"]
+    machine = scores["machine"]
+    assert train["machine"] == f"{machine['cpu']}, {machine['cpu_count']} cores", "both benches are of one machine"
+    lines = [f"Measured on {train['machine']}.", "", "| what | beside | times as fast |", "| --- | --- | --- |"]
     for row in variants:
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else "not measured"
         lines.append(f"| TransGAN-S training cycle: {row['name']} | {plain['name']} | {ratio} |")

@@ -9,7 +9,6 @@ included) stand beside the wall clock: where they tell another story, the machin
 """
 
 import os
-import platform
 import tempfile
 import time
 from dataclasses import dataclass
@@ -175,7 +174,7 @@ def markdown(record: dict[str, Any]) -> str:
 def _machine(threads: int) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from harness.provenance import collect
+    from harness.provenance import collect, processor
 
     described = collect(device="cpu", threads=threads)
     for peer in ("torch-fidelity", "pytorch-fid"):
@@ -183,14 +182,7 @@ def _machine(threads: int) -> dict[str, Any]:
             described["packages"][peer] = version(peer)
         except ImportError:
             raise HarnessError(f"{peer} is not installed; pip install -c constraints.txt -e '.[dev]'.") from None
-    return {**described, "cpu": _cpu(), "load_average_before": _load()}
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return {**described, "cpu": processor(), "load_average_before": _load()}
 
 
 def _load() -> list[float]:

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import functools
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -299,12 +298,7 @@ def machine(device: str) -> str:
     """Name of the processor, or of the card."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{provenance.processor()}, {os.cpu_count()} cores"
 
 
 def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:

@@ -31,7 +31,6 @@ def command(experiment: str, seed: int, params_file: Path, device: str, cache: P
 
     scale = experiments.open_scale(params_file)
     torch.set_num_threads(scale.params.threads)
-    cache = cache or Path(__file__).resolve().parents[2] / ".cache"
-    record = choose(scale, scale.run(experiment, seed), device, cache)
+    record = choose(scale, scale.run(experiment, seed), device, cache or scale.root / ".cache")
     for one in record["candidates"]:
         click.echo(f"{one['snapshot']:>12}  FID {one['fid']:.4f}{'  <- best' * (one['snapshot'] == record['chosen'])}")

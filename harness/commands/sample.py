@@ -32,7 +32,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     scale = experiments.open_scale(params_file)
     params, run = scale.params, scale.run(experiment, seed)
     heavy, records = scale.folders(experiment, seed)
-    weights = heavy / ("chosen" if snapshot == "best" else "weights") / f"{snapshot}.safetensors"
+    weights = heavy / experiments.weights_folder(snapshot) / f"{snapshot}.safetensors"
     n = n or params.scoring.n_fake
     quantised = experiments.pick(params.scoring.quantisation, sampling.QUANTISATIONS, "quantisation")
     torch.set_num_threads(params.threads)

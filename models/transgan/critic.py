@@ -25,7 +25,32 @@ def patch_embedding(patch: int, width: int) -> nn.Conv2d:
     return conv
 
 
-class Critic(nn.Module):
+class ClassTokenCritic(nn.Module):
+    """A critic whose head reads the class token, the first, alone; subclasses set `norm` and `head`."""
+
+    norm: nn.Module
+    head: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: int | None = None  # tokens that leave the last block; None: all
+
+    def skip_unread(self) -> None:
+        """Let only the class token, which is all the head reads, leave the last block: the same scores for less work.
+
+        Training asks for it; golden numbers and MACs are of the whole network.
+        """
+        self.read = 1
+
+    def score(self, blocks: nn.ModuleList, tokens: Tensor) -> Tensor:
+        """Send tokens [N, 1 + patches, width] through the last blocks and score them: [N, 1]."""
+        for block in blocks[:-1]:
+            tokens = block(tokens)
+        tokens = blocks[-1](tokens, first=self.read)
+        return self.head(self.norm(tokens)[:, 0])
+
+
+class Critic(ClassTokenCritic):
     """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_critic` for the arguments."""
 
     def __init__(self, resolution: int, *, width: int, depth: int, heads: int, patch: int) -> None:
@@ -37,7 +62,6 @@ class Critic(nn.Module):
         if depth < 1:
             raise HarnessError(f"{place}: depth is {depth}; it needs at least one block.")
         self.resolution = resolution
-        self.read: int | None = None  # tokens that leave the last block; None: all
         self.class_token = truncated_normal(width)
         self.positions = truncated_normal(1 + (resolution // patch) ** 2, width)
         self.blocks = nn.ModuleList(Block(width, heads, fused=False) for _ in range(depth))
@@ -56,17 +80,7 @@ class Critic(nn.Module):
             raise HarnessError(f"this critic takes images of {self.resolution} px a side, got {tuple(x.shape)}.")
         patches = self.embed(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(x), 1, -1), patches], dim=1) + self.positions
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
-        tokens = self.blocks[-1](tokens, first=self.read)
-        return self.head(self.norm(tokens)[:, 0])
-
-    def skip_unread(self) -> None:
-        """Let only the class token, which is all the head reads, leave the last block: the same scores for less work.
-
-        Training asks for it; golden numbers and MACs are of the whole network.
-        """
-        self.read = 1
+        return self.score(self.blocks, tokens)
 
 
 def build_critic(resolution: int, *, width: int = 384, depth: int = 7, heads: int = 4, patch: int = 4) -> Critic:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from models.transgan.blocks import Block, check_heads, make_norm, truncated_normal
-from models.transgan.critic import init_linear, patch_embedding
+from models.transgan.critic import ClassTokenCritic, init_linear, patch_embedding
 from models.transgan.generator import Generator
 
 PATCHES = (2, 4)  # pixels a side, fine and coarse
@@ -83,7 +83,7 @@ def build_generator(
     )
 
 
-class TwoScaleCritic(nn.Module):
+class TwoScaleCritic(ClassTokenCritic):
     """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_critic` for the arguments."""
 
     def __init__(self, resolution: int, *, width: int, depths: Sequence[int], heads: int, norm: str) -> None:
@@ -98,7 +98,6 @@ class TwoScaleCritic(nn.Module):
         for channels in (fine_width, width):
             check_heads(channels, heads, place)
         self.resolution = resolution
-        self.read: int | None = None  # tokens that leave the last block; None: all
         self.class_token = truncated_normal(width)
         self.fine_positions = truncated_normal(fine**2, fine_width)
         self.coarse_positions = truncated_normal(coarse**2, width)
@@ -130,17 +129,7 @@ class TwoScaleCritic(nn.Module):
         for block in self.coarse_blocks:
             tokens = block(tokens)
         tokens = torch.cat([self.class_token.expand(len(x), 1, -1), tokens], dim=1)
-        for block in self.class_blocks[:-1]:
-            tokens = block(tokens)
-        tokens = self.class_blocks[-1](tokens, first=self.read)
-        return self.head(self.norm(tokens)[:, 0])
-
-    def skip_unread(self) -> None:
-        """Let only the class token, which is all the head reads, leave the last block: the same scores for less work.
-
-        Training asks for it; golden numbers and MACs are of the whole network.
-        """
-        self.read = 1
+        return self.score(self.class_blocks, tokens)
 
 
 def build_critic(
