@@ -1,1 +1,2 @@
-"""Convolutional GANs, one module each: `build_generator(resolution, ...)` and `build_critic(resolution, ...)`."""
+"""Convolutional GANs, one module each: `build_generator(resolution, ...)` and `build_discriminator(resolution,
+...)`."""

@@ -143,7 +143,7 @@ def build_generator(
     return net
 
 
-def build_critic(
+def build_discriminator(
     resolution: int,
     *,
     width: int = 128,
@@ -152,11 +152,12 @@ def build_critic(
     init: str = "autogan",
     late_init: bool = True,
 ) -> nn.Module:
-    """Build AutoGAN's critic, with which the published generator was retrained: see `baselines.autogan.build_critic`.
+    """Build AutoGAN's discriminator, with which the published generator was retrained: see
+    `baselines.autogan.build_discriminator`.
 
     Raises:
         ValueError: an option outside its list.
     """
-    return autogan.build_critic(
+    return autogan.build_discriminator(
         resolution, width=width, pool=pool, spectral_norm=spectral_norm, init=init, late_init=late_init
     )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.blocks import build_resnet_critic, checked, conv3x3, initialise, upsample
+from baselines.blocks import build_resnet_discriminator, checked, conv3x3, initialise, upsample
 
 RESOLUTIONS = (32, 48, 64)  # 64 is our extension
 LATENT_DIM = 128
@@ -106,7 +106,7 @@ def build_generator(
     return net
 
 
-def build_critic(
+def build_discriminator(
     resolution: int,
     *,
     width: int = 128,
@@ -115,7 +115,8 @@ def build_critic(
     init: str = "autogan",
     late_init: bool = True,
 ) -> nn.Module:
-    """Build the critic: image [N,3,R,R] -> logit [N,1]; SN-GAN's 32-pixel critic at every resolution, no head bias.
+    """Build the discriminator: image [N,3,R,R] -> logit [N,1]; SN-GAN's 32-pixel discriminator at every resolution,
+    no head bias.
 
     Args:
         resolution: side R in pixels.
@@ -128,7 +129,7 @@ def build_critic(
     Raises:
         ValueError: an option outside its list.
     """
-    return build_resnet_critic(
+    return build_resnet_discriminator(
         resolution,
         width=width,
         shortcut="raw",

@@ -1,4 +1,4 @@
-"""Residual networks shared by SN-GAN, WGAN-GP, AutoGAN's critic and the residual DCGAN.
+"""Residual networks shared by SN-GAN, WGAN-GP, AutoGAN's discriminator and the residual DCGAN.
 
 The stage tables are those of the SN-GAN family: pfnet-research/sngan_projection@e84b1a5 (32, 64),
 kwotsin/mimicry@a7fda06 and GongXinyuu/sngan.pytorch@3d92616 (48).
@@ -25,8 +25,8 @@ class Stages:
 
     base: int  # side of the generator's first feature map
     generator: tuple[int, ...]  # output of the linear layer, then of every up-sampling block
-    critic: tuple[int, ...]  # output of every block
-    critic_pools: tuple[bool, ...]  # whether that block halves the side
+    discriminator: tuple[int, ...]  # output of every block
+    discriminator_pools: tuple[bool, ...]  # whether that block halves the side
 
 
 STAGES = {
@@ -35,7 +35,7 @@ STAGES = {
     64: Stages(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), (True, True, True, True, True)),
 }
 GENERATOR_WIDTH = 256  # of the 32-pixel row; `width` scales every list by width / this
-CRITIC_WIDTH = 128
+DISCRIMINATOR_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class UpBlock(nn.Module):
 
 
 class FirstDownBlock(nn.Module):
-    """First critic block: no activation on the image; the shortcut pools before its 1x1 convolution."""
+    """First discriminator block: no activation on the image; the shortcut pools before its 1x1 convolution."""
 
     def __init__(self, channels_out: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class FirstDownBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Critic block, pre-activation, hidden width = input width; optionally halves the side.
+    """Discriminator block, pre-activation, hidden width = input width; optionally halves the side.
 
     `shortcut_input`: `raw`, or `relu` as in kwotsin/mimicry@a7fda06, whose in-place ReLU also changes what the shortcut
     reads.
@@ -192,7 +192,7 @@ class ResNetGenerator(nn.Module):
         return torch.tanh(x) if self.output == "tanh" else 2 * torch.sigmoid(x) - 1
 
 
-class ResNetCritic(nn.Module):
+class ResNetDiscriminator(nn.Module):
     """Image [N,3,R,R] in [-1, 1] -> logit [N,1].
 
     `pool`: features are summed or averaged over space before the linear head. `unit_range`: the blocks see (x + 1) / 2.
@@ -291,7 +291,7 @@ def build_resnet_generator(
     return net
 
 
-def build_resnet_critic(
+def build_resnet_discriminator(
     resolution: int,
     *,
     width: int,
@@ -303,8 +303,8 @@ def build_resnet_critic(
     late_init: bool = False,
     unit_range: bool = False,
     row: int | None = None,
-) -> ResNetCritic:
-    """Build the critic of the stage table; `width` 128 is full size, other values scale every layer.
+) -> ResNetDiscriminator:
+    """Build the discriminator of the stage table; `width` 128 is full size, other values scale every layer.
 
     Args:
         resolution: side of the images in pixels.
@@ -326,8 +326,8 @@ def build_resnet_critic(
     checked("shortcut", shortcut, SHORTCUTS)
     checked("pool", pool, POOLS)
     stages = STAGES[resolution if row is None else row]
-    widths = scaled(stages.critic, width, CRITIC_WIDTH)
-    net = ResNetCritic(resolution, widths, stages.critic_pools, shortcut, pool, head_bias, unit_range)
+    widths = scaled(stages.discriminator, width, DISCRIMINATOR_WIDTH)
+    net = ResNetDiscriminator(resolution, widths, stages.discriminator_pools, shortcut, pool, head_bias, unit_range)
     initialise(net, "pytorch" if late_init else init)
     if spectral:
         normalise_spectrally(net)

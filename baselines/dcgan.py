@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.blocks import STAGES, build_resnet_critic, build_resnet_generator, checked
+from baselines.blocks import STAGES, build_resnet_discriminator, build_resnet_generator, checked
 
 RESOLUTIONS = tuple(STAGES)
 NETWORKS = ("classic", "resnet", "resnet-sigmoid", "ttur")
 LATENT_DIM = 100
-CRITIC_WIDTHS = (64, 128, 256, 512)
+DISCRIMINATOR_WIDTHS = (64, 128, 256, 512)
 
 
 class ClassicGenerator(nn.Module):
@@ -65,7 +65,7 @@ class TturGenerator(nn.Module):
         return torch.tanh(x)
 
 
-class StridedCritic(nn.Module):
+class StridedDiscriminator(nn.Module):
     """Four 5x5 convolutions of stride 2, then a linear head; no batch norm in the first layer.
 
     `norm_first`: batch norm before the leaky ReLU (and convolutions with bias), or after it (and without bias).
@@ -75,10 +75,10 @@ class StridedCritic(nn.Module):
         super().__init__()
         self.resolution = resolution
         self.norm_first = norm_first
-        widths = zip((3, *CRITIC_WIDTHS[:-1]), CRITIC_WIDTHS, strict=True)
+        widths = zip((3, *DISCRIMINATOR_WIDTHS[:-1]), DISCRIMINATOR_WIDTHS, strict=True)
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 5, stride=2, padding=2, bias=norm_first) for i, o in widths)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in CRITIC_WIDTHS[1:])
-        self.head = nn.Linear(CRITIC_WIDTHS[-1] * (resolution // 16) ** 2, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in DISCRIMINATOR_WIDTHS[1:])
+        self.head = nn.Linear(DISCRIMINATOR_WIDTHS[-1] * (resolution // 16) ** 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images [N,3,R,R] to logits [N,1]."""
@@ -118,12 +118,12 @@ def build_generator(resolution: int, *, network: str = "classic") -> nn.Module:
     return build_resnet_generator(resolution, width=256, up="bilinear", init="mimicry", output=output)
 
 
-def build_critic(resolution: int, *, network: str = "classic") -> nn.Module:
-    """Build the critic: image [N,3,R,R] in [-1, 1] -> logit [N,1].
+def build_discriminator(resolution: int, *, network: str = "classic") -> nn.Module:
+    """Build the discriminator: image [N,3,R,R] in [-1, 1] -> logit [N,1].
 
     Args:
         resolution: side R in pixels.
-        network: as for the generator; the critic of `resnet-sigmoid` works on (x + 1) / 2.
+        network: as for the generator; the discriminator of `resnet-sigmoid` works on (x + 1) / 2.
 
     Raises:
         ValueError: an option outside its list.
@@ -131,10 +131,10 @@ def build_critic(resolution: int, *, network: str = "classic") -> nn.Module:
     checked("resolution", resolution, RESOLUTIONS)
     checked("network", network, NETWORKS)
     if network == "classic":
-        return StridedCritic(resolution, norm_first=False)
+        return StridedDiscriminator(resolution, norm_first=False)
     if network == "ttur":
-        return _initialise_ttur(StridedCritic(resolution, norm_first=True))
-    return build_resnet_critic(
+        return _initialise_ttur(StridedDiscriminator(resolution, norm_first=True))
+    return build_resnet_discriminator(
         resolution,
         width=128,
         shortcut="relu",

@@ -172,7 +172,7 @@ class Generator(Growing):
         return enlarge(image, 2 ** (self.levels - last))
 
 
-class Critic(Growing):
+class Discriminator(Growing):
     """Mirror image of the generator, with a minibatch standard deviation before its last convolutions; no norm."""
 
     def __init__(self, resolution: int, width: int) -> None:
@@ -211,8 +211,8 @@ def build_generator(resolution: int, *, width: int = 128) -> Generator:
     return Generator(resolution, width)
 
 
-def build_critic(resolution: int, *, width: int = 128) -> Critic:
-    """Build a critic with fresh weights.
+def build_discriminator(resolution: int, *, width: int = 128) -> Discriminator:
+    """Build a discriminator with fresh weights.
 
     Args:
         resolution: 32, 48 or 64.
@@ -221,4 +221,4 @@ def build_critic(resolution: int, *, width: int = 128) -> Critic:
     Raises:
         ValueError: a resolution that this network does not have.
     """
-    return Critic(resolution, width)
+    return Discriminator(resolution, width)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from baselines.blocks import build_resnet_critic, build_resnet_generator
+from baselines.blocks import build_resnet_discriminator, build_resnet_generator
 
 
 def build_generator(resolution: int, *, width: int = 256, up: str = "nearest", init: str = "chainer") -> nn.Module:
@@ -20,7 +20,7 @@ def build_generator(resolution: int, *, width: int = 256, up: str = "nearest", i
     return build_resnet_generator(resolution, width=width, up=up, init=init)
 
 
-def build_critic(
+def build_discriminator(
     resolution: int,
     *,
     width: int = 128,
@@ -31,7 +31,7 @@ def build_critic(
     init: str = "chainer",
     late_init: bool = False,
 ) -> nn.Module:
-    """Build the critic: image [N,3,R,R] -> logit [N,1], spectral norm on every layer.
+    """Build the discriminator: image [N,3,R,R] -> logit [N,1], spectral norm on every layer.
 
     Args:
         resolution: side R in pixels.
@@ -46,7 +46,7 @@ def build_critic(
     Raises:
         ValueError: an option outside its list.
     """
-    return build_resnet_critic(
+    return build_resnet_discriminator(
         resolution,
         width=width,
         shortcut=shortcut,

@@ -1,4 +1,4 @@
-"""StyleGAN2 (arXiv 1912.04958): generator with skip images, critic plain (`orig`) or residual (`resnet`).
+"""StyleGAN2 (arXiv 1912.04958): generator with skip images, discriminator plain (`orig`) or residual (`resnet`).
 
 The definitions are those of NVlabs/stylegan2-ada-pytorch@d72cc7d. Three published configurations are sets of options
 (experiments/models/stylegan2.yaml): that repository's `cifar` and `auto`, and the CIFAR network of
@@ -168,8 +168,9 @@ class Generator(nn.Module):
         return torch.randn(len(like), 1, side, side, device=like.device, dtype=like.dtype) if self.noise else None
 
 
-class CriticStage(nn.Module):
-    """One resolution of the critic, halving the side; the residual form adds a 1x1 path, both times sqrt(1/2)."""
+class DiscriminatorStage(nn.Module):
+    """One resolution of the discriminator, halving the side; the residual form adds a 1x1 path, both times
+    sqrt(1/2)."""
 
     def __init__(self, channels_in: int, channels_out: int, residual: bool) -> None:
         super().__init__()
@@ -183,8 +184,8 @@ class CriticStage(nn.Module):
         return main if self.skip is None else (main + self.skip(x)) * math.sqrt(0.5)
 
 
-class Critic(nn.Module):
-    """StyleGAN2 critic: stages, minibatch standard deviation, a convolution and two linear layers."""
+class Discriminator(nn.Module):
+    """StyleGAN2 discriminator: stages, minibatch standard deviation, a convolution and two linear layers."""
 
     def __init__(self, resolution: int, widths: Sequence[int], residual: bool, stddev_group: int) -> None:
         super().__init__()
@@ -193,7 +194,9 @@ class Critic(nn.Module):
         fine_to_coarse = list(reversed(widths))
         last = widths[0]
         self.from_rgb = EqualisedConv(3, fine_to_coarse[0], 1)
-        self.stages = nn.Sequential(*(CriticStage(a, b, residual) for a, b in itertools.pairwise(fine_to_coarse)))
+        self.stages = nn.Sequential(
+            *(DiscriminatorStage(a, b, residual) for a, b in itertools.pairwise(fine_to_coarse))
+        )
         self.conv = EqualisedConv(last + 1, last, 3)
         self.linear = EqualisedLinear(last * FIRST_SIDES[resolution] ** 2, last)
         self.head = EqualisedLinear(last, 1)
@@ -231,15 +234,15 @@ def build_generator(
     return Generator(resolution, widths, mapping_layers, style_mixing, noise)
 
 
-def build_critic(
+def build_discriminator(
     resolution: int,
     *,
     channel_base: int = 32768,
     channel_max: int = 512,
     architecture: str = "orig",
     stddev_group: int = 32,
-) -> Critic:
-    """Build a critic with fresh weights; the defaults are the ADA repository's `cifar`.
+) -> Discriminator:
+    """Build a discriminator with fresh weights; the defaults are the ADA repository's `cifar`.
 
     Args:
         resolution: 32, 48 or 64.
@@ -254,4 +257,4 @@ def build_critic(
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture: {architecture!r} is not one of {', '.join(map(repr, ARCHITECTURES))}.")
     widths = stage_widths(resolution, channel_base, channel_max)
-    return Critic(resolution, widths, architecture == "resnet", stddev_group)
+    return Discriminator(resolution, widths, architecture == "resnet", stddev_group)

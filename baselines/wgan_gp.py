@@ -6,7 +6,7 @@ of that code at 64 pixels is another one: `baselines.wgan_gp_original`.
 
 from torch import nn
 
-from baselines.blocks import build_resnet_critic, build_resnet_generator
+from baselines.blocks import build_resnet_discriminator, build_resnet_generator
 
 
 def build_generator(resolution: int, *, width: int = 256, up: str = "nearest", init: str = "chainer") -> nn.Module:
@@ -24,7 +24,7 @@ def build_generator(resolution: int, *, width: int = 256, up: str = "nearest", i
     return build_resnet_generator(resolution, width=width, up=up, init=init)
 
 
-def build_critic(
+def build_discriminator(
     resolution: int,
     *,
     width: int = 128,
@@ -33,7 +33,7 @@ def build_critic(
     head_bias: bool = True,
     init: str = "chainer",
 ) -> nn.Module:
-    """Build the critic: image [N,3,R,R] -> value [N,1]; no normalisation, twice differentiable.
+    """Build the discriminator: image [N,3,R,R] -> value [N,1]; no normalisation, twice differentiable.
 
     Args:
         resolution: side R in pixels.
@@ -46,6 +46,6 @@ def build_critic(
     Raises:
         ValueError: an option outside its list.
     """
-    return build_resnet_critic(
+    return build_resnet_discriminator(
         resolution, width=width, shortcut=shortcut, pool=pool, head_bias=head_bias, spectral=False, init=init
     )

@@ -1,6 +1,6 @@
 """WGAN-GP at 64 pixels as in the paper's own code (igul222/improved_wgan_training@fa66c57, "good" ResNet).
 
-Unlike the 32-pixel network it has layer norm in the critic, and no bias in the first convolution of a block.
+Unlike the 32-pixel network it has layer norm in the discriminator, and no bias in the first convolution of a block.
 """
 
 from itertools import pairwise
@@ -12,13 +12,13 @@ from baselines.blocks import ResNetGenerator, checked, conv3x3, initialise, scal
 
 RESOLUTION = 64
 GENERATOR = (512, 512, 256, 128, 64)  # output of the linear layer at 4 x 4, then of every block
-CRITIC = (64, 128, 256, 512, 512)  # output of the first convolution, then of every block
+DISCRIMINATOR = (64, 128, 256, 512, 512)  # output of the first convolution, then of every block
 WIDTH = 64  # narrowest width; `width` scales every list by width / this
 LATENT_DIM = 128
 
 
 class LayerNormDownBlock(nn.Module):
-    """Critic block: norm, ReLU, conv, norm, ReLU, conv, pool; plus pool and 1x1.
+    """Discriminator block: norm, ReLU, conv, norm, ReLU, conv, pool; plus pool and 1x1.
 
     Norms are over (C, H, W) with an affine map per channel; the first convolution has no bias.
     """
@@ -38,7 +38,7 @@ class LayerNormDownBlock(nn.Module):
         return F.avg_pool2d(y, 2) + self.shortcut(F.avg_pool2d(x, 2))
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """Image [N,3,64,64] in [-1, 1] -> value [N,1]: no norm and no activation after the last block."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
@@ -70,13 +70,13 @@ def build_generator(resolution: int, *, width: int = WIDTH) -> nn.Module:
     return net
 
 
-def build_critic(resolution: int, *, width: int = WIDTH) -> nn.Module:
-    """Build the critic: image [N,3,64,64] -> value [N,1], twice differentiable; arguments as for the generator.
+def build_discriminator(resolution: int, *, width: int = WIDTH) -> nn.Module:
+    """Build the discriminator: image [N,3,64,64] -> value [N,1], twice differentiable; arguments as for the generator.
 
     Raises:
         ValueError: another resolution, or a width that does not scale.
     """
     checked("resolution", resolution, (RESOLUTION,))
-    net = Critic(scaled(CRITIC, width, WIDTH))
+    net = Discriminator(scaled(DISCRIMINATOR, width, WIDTH))
     initialise(net, "chainer")
     return net

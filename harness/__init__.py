@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.results import Results
+    from harness.records.results import Results
 
 
 def load_results(path: Path | str = "results") -> "Results":
@@ -18,6 +18,6 @@ def load_results(path: Path | str = "results") -> "Results":
     Raises:
         HarnessError: no scores there, or a broken file.
     """
-    from harness import results
+    from harness.records import results
 
     return results.load(path)

@@ -21,8 +21,6 @@ VERBS = {
     "import": "import_checkpoint",
     "bench": "bench",
     "doctor": "doctor",
-    "bundle": "bundle",
-    "launch": "launch",
 }
 
 

@@ -1,10 +1,7 @@
 """The README's tables, made from committed runs: `python -m tests.claims`."""
 
-from pathlib import Path
-
 from harness.files import read_json, write_text
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import ROOT
 
 
 def table() -> str:

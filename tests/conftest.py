@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import GOLDEN as GOLDEN_DIR
+from tests.paths import ROOT
+
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
@@ -19,7 +22,7 @@ def shared_dir() -> Path:
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """Folder of the golden numbers."""
-    return Path(__file__).parent / "golden"
+    return GOLDEN_DIR
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,13 +79,13 @@ TINY = {
         "e": {
             "dataset": "tiny",
             "generator": {"model": "transgan-xs", "width": 64, "depths": [1, 1], "latent_dim": 8},
-            "critic": {"model": "transgan-xs", "width": 16, "depth": 1},
+            "discriminator": {"model": "transgan-xs", "width": 16, "depth": 1},
             "recipe": "tiny",
         },
         "f": {
             "dataset": "tiny",
             "generator": {"model": "sngan-narrow", "width": 8},
-            "critic": {"model": "sngan-narrow", "width": 8},
+            "discriminator": {"model": "sngan-narrow", "width": 8},
             "recipe": "tiny",
             "changes": {"objective": "hinge", "penalty": {"kind": "none"}},
         },
@@ -91,9 +94,9 @@ TINY = {
         "tiny": {
             "objective": "wasserstein",
             "length_nimg": 16,
-            "critic_batch": 4,
+            "discriminator_batch": 4,
             "generator_batch": 4,
-            "critic_optimiser": {"lr": 1e-3, "betas": [0, 0.9]},
+            "discriminator_optimiser": {"lr": 1e-3, "betas": [0, 0.9]},
             "generator_optimiser": {"lr": 1e-3, "betas": [0, 0.9]},
             "penalty": {"kind": "gradient", "weight": 10},
             "log_every_nimg": 8,
@@ -142,7 +145,7 @@ def tiny_root(folder: Path) -> Path:
 
     from harness.data.fetch import prepare
 
-    root = Path(__file__).resolve().parent.parent
+    root = ROOT
     for name, value in TINY.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

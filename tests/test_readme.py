@@ -1,12 +1,11 @@
 """What the README says is what is there."""
 
 import re
-from pathlib import Path
 
 from harness.cli import VERBS
 from tests import claims
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 

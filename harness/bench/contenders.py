@@ -52,7 +52,8 @@ def prepare(work: Work, images: int) -> None:
     import torch
     from PIL import Image
 
-    from harness.metrics import clean_scorer, weights
+    from harness.metrics.extractors import clean_fid
+    from harness.metrics.inception import weights
     from harness.metrics.moments import Moments
 
     rng = np.random.default_rng(0)
@@ -64,7 +65,7 @@ def prepare(work: Work, images: int) -> None:
     for i, image in enumerate(pixels):
         Image.fromarray(image).save(work.folder / "png" / f"{i:06d}.png")
     found = weights.load("stand-in", work.cache)
-    clean_scorer.find_script(found, work.cache)
+    clean_fid.find_script(found, work.cache)
     torch.save(port_state_dict(found.parameters), work.port)
     scales = np.geomspace(1, 1e-3, CHANNELS)
     for side in (1, 2):
@@ -78,7 +79,7 @@ def port_state_dict(parameters: Any) -> dict[str, Any]:
     """Return weights (`inception.Parameters` to layer 2048) as the state dict of pytorch-fid and torch-fidelity."""
     import torch
 
-    from harness.metrics.inception import NETWORK
+    from harness.metrics.inception.topology import NETWORK
 
     state = {}
     for layer in NETWORK:
@@ -95,7 +96,7 @@ def port_state_dict(parameters: Any) -> dict[str, Any]:
 
 def _ours(scorer: str) -> Callable[[Work], Statistics]:
     def prepared(work: Work) -> Statistics:
-        from harness.metrics.extractor import Setup
+        from harness.metrics.extractors.base import Setup
         from harness.metrics.inception_score import InceptionScore
         from harness.metrics.moments import Moments
         from harness.metrics.score import open_extractor
@@ -175,14 +176,15 @@ def _pytorch_fid(work: Work) -> Statistics:
 
 def _clean_fid(workers_per_thread: int) -> Callable[[Work], Statistics]:
     def prepared(work: Work) -> Statistics:
-        from harness.metrics import clean_scorer, weights
+        from harness.metrics.extractors import clean_fid
+        from harness.metrics.inception import weights
 
-        script, _ = clean_scorer.find_script(weights.load("stand-in", work.cache), work.cache)
-        network = clean_scorer.library_network(script)
+        script, _ = clean_fid.find_script(weights.load("stand-in", work.cache), work.cache)
+        network = clean_fid.library_network(script)
         files, workers = work.files, workers_per_thread * work.threads
 
         def statistics(n: int) -> np.ndarray:
-            return _mean_of(clean_scorer.library_folder_features(files[:n], network, BATCH, workers))
+            return _mean_of(clean_fid.library_folder_features(files[:n], network, BATCH, workers))
 
         return statistics
 
@@ -191,7 +193,7 @@ def _clean_fid(workers_per_thread: int) -> Callable[[Work], Statistics]:
 
 def _frechet(kept: bool) -> Callable[[Work], Statistics]:
     def prepared(work: Work) -> Statistics:
-        from harness.metrics.frechet import RealSide
+        from harness.metrics.fid import RealSide
 
         mean1, cov1, mean2, cov2 = _gaussians(work)
         side = RealSide(mean1, cov1)
@@ -201,10 +203,10 @@ def _frechet(kept: bool) -> Callable[[Work], Statistics]:
 
 
 def _clean_fid_frechet(work: Work) -> Statistics:
-    from harness.metrics import clean_scorer
+    from harness.metrics.extractors import clean_fid
 
     gaussians = _gaussians(work)
-    return lambda _: np.array(clean_scorer.library_frechet_distance(*gaussians))
+    return lambda _: np.array(clean_fid.library_frechet_distance(*gaussians))
 
 
 def _gaussians(work: Work) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

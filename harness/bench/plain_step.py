@@ -32,26 +32,29 @@ class PlainTrainer:
     """Two networks, their Adams and the generator's average; gradients of both are plain autograd."""
 
     generator: nn.Module
-    critic: nn.Module
+    discriminator: nn.Module
     average: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         self.generator_adam = _adam(self.generator)
-        self.critic_adam = _adam(self.critic)
+        self.discriminator_adam = _adam(self.discriminator)
         self.average = {name: p.detach().clone() for name, p in self.generator.named_parameters()}
 
-    def critic_step(self, reals: Tensor, latents: Tensor, alpha: Tensor) -> Step:
-        """Update the critic on reals [N, 3, R, R], latents [N, latent_dim] and interpolation weights alpha [N]."""
+    def discriminator_step(self, reals: Tensor, latents: Tensor, alpha: Tensor) -> Step:
+        """Update the discriminator on reals [N, 3, R, R], latents [N, latent_dim] and interpolation weights alpha
+        [N]."""
         fakes = self.generator(latents).detach()
-        self.critic_adam.zero_grad()
-        real = self.critic(reals).mean()
-        loss = self.critic(fakes).mean() - real + self._penalty(reals, fakes, alpha) + DRIFT_WEIGHT * real.square()
-        return _descend(loss, self.critic, self.critic_adam)
+        self.discriminator_adam.zero_grad()
+        real = self.discriminator(reals).mean()
+        loss = (
+            self.discriminator(fakes).mean() - real + self._penalty(reals, fakes, alpha) + DRIFT_WEIGHT * real.square()
+        )
+        return _descend(loss, self.discriminator, self.discriminator_adam)
 
     def generator_step(self, latents: Tensor) -> Step:
         """Update the generator on latents [M, latent_dim], then its average."""
         self.generator_adam.zero_grad()
-        step = _descend(-self.critic(self.generator(latents)).mean(), self.generator, self.generator_adam)
+        step = _descend(-self.discriminator(self.generator(latents)).mean(), self.generator, self.generator_adam)
         with torch.no_grad():
             for name, p in self.generator.named_parameters():
                 self.average[name].mul_(EMA_DECAY).add_(p, alpha=1 - EMA_DECAY)
@@ -60,7 +63,7 @@ class PlainTrainer:
     def _penalty(self, reals: Tensor, fakes: Tensor, alpha: Tensor) -> Tensor:
         weight = alpha.view(-1, 1, 1, 1)
         mixed = (weight * reals + (1 - weight) * fakes).requires_grad_()
-        gradient = torch.autograd.grad(self.critic(mixed).sum(), mixed, create_graph=True)[0]
+        gradient = torch.autograd.grad(self.discriminator(mixed).sum(), mixed, create_graph=True)[0]
         excess = gradient.flatten(1).norm(dim=1) - PENALTY_TARGET
         return PENALTY_WEIGHT / PENALTY_TARGET**2 * excess.square().mean()
 

@@ -15,13 +15,13 @@ from torch import nn
 
 from harness import provenance
 from harness.bench.plain_step import PlainTrainer
-from harness.config import Drift, Ema, Optimiser, Penalty, Recipe
+from harness.config.schema import Drift, Ema, Optimiser, Penalty, Recipe
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
+from harness.training.device import set_device
 from harness.training.state import new_state
-from harness.training.steps import CriticDraws, Steps
-from harness.training.system import set_device
-from models.transgan import build_critic, build_generator
+from harness.training.steps import DiscriminatorDraws, Steps
+from models.transgan import build_discriminator, build_generator
 
 GFLOP_PER_REAL_IMAGE = 28.0  # of a TransGAN-S cycle at 32 px: n_critic 5, batches 32 / 64, penalty included
 CEILING_TFLOPS = 770.0  # measured bf16 matrix product of an H200
@@ -34,9 +34,9 @@ class Size:
     """What is timed: networks and batches of the CIFAR-10 script (VITA-Group/TransGAN@9a5838a), unless told less."""
 
     generator: dict[str, Any] = dataclasses.field(default_factory=lambda: {"size": "S"})
-    critic: dict[str, Any] = dataclasses.field(default_factory=dict)
+    discriminator: dict[str, Any] = dataclasses.field(default_factory=dict)
     resolution: int = 32
-    critic_batch: int = 32
+    discriminator_batch: int = 32
     generator_batch: int = 64
     n_critic: int = 5
     repeats: int = 5
@@ -65,9 +65,9 @@ def recipe_of(size: Size, variant: Variant) -> Recipe:
     return Recipe(
         objective="wasserstein",
         length_nimg=0,
-        critic_batch=size.critic_batch,
+        discriminator_batch=size.discriminator_batch,
         generator_batch=size.generator_batch,
-        critic_optimiser=adam,
+        discriminator_optimiser=adam,
         generator_optimiser=adam,
         n_critic=size.n_critic,
         penalty=Penalty("gradient", 10.0),
@@ -82,67 +82,69 @@ def recipe_of(size: Size, variant: Variant) -> Recipe:
 class Ours:
     """The steps that training runs."""
 
-    def __init__(self, size: Size, variant: Variant, generator: nn.Module, critic: nn.Module, device: str) -> None:
+    def __init__(
+        self, size: Size, variant: Variant, generator: nn.Module, discriminator: nn.Module, device: str
+    ) -> None:
         """Copy the networks."""
         self.recipe = recipe_of(size, variant)
-        generator, critic = copy.deepcopy(generator), copy.deepcopy(critic)
-        self.state = new_state(self.recipe, generator, critic, device)
+        generator, discriminator = copy.deepcopy(generator), copy.deepcopy(discriminator)
+        self.state = new_state(self.recipe, generator, discriminator, device)
         self.steps = Steps(self.recipe, self.state, size.resolution, device)
 
-    def critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def discriminator(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """One step with a given alpha, and its loss."""
-        terms = self.steps.critic_gradients(reals, latents, CriticDraws({}, {}, {}, alpha))
-        self.steps.apply_critic()
-        return terms["critic_loss"]
+        terms = self.steps.discriminator_gradients(reals, latents, DiscriminatorDraws({}, {}, {}, alpha))
+        self.steps.apply_discriminator()
+        return terms["discriminator_loss"]
 
     def generator(self, latents: torch.Tensor) -> torch.Tensor:
         """One step with its average, and its loss."""
         terms = self.steps.generator_gradients(latents, {})
         self.steps.apply_generator()
-        self.state.average.update(0, self.recipe.critic_batch)
+        self.state.average.update(0, self.recipe.discriminator_batch)
         return terms["generator_loss"]
 
-    def cycle_critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> None:
+    def cycle_discriminator(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> None:
         """One step as the loop calls it (with CUDA graphs, where the variant has them)."""
-        self.steps.critic_step(reals, latents)
+        self.steps.discriminator_step(reals, latents)
 
     def cycle_generator(self, latents: torch.Tensor) -> None:
         """One step as the loop calls it."""
         self.steps.generator_step(latents, None)
-        self.state.average.update(0, self.recipe.critic_batch)
+        self.state.average.update(0, self.recipe.discriminator_batch)
 
 
 class Plain:
     """The yardstick; attention is written out, as in the released code."""
 
-    def __init__(self, generator: nn.Module, critic: nn.Module) -> None:
+    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
         """Copy the networks."""
-        generator, critic = copy.deepcopy(generator), copy.deepcopy(critic)
+        generator, discriminator = copy.deepcopy(generator), copy.deepcopy(discriminator)
         for module in generator.modules():
             if hasattr(module, "fused"):
                 setattr(module, "fused", False)  # noqa: B010 (a module's attribute, not a parameter)
-        self.trainer = PlainTrainer(generator, critic)
+        self.trainer = PlainTrainer(generator, discriminator)
 
-    def critic(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    def discriminator(self, reals: torch.Tensor, latents: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """One step, and its loss."""
-        return self.trainer.critic_step(reals, latents, alpha).loss
+        return self.trainer.discriminator_step(reals, latents, alpha).loss
 
     def generator(self, latents: torch.Tensor) -> torch.Tensor:
         """One step with its average, and its loss."""
         return self.trainer.generator_step(latents).loss
 
-    cycle_critic: Callable[..., Any] = critic
+    cycle_discriminator: Callable[..., Any] = discriminator
     cycle_generator: Callable[..., Any] = generator
 
 
-def compare(size: Size, variant: Variant, generator: nn.Module, critic: nn.Module, device: str) -> float:
-    """Largest relative difference of the losses of three critic and two generator steps from the plain ones."""
+def compare(size: Size, variant: Variant, generator: nn.Module, discriminator: nn.Module, device: str) -> float:
+    """Largest relative difference of the losses of three discriminator and two generator steps from the plain ones."""
     torch.manual_seed(0)
-    contestants = (Plain(generator, critic), Ours(size, variant, generator, critic, device))
+    contestants = (Plain(generator, discriminator), Ours(size, variant, generator, discriminator, device))
     worst = 0.0
     for i in range(3):
         reals, latents, alpha = batch(size, generator, device)
-        plain, ours = (c.critic(reals, latents, alpha).item() for c in contestants)
+        plain, ours = (c.discriminator(reals, latents, alpha).item() for c in contestants)
         worst = max(worst, abs(ours - plain) / max(abs(plain), 1.0))
         if i < 2:
             z = torch.randn(size.generator_batch, generator.latent_dim, device=device)  # type: ignore[call-overload]
@@ -152,8 +154,8 @@ def compare(size: Size, variant: Variant, generator: nn.Module, critic: nn.Modul
 
 
 def batch(size: Size, generator: nn.Module, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Reals uniform in [-1, 1], latents and alpha of one critic step."""
-    n, side = size.critic_batch, size.resolution
+    """Reals uniform in [-1, 1], latents and alpha of one discriminator step."""
+    n, side = size.discriminator_batch, size.resolution
     latents = torch.randn(n, generator.latent_dim, device=device)  # type: ignore[call-overload]
     return torch.rand(n, 3, side, side, device=device) * 2 - 1, latents, torch.rand(n, device=device)
 
@@ -174,7 +176,7 @@ def seconds(call: Callable[[], Any], device: str) -> float:
 
 
 def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: str) -> list[float]:
-    """Seconds of one cycle (n_critic critic steps and one generator step) of each contestant, taken in turns.
+    """Seconds of one cycle (n_critic discriminator steps and one generator step) of each contestant, taken in turns.
 
     The least of `repeats` turns counts, after enough warm-up for compilation and capture.
     """
@@ -185,23 +187,23 @@ def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: 
     best = [[float("inf"), float("inf")] for _ in contestants]
     for turn in range(warmups + size.repeats):
         for i, contestant in enumerate(contestants):
-            critic = functools.partial(repeat, many, contestant.cycle_critic, *inputs)
+            discriminator = functools.partial(repeat, many, contestant.cycle_discriminator, *inputs)
             gen = functools.partial(repeat, many, contestant.cycle_generator, z)
-            for j, steps in enumerate((critic, gen)):
+            for j, steps in enumerate((discriminator, gen)):
                 taken = seconds(steps, device) / many
                 if turn >= warmups:
                     best[i][j] = min(best[i][j], taken)
-    return [size.n_critic * critic + gen for critic, gen in best]
+    return [size.n_critic * discriminator + gen for discriminator, gen in best]
 
 
 def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device: str) -> float:
-    """Share of the wall time of critic steps in which the GPU computes nothing."""
+    """Share of the wall time of discriminator steps in which the GPU computes nothing."""
     from torch.profiler import ProfilerActivity, profile
 
     inputs = batch(size, generator, device)
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        wall = seconds(functools.partial(repeat, 20, contestant.cycle_critic, *inputs), device)
+        wall = seconds(functools.partial(repeat, 20, contestant.cycle_discriminator, *inputs), device)
     busy = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
     return max(0.0, 1 - busy / wall)
 
@@ -223,30 +225,33 @@ def side_by_side(size: Size, variant: Variant, device: str) -> float:
 
 
 def _live(size: Size, variant: Variant, device: str, barrier: Any, results: Any) -> None:
-    generator, critic = networks(size, device)
-    contestant = Ours(size, variant, generator, critic, device)
+    generator, discriminator = networks(size, device)
+    contestant = Ours(size, variant, generator, discriminator, device)
     cycle_sec([contestant], dataclasses.replace(size, repeats=1), generator, device)  # warm-up
     barrier.wait(1800)
     taken = cycle_sec([contestant], size, generator, device)[0]
-    results.put(size.n_critic * size.critic_batch / taken)
+    results.put(size.n_critic * size.discriminator_batch / taken)
 
 
 def networks(size: Size, device: str) -> tuple[nn.Module, nn.Module]:
-    """Generator and critic from seed 0."""
+    """Generator and discriminator from seed 0."""
     torch.manual_seed(0)
     generator = build_generator(size.resolution, **size.generator).to(device)
-    return generator, build_critic(size.resolution, **size.critic).to(device)
+    return generator, build_discriminator(size.resolution, **size.discriminator).to(device)
 
 
 def measure(size: Size, device: str) -> list[dict[str, Any]]:
     """Rows of the table: the plain step, then every variant; what this machine cannot run is `not measured`."""
     on_gpu = device.startswith("cuda")
-    generator, critic = networks(size, device)
+    generator, discriminator = networks(size, device)
     runnable = [v for v in VARIANTS if on_gpu or not v.gpu_only]
-    errors = {v.name: compare(size, v, generator, critic, device) for v in runnable}
-    contestants = [Plain(generator, critic), *(Ours(size, v, generator, critic, device) for v in runnable)]
+    errors = {v.name: compare(size, v, generator, discriminator, device) for v in runnable}
+    contestants = [
+        Plain(generator, discriminator),
+        *(Ours(size, v, generator, discriminator, device) for v in runnable),
+    ]
     taken = cycle_sec(contestants, size, generator, device)
-    images = size.n_critic * size.critic_batch
+    images = size.n_critic * size.discriminator_batch
     plain = {"name": "plain eager, float32", "cycle_sec": taken[0], "images_per_sec": images / taken[0], "ratio": 1.0}
     rows: list[dict[str, Any]] = [plain]
     for variant, contestant, sec in zip(runnable, contestants[1:], taken[1:], strict=True):
@@ -269,7 +274,8 @@ def table(report: dict[str, Any]) -> str:
         "# TransGAN-S training cycle",
         "",
         f"{report['machine']}; {report['threads']} threads; device {report['device']}. One cycle is {size['n_critic']} "
-        f"critic steps of {size['critic_batch']} real images and one generator step of {size['generator_batch']}, "
+        f"discriminator steps of {size['discriminator_batch']} real images and one generator step of "
+        f"{size['generator_batch']}, "
         "without augmentation. Contestants took turns; the fastest turn counts.",
         "",
         "| | s a cycle | real images/s | against plain | loss difference | share of the ceiling | launch-bound |",

@@ -27,8 +27,9 @@ def command(
     """
     import pandas as pd
 
-    from harness import check, experiments
     from harness.commands.tables import folders
+    from harness.comparison import check
+    from harness.config import experiments
 
     out, root = folders(out_dir, params_file)
     history = root / "results" / "history.csv"

@@ -26,8 +26,8 @@ def command(experiment: str, seed: int, params_file: Path, device: str, cache: P
     """
     import torch
 
-    from harness import experiments
-    from harness.choice import choose
+    from harness.config import experiments
+    from harness.pipeline.best_snapshot import choose
 
     scale = experiments.open_scale(params_file)
     torch.set_num_threads(scale.params.threads)

@@ -21,9 +21,9 @@ def command(name: str, out: Path | None, root: Path | None) -> None:
       HARNESS_DATA=/mnt/archives harness data cifar10 --out data/cifar10
     """
     from harness.data.fetch import prepare
-    from harness.experiments import ROOT
+    from harness.paths import find_root
 
-    root = root or ROOT
+    root = find_root(root)
     out = out or root / "data" / name
     card = prepare(name, out, root)
     click.echo(

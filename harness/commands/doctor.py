@@ -28,11 +28,11 @@ def command(params_file: Path, device: str | None, root: Path | None, as_json: b
 
     import torch
 
-    from harness.doctor import examine
-    from harness.experiments import ROOT
+    from harness.doctor.checks import examine
+    from harness.paths import find_root
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    findings, cost = examine(params_file, root or ROOT, device)
+    findings, cost = examine(params_file, find_root(root), device)
     ok = all(finding.status != "error" for finding in findings)
     if as_json:
         document = {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings], "estimate": cost}

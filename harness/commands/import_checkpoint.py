@@ -18,7 +18,7 @@ def command() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @click.option("--size", help="S, M, L, XL or NeurIPS; default: what the shapes say.")
 @click.option("--resolution", type=int, help="Image side in pixels; default: what the shapes say.")
-@click.option("--part", type=click.Choice(["generator", "critic"]), default="generator", show_default=True)
+@click.option("--part", type=click.Choice(["generator", "discriminator"]), default="generator", show_default=True)
 def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | None, part: str) -> None:
     """Convert a network of VITA-Group/TransGAN (v1 or NeurIPS; 32, 48 or 64 px).
 
@@ -31,12 +31,12 @@ def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | No
     import torch
 
     from harness.files import sha256_file
-    from harness.training.checkpoint import save_generator
+    from harness.networks.generator_file import save_generator
     from models.transgan import official
 
     state, key = official.read_checkpoint(checkpoint, part)
     if size is None or resolution is None:
-        identify = official.identify_generator if part == "generator" else official.identify_critic
+        identify = official.identify_generator if part == "generator" else official.identify_discriminator
         found_size, found_resolution = identify(state, str(checkpoint))
         size, resolution = size or found_size, resolution or found_resolution
     with torch.device("meta"):

@@ -18,7 +18,7 @@ def command(as_json: bool, names: tuple[str, ...]) -> None:
     """
     import json
 
-    from harness import catalogue
+    from harness.pipeline import catalogue
 
     rows = catalogue.rows(names)
     if as_json:

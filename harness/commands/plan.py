@@ -16,7 +16,7 @@ def command(params_file: Path) -> None:
     """
     import dataclasses
 
-    from harness import experiments
+    from harness.config import experiments
     from harness.errors import HarnessError
     from harness.files import write_json
 

@@ -25,22 +25,25 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
     import torch
     from tqdm import tqdm
 
-    from harness import experiments, provenance, sampling, zoo
+    from harness import provenance
+    from harness.config import experiments
     from harness.files import replacing, sha256_file, sha256_pixels, write_json
-    from harness.training.checkpoint import load_generator, read_metadata
+    from harness.networks import registry
+    from harness.networks.generator_file import load_generator, read_metadata
+    from harness.sampling import draw, grid
 
     scale = experiments.open_scale(params_file)
     params, run = scale.params, scale.run(experiment, seed)
-    heavy, records = scale.folders(experiment, seed)
-    weights = heavy / experiments.weights_folder(snapshot) / f"{snapshot}.safetensors"
+    records = scale.folder.records(experiment, seed)
+    weights = scale.folder.weights(experiment, seed, snapshot)
     n = n or params.scoring.n_fake
-    quantised = experiments.pick(params.scoring.quantisation, sampling.QUANTISATIONS, "quantisation")
+    quantised = experiments.pick(params.scoring.quantisation, draw.QUANTISATIONS, "quantisation")
     torch.set_num_threads(params.threads)
-    generator = zoo.build("generator", run.generator, run.resolution).to(device)
+    generator = registry.build("generator", run.generator, run.resolution).to(device)
     nimg = load_generator(generator, weights)
 
     started = time.perf_counter()
-    dump = heavy / snapshot / "samples.npy"
+    dump = scale.folder.dump(experiment, seed, snapshot)
     shape = (n, run.resolution, run.resolution, 3)
     bar = tqdm(total=n, unit="image", desc=f"sample {experiment}")
     with bar, replacing(dump) as temporary, open(temporary, "wb") as handle:
@@ -49,7 +52,7 @@ def command(experiment: str, seed: int, snapshot: str, params_file: Path, n: int
             handle.write(chunk.tobytes())
             bar.update(len(chunk))
     images = np.load(dump, mmap_mode="r")
-    sampling.grid_png(np.asarray(images[:100]), records / snapshot / "grid.png")
+    grid.grid_png(np.asarray(images[:100]), records / snapshot / "grid.png")
     write_json(
         records / snapshot / "samples.json",
         {

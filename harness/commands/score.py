@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from harness.metrics.extractor import Setup
+    from harness.metrics.extractors.base import Setup
 
 
 @click.command("score")
@@ -84,7 +84,7 @@ def command(
     import json
 
     from harness.files import write_json
-    from harness.metrics.extractor import Setup
+    from harness.metrics.extractors.base import Setup
     from harness.metrics.score import Request, score
 
     cache = cache or Path(__file__).resolve().parents[2] / ".cache"

@@ -7,10 +7,11 @@ import click
 
 def folders(out_dir: Path | None, params_file: Path) -> tuple[Path, Path]:
     """Results folder and repository root: as the params file says, or `out_dir` and this checkout."""
-    from harness import experiments
+    from harness.config import experiments
+    from harness.paths import find_root
 
     if out_dir is not None:
-        return out_dir, experiments.ROOT
+        return out_dir, find_root()
     scale = experiments.open_scale(params_file)
     return scale.out, scale.root
 
@@ -27,20 +28,22 @@ def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
 
     Example: harness tables --out-dir results/quick
     """
-    from harness import comparison, experiments, formats, ledger, results, tables
+    from harness.comparison import protocols, reported, table_formats, tables
+    from harness.config import experiments
     from harness.files import write_json, write_text
+    from harness.records import results
 
     out, root = folders(out_dir, params_file)
-    reported = root / "results" / "reported"
-    book, known = ledger.load(reported), experiments.load(root)
-    comparison.check_links(known, book)
+    folder = root / "results" / "reported"
+    ledger, known = reported.load(folder), experiments.load(root)
+    protocols.check_links(known, ledger)
     found = results.load(out)
-    comparisons = comparison.table(found.scores, known, book, unverified)
-    made = [tables.protocol_table(found, known, book, unverified), tables.runs_table(found, known)]
-    for name, spec in tables.specs(reported / "tables.yaml").items():
-        made.append(tables.paper_table(name, spec, found, comparisons, book, known, unverified))
+    comparisons = protocols.table(found.scores, known, ledger, unverified)
+    made = [tables.protocol_table(found, known, ledger, unverified), tables.runs_table(found, known)]
+    for name, spec in tables.specs(folder / "tables.yaml").items():
+        made.append(tables.paper_table(name, spec, found, comparisons, ledger, known, unverified))
     folder = out / "tables"
-    formats.write_all(made, folder)
+    table_formats.write_all(made, folder)
     write_text(folder / "scores.csv", found.scores.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "comparisons.csv", comparisons.to_csv(index=False, lineterminator="\n"))
     write_json(out / "metrics.json", results.metrics(found.scores))

@@ -39,24 +39,25 @@ def command(
 
     Example: harness train quick-cifar10-transgan --seed 0
     """
-    from harness import data, experiments
-    from harness.training import imported
+    from harness import data
+    from harness.config import experiments
+    from harness.training import released_weights
     from harness.training.loop import train
 
     scale = experiments.open_scale(params_file)
     run = scale.run(experiment, seed)
-    heavy, records = scale.folders(experiment, seed)
+    artifacts, records = scale.folder.artifacts(experiment, seed), scale.folder.records(experiment, seed)
     released = experiments.load(scale.root)[experiment].checkpoint
     if released:
-        imported.publish(run, released, heavy, records)
-        click.echo(f"{heavy / 'weights' / 'last.safetensors'}: released weights")
+        released_weights.publish(run, released, artifacts, records)
+        click.echo(f"{artifacts / 'weights' / 'last.safetensors'}: released weights")
         return
     images = data.load(scale.root / "data" / run.dataset).images
     checkpoints = checkpoints or scale.root / ".checkpoints"
     train(
         run,
         images,
-        heavy,
+        artifacts,
         checkpoints,
         device,
         threads or scale.params.threads,
@@ -64,4 +65,4 @@ def command(
         deterministic=deterministic,
         stop_nimg=stop_nimg,
     )
-    click.echo(f"{heavy / 'weights' / 'last.safetensors'}: {run.recipe.length_nimg} images seen")
+    click.echo(f"{artifacts / 'weights' / 'last.safetensors'}: {run.recipe.length_nimg} images seen")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config import read, read_yaml
+from harness.config.reader import read, read_yaml
 from harness.errors import HarnessError, nearest
 
 DEFINITIONS = Path("experiments") / "datasets.yaml"

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.config import digest
+from harness.config.reader import digest
+from harness.data.images import Images, open_dump, open_images
 from harness.errors import HarnessError, nearest
 from harness.files import replacing
-from harness.metrics import reference as references
-from harness.metrics.dump import Images, open_dump, open_images
-from harness.metrics.extractor import LAYERS, SCORERS, Extractor, Setup
-from harness.metrics.frechet import Frechet, RealSide
+from harness.metrics import reference_statistics as references
+from harness.metrics.extractors.base import LAYERS, SCORERS, Extractor, Setup
+from harness.metrics.fid import Frechet, RealSide
 from harness.metrics.inception_score import InceptionScore
-from harness.metrics.kernel_distance import SUBSET_SIZE, SUBSETS, kernel_distance
+from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.moments import Moments
 
 SCHEMA = 1
@@ -117,17 +117,17 @@ def open_extractor(scorer: str, setup: Setup) -> Extractor:
         HarnessError: unknown scorer, missing library or unfit weights.
     """
     if scorer == "tf":
-        from harness.metrics import tf_scorer
+        from harness.metrics.extractors import tensorflow
 
-        return tf_scorer.open_extractor(setup)
+        return tensorflow.open_extractor(setup)
     if scorer == "torch":
-        from harness.metrics import torch_scorer
+        from harness.metrics.extractors import torch
 
-        return torch_scorer.open_extractor(setup)
+        return torch.open_extractor(setup)
     if scorer == "clean":
-        from harness.metrics import clean_scorer
+        from harness.metrics.extractors import clean_fid
 
-        return clean_scorer.open_extractor(setup)
+        return clean_fid.open_extractor(setup)
     raise HarnessError(f"--scorer {scorer}: unknown.{nearest(scorer, SCORERS)}")
 
 

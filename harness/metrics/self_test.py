@@ -8,8 +8,8 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.files import write_npy
-from harness.metrics import weights
-from harness.metrics.extractor import Setup
+from harness.metrics.extractors.base import Setup
+from harness.metrics.inception import weights
 from harness.metrics.score import Request, find_reference, open_extractor, score
 
 # 50,000 train images, 10 splits, official weights: torch-fidelity 0.4.0 prints 11.23678, the literature 11.24

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from harness import check, formats, results, tables
+from harness.comparison import check, table_formats, tables
+from harness.comparison.table_formats import NONE, Table
 from harness.errors import HarnessError
 from harness.files import replacing, write_text
-from harness.formats import NONE, Table
+from harness.records import results
+from harness.records.results import Results
 from harness.report import pictures
-from harness.results import Results
 
-CURVES = {"critic_loss": "critic loss", "generator_loss": "generator loss"}
+CURVES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
 VERDICT_CLASSES = {
     "within": "good",
     "near": "fair",
@@ -205,7 +206,7 @@ def write(out: Path, data: Path) -> Path:
     if not (out / "check" / "tables" / "index.json").is_file():
         raise HarnessError(f"{out / 'check'}: no tables with verdicts; run `harness check --write` first.")
     found, verdicts = results.load(out), check.read(out)
-    views = [view(table) for table in formats.read_all(out / "check" / "tables")]
+    views = [view(table) for table in table_formats.read_all(out / "check" / "tables")]
     measured = [v for v in views if v["name"] in ("runs", "protocol")]
     status = verdicts["status"].value_counts()
     context = {

@@ -5,11 +5,11 @@ import copy
 import torch
 from torch import nn
 
-from harness.config import Ema
+from harness.config.schema import Ema
 
 
 def decay(spec: Ema, nimg: int, batch: int) -> float:
-    """Weight of the old average after `nimg` images, with critic batches of `batch` images.
+    """Weight of the old average after `nimg` images, with discriminator batches of `batch` images.
 
     Half-life form: 0.5^(batch / max(min(half_life, ramp * nimg), 1e-8)) (NVlabs/stylegan2-ada-pytorch@d72cc7d; the
     TransGAN code of June 2021 uses the same).

@@ -1,4 +1,4 @@
-"""The training loop for every model; lengths and schedules are in real images the critic has seen (nimg)."""
+"""The training loop for every model; lengths and schedules are in real images the discriminator has seen (nimg)."""
 
 import sys
 import time
@@ -9,21 +9,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from harness import sampling, zoo
 from harness.errors import HarnessError, TrainingDiverged
+from harness.networks import generator_file, registry
+from harness.sampling import draw, grid
 from harness.training import checkpoint
+from harness.training.device import memory_mib, set_device, signals
 from harness.training.history import TIMING, History
-from harness.training.runfolder import RunFolder
+from harness.training.image_stream import ImageStream, derive_seed
+from harness.training.run_folder import RunFolder
 from harness.training.schedules import check_recipe, crossed, half_width, learning_rate
 from harness.training.state import Build, State, build_networks, new_state
 from harness.training.steps import TERMS, Steps
-from harness.training.streams import ImageStream, derive_seed
-from harness.training.system import memory_mib, set_device, signals
 
 if TYPE_CHECKING:
-    from harness.experiments import Run
+    from harness.config.experiments import Run
 
-COLUMNS = ("nimg", *TERMS, "critic_lr", "generator_lr", *TIMING)
+COLUMNS = ("nimg", *TERMS, "discriminator_lr", "generator_lr", *TIMING)
 
 
 class TrainingStopped(HarnessError):
@@ -43,7 +44,7 @@ def train(
     records: Path | None = None,
     deterministic: bool = False,
     stop_nimg: int | None = None,
-    build: Build = zoo.build,
+    build: Build = registry.build,
 ) -> None:
     """Train one generator, going on where an interrupted run of the same identity left off.
 
@@ -64,15 +65,15 @@ def train(
         TrainingStopped: SIGTERM, SIGINT or `stop_nimg`; the state is saved.
         HarnessError: a recipe that cannot be run, or a full disk (the previous checkpoint is intact).
     """
-    recipe, batch = run.recipe, run.recipe.critic_batch
+    recipe, batch = run.recipe, run.recipe.discriminator_batch
     check_recipe(recipe)
     assert images.shape[1:] == (run.resolution, run.resolution, 3), f"{images.shape} is not {run.resolution} px RGB"
 
     # ---------------- set up
     set_device(device, threads, deterministic, recipe.precision)
     folder = RunFolder(checkpoints, run, images)
-    generator, critic = build_networks(run, build, device)
-    state = new_state(recipe, generator, critic, device)
+    generator, discriminator = build_networks(run, build, device)
+    state = new_state(recipe, generator, discriminator, device)
     steps = Steps(recipe, state, run.resolution, device)
     stream = ImageStream(images, run.seed, device)
 
@@ -100,11 +101,11 @@ def train(
     with bar, signals() as received:
         while nimg < recipe.length_nimg:
             # ---------------- schedules and randomness: functions of (seed, nimg)
-            assert nimg % batch == 0, f"{nimg} images are not whole critic batches of {batch}"
+            assert nimg % batch == 0, f"{nimg} images are not whole discriminator batches of {batch}"
             step = nimg // batch
             torch.manual_seed(derive_seed(run.seed, "iteration", nimg))
             rates = {
-                "critic_lr": learning_rate(recipe.critic_optimiser, nimg, run.planned_nimg),
+                "discriminator_lr": learning_rate(recipe.discriminator_optimiser, nimg, run.planned_nimg),
                 "generator_lr": learning_rate(recipe.generator_optimiser, nimg, run.planned_nimg),
             }
             steps.set_rates(**rates)
@@ -112,17 +113,17 @@ def train(
                 steps.set_locality(recipe.locality.shape, half_width(recipe.locality, nimg))
             lod = steps.grow(nimg)
 
-            # ---------------- critic step
+            # ---------------- discriminator step
             reals = steps.prepare(stream.batch(nimg, batch, recipe.flip, recipe.dequantise), lod)
             latents = steps.latents(batch)
-            terms = steps.critic_step(reals, latents)
+            terms = steps.discriminator_step(reals, latents)
             if recipe.penalty.every > 1 and step % recipe.penalty.every == 0:
                 terms = terms | steps.lazy_penalty(reals)
 
             # ---------------- generator step and moving average
             if step % recipe.n_critic == recipe.generator_phase:
                 generator_step = step // recipe.n_critic
-                if not recipe.simultaneous:  # else the critic's fakes are made again, from the same weights
+                if not recipe.simultaneous:  # else the discriminator's fakes are made again, from the same weights
                     latents = steps.latents(recipe.generator_batch)
                 cotrained = recipe.cotraining is not None and nimg < recipe.cotraining.until_nimg
                 terms = terms | steps.generator_step(latents, reals if cotrained else None)
@@ -149,7 +150,7 @@ def train(
                 history.append({"nimg": nimg, **means, **rates, **dict(zip(TIMING, timing, strict=True))})
                 state.meter.clear()
                 logged_at, logged_nimg = now, nimg
-                bar.set_postfix({k: f"{means[k]:.3g}" for k in ("critic_loss", "generator_loss") if k in means})
+                bar.set_postfix({k: f"{means[k]:.3g}" for k in ("discriminator_loss", "generator_loss") if k in means})
 
             # ---------------- snapshots, grids, checkpoint
             for n in snapshots:
@@ -174,13 +175,15 @@ def train(
 def export(folder: RunFolder, state: State, name: str, nimg: int) -> None:
     """Write the averaged generator to the run folder."""
     metadata = {"experiment": folder.run.experiment, "seed": str(folder.run.seed), "digest": folder.digest}
-    checkpoint.save_generator(folder.path / "weights" / f"{name}.safetensors", state.average.current(), nimg, metadata)
+    generator_file.save_generator(
+        folder.path / "weights" / f"{name}.safetensors", state.average.current(), nimg, metadata
+    )
 
 
 def draw_grid(folder: RunFolder, state: State, nimg: int, device: str) -> None:
     """Write a picture of the averaged generator's first 64 samples."""
-    images = next(sampling.sample_chunks(state.average.current(), 64, folder.run.seed, device))
-    sampling.grid_png(images, folder.path / "grids" / f"{nimg:09d}.png", columns=8)
+    images = next(draw.sample_chunks(state.average.current(), 64, folder.run.seed, device))
+    grid.grid_png(images, folder.path / "grids" / f"{nimg:09d}.png", columns=8)
 
 
 def diverged(folder: RunFolder, state: State, nimg: int, means: dict[str, float]) -> TrainingDiverged:

@@ -6,15 +6,15 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from harness.config import Drift, Penalty
+from harness.config.schema import Drift, Penalty
 
-Critic = Callable[[torch.Tensor], torch.Tensor]
+Discriminator = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Objective(NamedTuple):
-    """`critic(real, fake)` and `generator(fake)`: scalar losses of logits [N, 1]."""
+    """`discriminator(real, fake)` and `generator(fake)`: scalar losses of logits [N, 1]."""
 
-    critic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    discriminator: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     generator: Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -40,17 +40,17 @@ def interpolate(reals: torch.Tensor, fakes: torch.Tensor, alpha: torch.Tensor) -
     return alpha * reals + (1 - alpha) * fakes
 
 
-def input_gradient(critic: Critic, images: torch.Tensor, functional: bool = False) -> torch.Tensor:
+def input_gradient(discriminator: Discriminator, images: torch.Tensor, functional: bool = False) -> torch.Tensor:
     """Gradient [N, 3, R, R] of the summed logits with respect to the images, differentiable once more.
 
     `functional` takes it with `torch.func.grad`, the form that `torch.compile` can put into one graph with the rest of
     the loss.
     """
     if functional:
-        gradient: torch.Tensor = torch.func.grad(lambda x: critic(x).float().sum())(images)
+        gradient: torch.Tensor = torch.func.grad(lambda x: discriminator(x).float().sum())(images)
         return gradient
     images = images.detach().requires_grad_(True)
-    return torch.autograd.grad(critic(images).sum(), images, create_graph=True)[0]
+    return torch.autograd.grad(discriminator(images).sum(), images, create_graph=True)[0]
 
 
 def penalty(spec: Penalty, gradient: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from harness.config import Locality, Optimiser, Recipe
+from harness.config.schema import Locality, Optimiser, Recipe
 from harness.errors import HarnessError, nearest
-from harness.training import augment, losses
-from harness.training.streams import DEQUANTISE
+from harness.training import diffaugment, losses
+from harness.training.image_stream import DEQUANTISE
 
 
 def learning_rate(spec: Optimiser, nimg: int, planned_nimg: int) -> float:
@@ -36,24 +36,24 @@ def check_recipe(recipe: Recipe) -> None:
         "ema.kind": (recipe.ema.kind, ("none", "fixed", "half-life")),
         "dequantise": (recipe.dequantise, DEQUANTISE),
         "precision": (recipe.precision, ("float32", "bfloat16")),
-        "critic_optimiser.decay": (recipe.critic_optimiser.decay, ("constant", "linear")),
+        "discriminator_optimiser.decay": (recipe.discriminator_optimiser.decay, ("constant", "linear")),
         "generator_optimiser.decay": (recipe.generator_optimiser.decay, ("constant", "linear")),
     }
     for key, (name, valid) in names.items():
         if name not in valid:
             raise HarnessError(f"recipe: {key} '{name}' is unknown.{nearest(name, valid)}")
-    augment.check_policy(recipe.augment)
-    counts = ("critic_batch", "generator_batch", "n_critic", "log_every_nimg", "checkpoint_every_nimg")
+    diffaugment.check_policy(recipe.augment)
+    counts = ("discriminator_batch", "generator_batch", "n_critic", "log_every_nimg", "checkpoint_every_nimg")
     for key in counts:
         if getattr(recipe, key) < 1:
             raise HarnessError(f"recipe: {key} is {getattr(recipe, key)}; it must be at least 1.")
     if not 0 <= recipe.generator_phase < recipe.n_critic:
         raise HarnessError(f"recipe: generator_phase {recipe.generator_phase} is not in 0..{recipe.n_critic - 1}.")
-    if recipe.simultaneous and (recipe.n_critic != 1 or recipe.generator_batch != recipe.critic_batch):
+    if recipe.simultaneous and (recipe.n_critic != 1 or recipe.generator_batch != recipe.discriminator_batch):
         raise HarnessError(
             "recipe: simultaneous updates share their fakes, so n_critic is 1 and the two batches are equal."
         )
     if recipe.compile and (recipe.augment.ada or recipe.growth):
-        raise HarnessError("recipe: compile does not go with augment.ada or growth; set compile: false.")
+        raise HarnessError("recipe: compile does not go with diffaugment.ada or growth; set compile: false.")
     if recipe.locality is not None and list(recipe.locality.schedule) != sorted(recipe.locality.schedule):
         raise HarnessError(f"recipe: locality.schedule {list(recipe.locality.schedule)} is not ascending.")

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from harness.config import Optimiser, Recipe
+from harness.config.schema import Optimiser, Recipe
+from harness.networks.generator_file import load_strictly
 from harness.training.ada import AdaPipe
-from harness.training.checkpoint import load_strictly
 from harness.training.ema import Average
 from harness.training.history import Meter
-from harness.training.streams import derive_seed
+from harness.training.image_stream import derive_seed
 
 if TYPE_CHECKING:
-    from harness.experiments import Run
+    from harness.config.experiments import Run
+
+# Labels that the networks' seeds derive from. They stay as first chosen: another label is another initialisation,
+# and every dump of samples made so far would change.
+SEED_LABELS = {"generator": "generator", "discriminator": "critic"}
 
 Build = Callable[[str, dict[str, Any], int], nn.Module]
 
@@ -31,13 +35,14 @@ def adam(module: nn.Module, spec: Optimiser, graphed: bool = False) -> torch.opt
 
 
 @torch.no_grad()
-def batch_independent(critic: nn.Module, resolution: int) -> bool:
-    """Whether one critic call on two batches equals two calls: measured in float64 on a copy, with random images.
+def batch_independent(discriminator: nn.Module, resolution: int) -> bool:
+    """Whether one discriminator call on two batches equals two calls: measured in float64 on a copy, with random
+    images.
 
     False for batch norm and minibatch standard deviation (a logit depends on the neighbours) and for spectral norm
     (each call iterates: buffers change).
     """
-    probe = copy.deepcopy(critic).double().cpu().train()
+    probe = copy.deepcopy(discriminator).double().cpu().train()
     before = [b.clone() for b in probe.buffers()]
     images = torch.rand(4, 3, resolution, resolution, dtype=torch.double) * 2 - 1
     apart = torch.cat([probe(images[:2]), probe(images[2:])])
@@ -51,10 +56,10 @@ class State:
     """Networks, optimisers, the average, sums since the last log point, and what adaptive regularisers remember."""
 
     generator: nn.Module
-    critic: nn.Module
+    discriminator: nn.Module
     average: Average
     generator_optimiser: torch.optim.Adam
-    critic_optimiser: torch.optim.Adam
+    discriminator_optimiser: torch.optim.Adam
     meter: Meter
     extra: dict[str, torch.Tensor]
     ada: AdaPipe | None = None
@@ -86,20 +91,23 @@ class State:
             self.extra[key].copy_(value)
 
     def _modules(self) -> dict[str, nn.Module]:
-        modules = {"generator": self.generator, "critic": self.critic, "average": self.average.module}
+        modules = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average.module}
         return modules | ({"ada": self.ada} if self.ada is not None else {})
 
     def _optimisers(self) -> dict[str, torch.optim.Adam]:
-        return {"generator_optimiser": self.generator_optimiser, "critic_optimiser": self.critic_optimiser}
+        return {
+            "generator_optimiser": self.generator_optimiser,
+            "discriminator_optimiser": self.discriminator_optimiser,
+        }
 
 
-def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: str) -> State:
+def new_state(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, device: str) -> State:
     """Fresh optimisers, average and regulariser memory around two networks that are on `device`.
 
-    A critic that can skip what its head does not read is told to.
+    A discriminator that can skip what its head does not read is told to.
     """
-    if hasattr(critic, "skip_unread"):
-        critic.skip_unread()  # type: ignore[operator]
+    if hasattr(discriminator, "class_token_only"):
+        discriminator.class_token_only()  # type: ignore[operator]
     extra = {}
     if recipe.path_length is not None:
         extra["path_length_mean"] = torch.zeros((), device=device)
@@ -108,10 +116,10 @@ def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: s
     graphed = recipe.compile and device.startswith("cuda")
     return State(
         generator=generator,
-        critic=critic,
+        discriminator=discriminator,
         average=Average(generator, recipe.ema),
         generator_optimiser=adam(generator, recipe.generator_optimiser, graphed),
-        critic_optimiser=adam(critic, recipe.critic_optimiser, graphed),
+        discriminator_optimiser=adam(discriminator, recipe.discriminator_optimiser, graphed),
         meter=Meter(device),
         extra=extra,
         ada=AdaPipe().to(device) if recipe.augment.ada is not None else None,
@@ -119,13 +127,13 @@ def new_state(recipe: Recipe, generator: nn.Module, critic: nn.Module, device: s
 
 
 def build_networks(run: "Run", build: Build, device: str) -> tuple[nn.Module, nn.Module]:
-    """Generator and critic in training mode, initialised from the run's seed.
+    """Generator and discriminator in training mode, initialised from the run's seed.
 
     Networks made of `nn.Conv2d` get the channels-last memory layout; values do not depend on it beyond rounding.
     """
     networks = []
-    for role, spec in (("generator", run.generator), ("critic", run.critic)):
-        torch.manual_seed(derive_seed(run.seed, role))
+    for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
+        torch.manual_seed(derive_seed(run.seed, SEED_LABELS[role]))
         network = build(role, spec, run.resolution).to(device).train()
         if sum(isinstance(m, nn.Conv2d) for m in network.modules()) > 1:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

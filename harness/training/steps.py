@@ -1,4 +1,5 @@
-"""One critic step, one generator step: losses as deterministic functions of images and draws, and what applies them."""
+"""One discriminator step, one generator step: losses as deterministic functions of images and draws, and what applies
+them."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from harness.config import Recipe
+from harness.config.schema import Recipe
 from harness.errors import HarnessError
-from harness.training import augment, losses
-from harness.training.augment import Draws
-from harness.training.graphs import Graphed
-from harness.training.growth import blend_reals, lod_at
+from harness.training import diffaugment, losses
+from harness.training.cuda_graphs import Graphed
+from harness.training.diffaugment import Draws
+from harness.training.progressive_growing import blend_reals, lod_at
 from harness.training.state import State, batch_independent
 
 Call = Callable[[torch.Tensor], torch.Tensor]
@@ -20,13 +21,22 @@ Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
 Terms = dict[str, torch.Tensor]
 
 # Every number a step may report, in the order of the history's columns.
-CRITIC_TERMS = ("critic_loss", "real_logit", "fake_logit", "real_sign", "penalty", "drift", "critic_grad_norm")
+DISCRIMINATOR_TERMS = (
+    "discriminator_loss",
+    "real_logit",
+    "fake_logit",
+    "real_sign",
+    "penalty",
+    "drift",
+    "discriminator_grad_norm",
+)
 GENERATOR_TERMS = ("generator_loss", "super_resolution", "generator_grad_norm")
-TERMS = (*CRITIC_TERMS, *GENERATOR_TERMS, "penalty_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
+TERMS = (*DISCRIMINATOR_TERMS, *GENERATOR_TERMS, "penalty_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
 
 
-class CriticDraws(NamedTuple):
-    """Random numbers of a critic step: augmentation of each of its critic calls, and alpha [N] of the interpolates."""
+class DiscriminatorDraws(NamedTuple):
+    """Random numbers of a discriminator step: augmentation of each of its discriminator calls, and alpha [N] of the
+    interpolates."""
 
     real: Draws
     fake: Draws
@@ -34,74 +44,82 @@ class CriticDraws(NamedTuple):
     alpha: torch.Tensor
 
 
-def critic_terms(
-    critic: losses.Critic,
+def discriminator_terms(
+    discriminator: losses.Discriminator,
     recipe: Recipe,
     apply: Apply,
     reals: torch.Tensor,
     fakes: torch.Tensor,
-    draws: CriticDraws,
+    draws: DiscriminatorDraws,
     batched: bool = False,
     functional: bool = False,
 ) -> Terms:
-    """Loss of the critic and its parts.
+    """Loss of the discriminator and its parts.
 
     Args:
-        critic: images [N, 3, R, R] -> logits [N, 1].
+        discriminator: images [N, 3, R, R] -> logits [N, 1].
         recipe: objective, penalty and drift.
         apply: the augmentation.
         reals: float [N, 3, R, R] in [-1, 1].
         fakes: alike, without a graph.
-        draws: drawn per critic call, so that each half keeps its own cutout even when `batched`.
-        batched: one critic call on reals and fakes together, for critics that look at each image by itself.
+        draws: drawn per discriminator call, so that each half keeps its own cutout even when `batched`.
+        batched: one discriminator call on reals and fakes together, for discriminators that look at each image by
+        itself.
         functional: take the penalty's gradient with `torch.func.grad`.
 
     Returns:
-        `critic_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift` where the
+        `discriminator_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift`
+        where the
         recipe has them.
     """
     augmented = apply(reals, draws.real), apply(fakes, draws.fake)
     if batched:
-        real, fake = critic(torch.cat(augmented)).chunk(2)
+        real, fake = discriminator(torch.cat(augmented)).chunk(2)
     else:
-        real, fake = critic(augmented[0]), critic(augmented[1])
-    loss = losses.OBJECTIVES[recipe.objective].critic(real, fake)
+        real, fake = discriminator(augmented[0]), discriminator(augmented[1])
+    loss = losses.OBJECTIVES[recipe.objective].discriminator(real, fake)
     terms = {"real_logit": real.mean(), "fake_logit": fake.mean(), "real_sign": real.sign().mean()}
     if recipe.penalty.kind != "none" and recipe.penalty.every == 1:
-        terms["penalty"] = penalty_term(critic, recipe, apply, reals, fakes, draws, functional)
+        terms["penalty"] = penalty_term(discriminator, recipe, apply, reals, fakes, draws, functional)
         loss = loss + terms["penalty"]
     if recipe.drift.kind != "none":
         terms["drift"] = losses.drift(recipe.drift, real)
         loss = loss + terms["drift"]
-    return {"critic_loss": loss, **terms}
+    return {"discriminator_loss": loss, **terms}
 
 
 def penalty_term(
-    critic: losses.Critic,
+    discriminator: losses.Discriminator,
     recipe: Recipe,
     apply: Apply,
     reals: torch.Tensor,
     fakes: torch.Tensor,
-    draws: CriticDraws,
+    draws: DiscriminatorDraws,
     functional: bool = False,
 ) -> torch.Tensor:
-    """The recipe's penalty, at interpolates (`gradient`) or at reals (`r1`), of the critic behind the augmentation.
+    """The recipe's penalty, at interpolates (`gradient`) or at reals (`r1`), of the discriminator behind the
+    augmentation.
 
     With `through_augment` off the gradient is taken with respect to the augmented image.
     """
     images = reals if recipe.penalty.kind == "r1" else losses.interpolate(reals, fakes, draws.alpha)
     if recipe.penalty.through_augment:
-        gradient = losses.input_gradient(lambda x: critic(apply(x, draws.mixed)), images, functional)
+        gradient = losses.input_gradient(lambda x: discriminator(apply(x, draws.mixed)), images, functional)
     else:
-        gradient = losses.input_gradient(critic, apply(images, draws.mixed), functional)
+        gradient = losses.input_gradient(discriminator, apply(images, draws.mixed), functional)
     return losses.penalty(recipe.penalty, gradient)
 
 
 def generator_terms(
-    generator: Call, critic: losses.Critic, recipe: Recipe, apply: Apply, latents: torch.Tensor, draws: Draws
+    generator: Call,
+    discriminator: losses.Discriminator,
+    recipe: Recipe,
+    apply: Apply,
+    latents: torch.Tensor,
+    draws: Draws,
 ) -> Terms:
     """Adversarial loss of the generator for latents [N, latent_dim]: `generator_loss`."""
-    fake = critic(apply(generator(latents), draws))
+    fake = discriminator(apply(generator(latents), draws))
     return {"generator_loss": losses.OBJECTIVES[recipe.objective].generator(fake)}
 
 
@@ -154,62 +172,77 @@ class Steps:
     def __init__(self, recipe: Recipe, state: State, resolution: int, device: str) -> None:
         """Bind networks and recipe.
 
-        With `recipe.compile` each loss goes through `torch.compile` as one graph (the critic's with its penalty), and
+        With `recipe.compile` each loss goes through `torch.compile` as one graph (the discriminator's with its
+        penalty), and
         on a GPU each whole step becomes one CUDA graph.
 
         Raises:
-            HarnessError: `compile` with a penalty on a critic under spectral norm.
+            HarnessError: `compile` with a penalty on a discriminator under spectral norm.
         """
-        spectral = any(name.endswith("weight_u") for name, _ in state.critic.named_buffers())
+        spectral = any(name.endswith("weight_u") for name, _ in state.discriminator.named_buffers())
         if recipe.compile and spectral and recipe.penalty.kind != "none" and recipe.penalty.every == 1:
             # the power iteration writes to buffers, which torch.func.grad does not allow
             raise HarnessError("recipe: compile does not go with a penalty under spectral norm; set compile: false.")
         self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
-        self.critic = in_precision(state.critic, device, recipe.precision)
+        self.discriminator = in_precision(state.discriminator, device, recipe.precision)
         self.generator = in_precision(state.generator, device, recipe.precision)
         self.half_width: int | None = None
-        self.batched = batch_independent(state.critic, resolution)
-        self._critic_loss, self._generator_loss, self._fakes = self.critic_loss, self.generator_loss, self.generator
+        self.batched = batch_independent(state.discriminator, resolution)
+        self._discriminator_loss, self._generator_loss, self._fakes = (
+            self.discriminator_loss,
+            self.generator_loss,
+            self.generator,
+        )
         if recipe.compile:
-            self._critic_loss = torch.compile(self.critic_loss, fullgraph=True)
+            self._discriminator_loss = torch.compile(self.discriminator_loss, fullgraph=True)
             self._generator_loss = torch.compile(self.generator_loss, fullgraph=True)
             self._fakes = torch.compile(self.generator)
-        self._critic_step, self._generator_step = ungraphed(self._do_critic), ungraphed(self._do_generator)
+        self._discriminator_step, self._generator_step = (
+            ungraphed(self._do_discriminator),
+            ungraphed(self._do_generator),
+        )
         if recipe.compile and device.startswith("cuda"):
-            self._critic_step, self._generator_step = Graphed(self._do_critic), Graphed(self._do_generator)
+            self._discriminator_step, self._generator_step = (
+                Graphed(self._do_discriminator),
+                Graphed(self._do_generator),
+            )
 
-    def critic_step(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
-        """Update the critic on reals [N, 3, R, R] and fakes of latents [N, L]; gradients only, if simultaneous."""
-        return self._critic_step(self.half_width, reals, latents)
+    def discriminator_step(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
+        """Update the discriminator on reals [N, 3, R, R] and fakes of latents [N, L]; gradients only, if
+        simultaneous."""
+        return self._discriminator_step(self.half_width, reals, latents)
 
     def generator_step(self, latents: torch.Tensor, reals: torch.Tensor | None) -> Terms:
-        """Update the generator on latents [M, L], co-trained on `reals` if given (and the critic, if simultaneous)."""
+        """Update the generator on latents [M, L], co-trained on `reals` if given (and the discriminator, if
+        simultaneous)."""
         cotrained = () if reals is None else (reals,)
         return self._generator_step((self.half_width, len(cotrained)), latents, *cotrained)
 
-    def _do_critic(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
-        terms = self.critic_gradients(reals, latents, self.critic_draws(len(reals)))
-        return terms if self.recipe.simultaneous else terms | self.apply_critic()
+    def _do_discriminator(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
+        terms = self.discriminator_gradients(reals, latents, self.discriminator_draws(len(reals)))
+        return terms if self.recipe.simultaneous else terms | self.apply_discriminator()
 
     def _do_generator(self, latents: torch.Tensor, reals: torch.Tensor | None = None) -> Terms:
         terms = self.generator_gradients(latents, self.draw(len(latents)), reals)
         if self.recipe.simultaneous:
-            terms |= self.apply_critic()
+            terms |= self.apply_discriminator()
         return terms | self.apply_generator()
 
-    def critic_loss(self, reals: torch.Tensor, fakes: torch.Tensor, draws: CriticDraws) -> Terms:
-        """`critic_terms` of this run."""
+    def discriminator_loss(self, reals: torch.Tensor, fakes: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
+        """`discriminator_terms` of this run."""
         functional = self.recipe.compile
-        return critic_terms(self.critic, self.recipe, self.apply, reals, fakes, draws, self.batched, functional)
+        return discriminator_terms(
+            self.discriminator, self.recipe, self.apply, reals, fakes, draws, self.batched, functional
+        )
 
     def generator_loss(self, latents: torch.Tensor, draws: Draws) -> Terms:
         """`generator_terms` of this run."""
-        return generator_terms(self.generator, self.critic, self.recipe, self.apply, latents, draws)
+        return generator_terms(self.generator, self.discriminator, self.recipe, self.apply, latents, draws)
 
-    def set_rates(self, critic_lr: float, generator_lr: float) -> None:
+    def set_rates(self, discriminator_lr: float, generator_lr: float) -> None:
         """Set both learning rates."""
-        rates = {self.state.critic_optimiser: critic_lr, self.state.generator_optimiser: generator_lr}
+        rates = {self.state.discriminator_optimiser: discriminator_lr, self.state.generator_optimiser: generator_lr}
         for optimiser, rate in rates.items():
             group = optimiser.param_groups[0]
             if isinstance(group["lr"], torch.Tensor):
@@ -228,11 +261,11 @@ class Steps:
         spec = self.recipe.growth
         if spec is None:
             return None
-        now, before = (lod_at(max(n, 0), spec, self.resolution) for n in (nimg, nimg - self.recipe.critic_batch))
+        now, before = (lod_at(max(n, 0), spec, self.resolution) for n in (nimg, nimg - self.recipe.discriminator_batch))
         if math.floor(now) != math.floor(before) or math.ceil(now) != math.ceil(before):
             self.state.generator_optimiser.state.clear()
-            self.state.critic_optimiser.state.clear()
-        for network in (self.state.generator, self.state.critic, self.state.average.module):
+            self.state.discriminator_optimiser.state.clear()
+        for network in (self.state.generator, self.state.discriminator, self.state.average.module):
             network.set_lod(now)  # type: ignore[operator]
         return now
 
@@ -242,7 +275,7 @@ class Steps:
 
     def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """Augment images: DiffAugment by `draws`, then the adaptive pipe, which draws for itself."""
-        images = augment.apply(self.recipe.augment, images, draws)
+        images = diffaugment.apply(self.recipe.augment, images, draws)
         return images if self.state.ada is None else self.state.ada(images)
 
     def latents(self, count: int) -> torch.Tensor:
@@ -250,36 +283,37 @@ class Steps:
         return torch.randn(count, self.latent_dim, device=self.device)
 
     def draw(self, count: int) -> Draws:
-        """Draw one critic call's augmentation."""
-        return augment.draw(self.recipe.augment, count, self.resolution, self.device)
+        """Draw one discriminator call's augmentation."""
+        return diffaugment.draw(self.recipe.augment, count, self.resolution, self.device)
 
-    def critic_draws(self, count: int) -> CriticDraws:
-        """Draw a critic step's augmentation and interpolation."""
+    def discriminator_draws(self, count: int) -> DiscriminatorDraws:
+        """Draw a discriminator step's augmentation and interpolation."""
         draws = self.draw(count), self.draw(count), self.draw(count)
-        return CriticDraws(*draws, alpha=torch.rand(count, device=self.device))
+        return DiscriminatorDraws(*draws, alpha=torch.rand(count, device=self.device))
 
-    def critic_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: CriticDraws) -> Terms:
-        """Backward of the critic's loss on reals [N, 3, R, R] and on fakes made from latents [N, L] without a graph."""
+    def discriminator_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
+        """Backward of the discriminator's loss on reals [N, 3, R, R] and on fakes made from latents [N, L] without a
+        graph."""
         with torch.no_grad():
             fakes = self._fakes(latents)
-        self.state.critic_optimiser.zero_grad()
-        terms = self._critic_loss(reals, fakes, draws)
-        terms["critic_loss"].backward()
+        self.state.discriminator_optimiser.zero_grad()
+        terms = self._discriminator_loss(reals, fakes, draws)
+        terms["discriminator_loss"].backward()
         return detached(terms)
 
     def lazy_penalty(self, reals: torch.Tensor) -> Terms:
         """A penalty that acts every k-th step only, times k, with an Adam step of its own."""
-        draws = self.critic_draws(len(reals))
+        draws = self.discriminator_draws(len(reals))
         with torch.no_grad():
             fakes = self.generator(self.latents(len(reals))) if self.recipe.penalty.kind == "gradient" else reals
-        self.state.critic_optimiser.zero_grad()
-        term = penalty_term(self.critic, self.recipe, self.apply, reals, fakes, draws)
+        self.state.discriminator_optimiser.zero_grad()
+        term = penalty_term(self.discriminator, self.recipe, self.apply, reals, fakes, draws)
         (term * self.recipe.penalty.every).backward()
-        return {"penalty": term.detach(), "penalty_grad_norm": self.apply_critic()["critic_grad_norm"]}
+        return {"penalty": term.detach(), "penalty_grad_norm": self.apply_discriminator()["discriminator_grad_norm"]}
 
     def generator_gradients(self, latents: torch.Tensor, draws: Draws, reals: torch.Tensor | None = None) -> Terms:
-        """Backward of the generator's loss through a frozen critic; with `reals`, co-trained on them."""
-        self.state.critic.requires_grad_(False)
+        """Backward of the generator's loss through a frozen discriminator; with `reals`, co-trained on them."""
+        self.state.discriminator.requires_grad_(False)
         self.state.generator_optimiser.zero_grad()
         terms = self._generator_loss(latents, draws)
         loss = terms["generator_loss"]
@@ -287,7 +321,7 @@ class Steps:
             terms["super_resolution"] = super_resolution_loss(self.state.generator, reals)
             loss = loss + self.recipe.cotraining.weight * terms["super_resolution"]
         loss.backward()
-        self.state.critic.requires_grad_(True)
+        self.state.discriminator.requires_grad_(True)
         return detached(terms)
 
     def path_length(self) -> Terms:
@@ -301,7 +335,8 @@ class Steps:
         return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
 
     def adapt_augmentation(self, terms: Terms, step: int) -> Terms:
-        """Move the adaptive augmentation's probability every k-th critic step, by the mean sign of the real logits
+        """Move the adaptive augmentation's probability every k-th discriminator step, by the mean sign of the real
+        logits
         since.
 
         Returns the probability this step was augmented with: `ada_p`.
@@ -313,14 +348,16 @@ class Steps:
         signs += torch.stack([terms["real_sign"], torch.ones_like(terms["real_sign"])])
         used = {"ada_p": pipe.p.clone()}
         if (step + 1) % spec.every == 0:
-            images = spec.every * self.recipe.critic_batch
+            images = spec.every * self.recipe.discriminator_batch
             pipe.update(float(signs[0] / signs[1]), images, spec.target, spec.speed_nimg)
             signs.zero_()
         return used
 
-    def apply_critic(self) -> Terms:
-        """Clip and step the critic: `critic_grad_norm` before clipping."""
-        return {"critic_grad_norm": apply_gradients(self.state.critic_optimiser, self.recipe.clip_grad_norm)}
+    def apply_discriminator(self) -> Terms:
+        """Clip and step the discriminator: `discriminator_grad_norm` before clipping."""
+        return {
+            "discriminator_grad_norm": apply_gradients(self.state.discriminator_optimiser, self.recipe.clip_grad_norm)
+        }
 
     def apply_generator(self) -> Terms:
         """Clip and step the generator: `generator_grad_norm` before clipping."""

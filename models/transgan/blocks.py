@@ -1,4 +1,4 @@
-"""The transformer block shared by generator and critic: pre-norm attention and MLP.
+"""The transformer block shared by generator and discriminator: pre-norm attention and MLP.
 
 Numbers are those of the released TransGAN v1 code (VITA-Group/TransGAN@7e5fa2d); relative position bias, pixel norm and
 attention noise are those of its NeurIPS code (@6b85440).
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from harness.errors import HarnessError, nearest
 
 MLP_RATIO = 4  # hidden width of the MLP over the block's width
-INIT_STD = 0.02  # of positional embeddings, the class token, bias tables and the critic's linear layers; cut at +-2
+INIT_STD = (
+    0.02  # of positional embeddings, the class token, bias tables and the discriminator's linear layers; cut at +-2
+)
 PIXEL_NORM_EPS = 1e-8
 NORMS = ("layer", "pixel")
 LOCALITY_SHAPES = ("band", "window")
@@ -99,7 +101,8 @@ class Attention(nn.Module):
 
     Args:
         width: channels C; a multiple of `heads`.
-        fused: fused kernel (one derivative) or written out (two derivatives, for a critic under a gradient penalty).
+        fused: fused kernel (one derivative) or written out (two derivatives, for a discriminator under a gradient
+        penalty).
         bias_side: side of the grid for a learned relative position bias per head; None without.
         noise: add Gaussian noise, one value per token, times a learned strength that starts at 0 to the input.
     """

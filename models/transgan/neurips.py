@@ -1,6 +1,7 @@
 """The NeurIPS version of TransGAN for CIFAR-10 and STL-10 (VITA-Group/TransGAN@6b85440): same blocks, another pair.
 
-The generator (`ViT_custom_rp`) adds a relative position bias to v1's layout. The critic (`ViT_custom_scale2_rp_noise`)
+The generator (`ViT_custom_rp`) adds a relative position bias to v1's layout. The discriminator
+(`ViT_custom_scale2_rp_noise`)
 reads patches of two sizes and disturbs its attention with noise of learned strength. The code's initialisation was not
 read: v1's is presumed (linear layers of G at torch's default, those of D and all embeddings and tables N(0, 0.02^2)).
 """
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from models.transgan.blocks import Block, check_heads, make_norm, truncated_normal
-from models.transgan.critic import ClassTokenCritic, init_linear, patch_embedding
+from models.transgan.discriminator import ClassTokenDiscriminator, init_linear, patch_embedding
 from models.transgan.generator import Generator
 
 PATCHES = (2, 4)  # pixels a side, fine and coarse
@@ -83,13 +84,14 @@ def build_generator(
     )
 
 
-class TwoScaleCritic(ClassTokenCritic):
-    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_critic` for the arguments."""
+class TwoScaleDiscriminator(ClassTokenDiscriminator):
+    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_discriminator` for the
+    arguments."""
 
     def __init__(self, resolution: int, *, width: int, depths: Sequence[int], heads: int, norm: str) -> None:
         super().__init__()
         fine, coarse = (resolution // patch for patch in PATCHES)
-        place = f"TransGAN critic (NeurIPS), {resolution} px"
+        place = f"TransGAN discriminator (NeurIPS), {resolution} px"
         if resolution % PATCHES[1] or width % 4 or len(depths) != 3 or depths[-1] < 1:
             raise HarnessError(
                 f"{place}: needs 4-px patches, a width divisible by 4 and three depths, got {width}, {depths}."
@@ -119,7 +121,7 @@ class TwoScaleCritic(ClassTokenCritic):
             HarnessError: the images have another side than the positional embeddings.
         """
         if x.shape[2:] != (self.resolution, self.resolution):
-            raise HarnessError(f"this critic takes images of {self.resolution} px a side, got {tuple(x.shape)}.")
+            raise HarnessError(f"this discriminator takes images of {self.resolution} px a side, got {tuple(x.shape)}.")
         side = self.resolution // PATCHES[0]
         tokens = self.fine_embed(x).flatten(2).transpose(1, 2) + self.fine_positions
         for block in self.fine_blocks:
@@ -132,10 +134,10 @@ class TwoScaleCritic(ClassTokenCritic):
         return self.score(self.class_blocks, tokens)
 
 
-def build_critic(
+def build_discriminator(
     resolution: int, *, width: int = 384, depths: Sequence[int] = (3, 3, 1), heads: int = 4
-) -> TwoScaleCritic:
-    """Build a two-scale critic with weights from torch's global random generator; 10.2 M parameters at 32 px.
+) -> TwoScaleDiscriminator:
+    """Build a two-scale discriminator with weights from torch's global random generator; 10.2 M parameters at 32 px.
 
     Args:
         resolution: 32 (layer norm) or 48 (pixel norm).
@@ -146,4 +148,4 @@ def build_critic(
     Raises:
         HarnessError: another resolution, or widths that do not divide.
     """
-    return TwoScaleCritic(resolution, width=width, depths=depths, heads=heads, norm=preset(resolution).norm)
+    return TwoScaleDiscriminator(resolution, width=width, depths=depths, heads=heads, norm=preset(resolution).norm)

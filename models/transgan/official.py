@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from models.transgan import neurips
 from models.transgan.blocks import relative_index
-from models.transgan.critic import build_critic
+from models.transgan.discriminator import build_discriminator
 from models.transgan.generator import Generator, build_generator
 from models.transgan.presets import PRESETS
 
 KEYS = {
     "generator": ("avg_gen_state_dict", "gen_state_dict"),
-    "critic": ("dis_state_dict",),
+    "discriminator": ("dis_state_dict",),
 }  # the first found is taken
-NEURIPS = "NeurIPS"  # the size by which the NeurIPS presets go here; all v1 sizes share one critic
+NEURIPS = "NeurIPS"  # the size by which the NeurIPS presets go here; all v1 sizes share one discriminator
 
 # A batch norm of v1 generators that is saved and never called (VITA-Group/TransGAN issue 4).
 DEAD = tuple(f"to_rgb.0.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"))
@@ -62,8 +62,10 @@ class Entry:
 
 
 def official_entries(network: nn.Module) -> dict[str, Entry]:
-    """Official name and shape of every tensor of our network: a TransGAN generator or critic, v1 or NeurIPS."""
-    nested = isinstance(network, neurips.TwoScaleCritic) or (isinstance(network, Generator) and _is_neurips(network))
+    """Official name and shape of every tensor of our network: a TransGAN generator or discriminator, v1 or NeurIPS."""
+    nested = isinstance(network, neurips.TwoScaleDiscriminator) or (
+        isinstance(network, Generator) and _is_neurips(network)
+    )
     out = {}
     for name, tensor in network.state_dict().items():
         official = _stage_name(name, nested)
@@ -102,7 +104,8 @@ def read_checkpoint(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
 
     Args:
         path: file of torch.save; read with `weights_only=True`, so that nothing in it is executed.
-        part: `generator` (the average if there is one, else the live one) or `critic`; a file without these entries is
+        part: `generator` (the average if there is one, else the live one) or `discriminator`; a file without these
+        entries is
             taken for a bare state dict.
 
     Raises:
@@ -128,16 +131,16 @@ def read_checkpoint(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
     }, key or "a bare state dict"
 
 
-def identify_critic(state: Mapping[str, Tensor], where: str) -> tuple[str, int]:
-    """Find version (`v1` or `NeurIPS`) and resolution of an official critic from the shapes in its state dict.
+def identify_discriminator(state: Mapping[str, Tensor], where: str) -> tuple[str, int]:
+    """Find version (`v1` or `NeurIPS`) and resolution of an official discriminator from the shapes in its state dict.
 
     Raises:
-        HarnessError: not a TransGAN critic.
+        HarnessError: not a TransGAN discriminator.
     """
     for name, size, extra, patch in (("pos_embed", "v1", 1, 4), ("pos_embed_2", NEURIPS, 0, neurips.PATCHES[1])):
         if name in state and "cls_token" in state and state[name].ndim == 3:
             return size, patch * round((state[name].shape[1] - extra) ** 0.5)
-    raise HarnessError(f"{where}: not a TransGAN critic (no cls_token and pos_embed or pos_embed_2).")
+    raise HarnessError(f"{where}: not a TransGAN discriminator (no cls_token and pos_embed or pos_embed_2).")
 
 
 def identify_generator(state: Mapping[str, Tensor], where: str) -> tuple[str, int]:
@@ -171,9 +174,9 @@ def identify_generator(state: Mapping[str, Tensor], where: str) -> tuple[str, in
 
 
 def build(part: str, size: str, resolution: int) -> nn.Module:
-    """Build `generator` or `critic` of a preset; `NeurIPS` is a size here."""
-    if part == "critic":
-        return neurips.build_critic(resolution) if size == NEURIPS else build_critic(resolution)
+    """Build `generator` or `discriminator` of a preset; `NeurIPS` is a size here."""
+    if part == "discriminator":
+        return neurips.build_discriminator(resolution) if size == NEURIPS else build_discriminator(resolution)
     return neurips.build_generator(resolution) if size == NEURIPS else build_generator(resolution, size=size)
 
 

@@ -24,7 +24,7 @@ RESNET_GENERATOR = {
     r"blocks\.(\d)\.norm2": r"7 \1 0",
     "norm": "8 0 0",
 }
-RESNET_CRITIC = {
+RESNET_DISCRIMINATOR = {
     r"blocks\.(\d)\.conv1": r"11 \1 0",
     r"blocks\.(\d)\.conv2": r"12 \1 0",
     r"blocks\.(\d)\.shortcut": r"13 \1 0",

@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
-from harness import experiments, files, zoo
+from harness import files
+from harness.config import experiments
+from harness.networks import registry
+from tests.paths import GOLDEN
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 COUNTS = GOLDEN / "parameter_counts.json"
 FORWARD = GOLDEN / "forward_statistics.json"
-ROLES = ("generator", "critic")
+ROLES = ("generator", "discriminator")
+KEYS = {"generator": "generator", "discriminator": "critic"}  # of the golden file
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -36,20 +39,21 @@ def key(name: str, resolution: int) -> str:
 def count(name: str, resolution: int) -> dict[str, int]:
     """Count parameters, without memory for them."""
     with torch.device("meta"):
-        return {role: zoo.parameters(zoo.build(role, {"model": name}, resolution)) for role in ROLES}
+        networks = {KEYS[role]: registry.build(role, {"model": name}, resolution) for role in ROLES}
+        return {key: registry.parameters(network) for key, network in networks.items()}
 
 
 @torch.no_grad()
 def forward(name: str, resolution: int) -> dict[str, Any]:
     """Return statistics of two images and their logits, in evaluation mode, for weights and latents of seed 0."""
     torch.manual_seed(0)
-    generator, critic = (zoo.build(role, {"model": name}, resolution).eval() for role in ROLES)
+    generator, discriminator = (registry.build(role, {"model": name}, resolution).eval() for role in ROLES)
     torch.manual_seed(1)  # latents, and noise where the generator adds some
     image = generator(torch.randn(2, generator.latent_dim))
     return {
         "version": experiments.load_models()[name].version,
         "image": {"mean": image.mean().item(), "std": image.std().item(), "pixel": image[0, :, 1, 2].tolist()},
-        "logits": critic(image).flatten().tolist(),
+        "logits": discriminator(image).flatten().tolist(),
     }
 
 

@@ -73,7 +73,9 @@ def test_skips_branch_where_the_setting_says(golden: dict[str, Any], skip_alias:
 @pytest.mark.verifies("exact: autogan@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_autogan_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
-    net = fill.fill(autogan.build_critic(32, spectral_norm=False), fill.RESNET_CRITIC, full=filling == "full")
+    net = fill.fill(
+        autogan.build_discriminator(32, spectral_norm=False), fill.RESNET_DISCRIMINATOR, full=filling == "full"
+    )
     expected = golden["official_run"]["autogan_32_D"][filling]
     watch = fill.Watch(net, {f"block{i + 1}": f"blocks.{i}" for i in range(4)})
     with torch.no_grad():
@@ -95,12 +97,12 @@ def test_adversarialnas_matches_public_code(golden: dict[str, Any], filling: str
 
 COUNTS = {
     **{f"autogan_{a}_{r}_G": (autogan.build_generator, r, {"architecture": a}) for a in "abc" for r in (32, 48, 64)},
-    **{f"autogan_{r}_D": (autogan.build_critic, r, {}) for r in (32, 48, 64)},
+    **{f"autogan_{r}_D": (autogan.build_discriminator, r, {}) for r in (32, 48, 64)},
     "advnas_cifar_32_G": (adversarialnas.build_generator, 32, {}),
     "advnas_stl_48_G": (adversarialnas.build_generator, 48, {}),
     "advnas_stl_gf256_48_G": (adversarialnas.build_generator, 48, {"width": 256}),
     "advnas_celeba_ext_64_G": (adversarialnas.build_generator, 64, {}),
-    "advnas_D": (adversarialnas.build_critic, 32, {}),
+    "advnas_D": (adversarialnas.build_discriminator, 32, {}),
 }
 
 
@@ -111,13 +113,13 @@ def test_parameter_and_buffer_counts(golden: dict[str, Any], name: str) -> None:
     with torch.device("meta"):
         net = build(resolution, **options)
     assert sum(p.numel() for p in net.parameters()) == expected["params"]
-    if "buffers" in expected and not name.endswith("_D"):  # the critics there have no spectral norm
+    if "buffers" in expected and not name.endswith("_D"):  # the discriminators there have no spectral norm
         assert sum(b.numel() for b in net.buffers()) == expected["buffers"]
 
 
-def test_critic_buffers_with_spectral_norm(golden: dict[str, Any]) -> None:
+def test_discriminator_buffers_with_spectral_norm(golden: dict[str, Any]) -> None:
     expected = golden["parameter_and_mac_counts"]["run_with_public_code"]["autogan_32_D_with_sn"]
-    assert sum(b.numel() for b in autogan.build_critic(32).buffers()) == expected["buffers"]
+    assert sum(b.numel() for b in autogan.build_discriminator(32).buffers()) == expected["buffers"]
 
 
 def test_cell_parameters_of_adversarialnas() -> None:
@@ -127,10 +129,10 @@ def test_cell_parameters_of_adversarialnas() -> None:
     assert [sum(p.numel() for p in m.parameters()) for m in net.linears] == [167_936, 671_744, 2_686_976]
 
 
-def test_late_init_has_no_effect_on_the_critic() -> None:
+def test_late_init_has_no_effect_on_the_discriminator() -> None:
     for late, bound in ((True, (128 * 9) ** -0.5), (False, (6 / (128 * 18)) ** 0.5)):
         torch.manual_seed(0)
-        weight = autogan.build_critic(32, late_init=late).blocks[1].conv1.weight_orig
+        weight = autogan.build_discriminator(32, late_init=late).blocks[1].conv1.weight_orig
         assert weight.abs().max().item() == pytest.approx(bound, rel=1e-2)
 
 
@@ -139,7 +141,7 @@ def test_three_training_steps_match_public_code(golden: dict[str, Any]) -> None:
     """Hinge losses, gradient norms, Adam, EMA of the parameters and live batch-norm statistics over three steps."""
     expected = golden["autogan"]["train_three_steps_official_modules"]
     g = fill.fill(autogan.build_generator(32), AUTOGAN, full=True).train()
-    d = fill.fill(autogan.build_critic(32, spectral_norm=False), fill.RESNET_CRITIC, full=True).train()
+    d = fill.fill(autogan.build_discriminator(32, spectral_norm=False), fill.RESNET_DISCRIMINATOR, full=True).train()
     adam_g, adam_d = (torch.optim.Adam(net.parameters(), 2e-4, (0.0, 0.9)) for net in (g, d))
     ema = [p.detach().clone() for p in g.parameters()]
     for step, log in enumerate(expected["log"]):
@@ -182,7 +184,7 @@ def _norm(tensors: list[torch.Tensor]) -> float:
 def test_width_scales_the_networks() -> None:
     net = autogan.build_generator(48, architecture="c", width=32)
     assert net(torch.randn(2, 128)).shape == (2, 3, 48, 48)
-    assert autogan.build_critic(48, width=16)(torch.rand(2, 3, 48, 48)).shape == (2, 1)
+    assert autogan.build_discriminator(48, width=16)(torch.rand(2, 3, 48, 48)).shape == (2, 1)
     assert adversarialnas.build_generator(48, width=16)(torch.randn(2, 120)).shape == (2, 3, 48, 48)
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from baselines import dcgan
-from baselines.blocks import build_resnet_critic
+from baselines.blocks import build_resnet_discriminator
 from tests.baselines import fill
 
 GENERATOR = {r"convs\.(\d)": r"71 \1 0", r"norms\.(\d)": r"72 \1 0"}
-CRITIC = {r"convs\.(\d)": r"73 \1 0", r"norms\.(\d)": r"74 \1 0", "head": "75 0 0"}
+DISCRIMINATOR = {r"convs\.(\d)": r"73 \1 0", r"norms\.(\d)": r"74 \1 0", "head": "75 0 0"}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_classic_generator_matches_public_code(golden: dict[str, Any], filling: 
 
 @pytest.mark.verifies("exact: dcgan@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
-def test_classic_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
-    net = fill.fill(dcgan.build_critic(32), CRITIC, full=filling == "full")
+def test_classic_discriminator_matches_public_code(golden: dict[str, Any], filling: str) -> None:
+    net = fill.fill(dcgan.build_discriminator(32), DISCRIMINATOR, full=filling == "full")
     expected = golden["official_run"]["pgc_dcgan32_D"][filling]
     watch = fill.Watch(net, {f"conv{i}": f"convs.{i}" for i in range(4)})
     with torch.no_grad():
@@ -60,10 +60,12 @@ def test_residual_generator_matches_public_code(golden: dict[str, Any], network:
 
 @pytest.mark.verifies("exact: dcgan-resnet@32", "exact: dcgan-resnet-sigmoid@32")
 @pytest.mark.parametrize("filling", ["simple", "full"])
-def test_residual_critic_matches_public_code(golden: dict[str, Any], filling: str) -> None:
+def test_residual_discriminator_matches_public_code(golden: dict[str, Any], filling: str) -> None:
     expected = golden["official_run"]["mimicry_dcgan_32_D_as_published_inplace_relu"][filling]
-    net = fill.fill(dcgan.build_critic(32, network="resnet"), fill.RESNET_CRITIC, full=filling == "full")
-    sigmoid = fill.fill(dcgan.build_critic(32, network="resnet-sigmoid"), fill.RESNET_CRITIC, full=filling == "full")
+    net = fill.fill(dcgan.build_discriminator(32, network="resnet"), fill.RESNET_DISCRIMINATOR, full=filling == "full")
+    sigmoid = fill.fill(
+        dcgan.build_discriminator(32, network="resnet-sigmoid"), fill.RESNET_DISCRIMINATOR, full=filling == "full"
+    )
     x = fill.image(2, 32)
     with torch.no_grad():
         fill.assert_close(net(x).flatten().tolist(), expected["logits"])
@@ -71,11 +73,11 @@ def test_residual_critic_matches_public_code(golden: dict[str, Any], filling: st
 
 
 @pytest.mark.parametrize("filling", ["simple", "full"])
-def test_residual_critic_with_a_raw_shortcut(golden: dict[str, Any], filling: str) -> None:
-    """The same critic without the published in-place ReLU."""
+def test_residual_discriminator_with_a_raw_shortcut(golden: dict[str, Any], filling: str) -> None:
+    """The same discriminator without the published in-place ReLU."""
     options = {"pool": "sum", "head_bias": True, "spectral": False, "init": "mimicry"}
-    net = build_resnet_critic(32, width=128, shortcut="raw", **options)
-    fill.fill(net, fill.RESNET_CRITIC, full=filling == "full")
+    net = build_resnet_discriminator(32, width=128, shortcut="raw", **options)
+    fill.fill(net, fill.RESNET_DISCRIMINATOR, full=filling == "full")
     expected = golden["official_run"]["mimicry_dcgan_32_D_shortcut_sees_raw_input"][filling]
     with torch.no_grad():
         fill.assert_close(net(fill.image(2, 32)).flatten().tolist(), expected["logits"])
@@ -85,14 +87,14 @@ COUNTS = [(32, "pgc_dcgan32_G", "pgc_dcgan32_D"), (48, "pgc_dcgan48_G_M3", "pgc_
 COUNTS += [(64, "pgc_dcgan64_G_M4", "pgc_dcgan64_D")]
 
 
-@pytest.mark.parametrize(("resolution", "generator", "critic"), COUNTS)
-def test_classic_counts_and_shapes(golden: dict[str, Any], resolution: int, generator: str, critic: str) -> None:
+@pytest.mark.parametrize(("resolution", "generator", "discriminator"), COUNTS)
+def test_classic_counts_and_shapes(golden: dict[str, Any], resolution: int, generator: str, discriminator: str) -> None:
     counts = golden["parameter_and_mac_counts"]["run_with_public_code"]
-    g, d = dcgan.build_generator(resolution), dcgan.build_critic(resolution)
+    g, d = dcgan.build_generator(resolution), dcgan.build_discriminator(resolution)
     assert sum(p.numel() for p in g.parameters()) == counts[generator]["params"]
     assert sum(b.numel() for b in g.buffers()) == counts[generator]["buffers"]
-    assert sum(p.numel() for p in d.parameters()) == counts[critic]["params"]
-    assert sum(b.numel() for b in d.buffers()) == counts[critic]["buffers"]
+    assert sum(p.numel() for p in d.parameters()) == counts[discriminator]["params"]
+    assert sum(b.numel() for b in d.buffers()) == counts[discriminator]["buffers"]
     with torch.no_grad():
         image = g(torch.randn(2, g.latent_dim))
         assert image.shape == (2, 3, resolution, resolution)
@@ -102,7 +104,7 @@ def test_classic_counts_and_shapes(golden: dict[str, Any], resolution: int, gene
 @pytest.mark.parametrize("resolution", [32, 48, 64])
 def test_ttur_counts_and_shapes(golden: dict[str, Any], resolution: int) -> None:
     counts = golden["parameter_and_mac_counts"]["analytic"][f"ttur_dcgan_{resolution}"]
-    g, d = (build(resolution, network="ttur") for build in (dcgan.build_generator, dcgan.build_critic))
+    g, d = (build(resolution, network="ttur") for build in (dcgan.build_generator, dcgan.build_discriminator))
     assert sum(p.numel() for p in g.parameters()) == counts["G"]
     assert sum(p.numel() for p in d.parameters()) == counts["D"]
     with torch.no_grad():
@@ -126,4 +128,4 @@ def test_ttur_latent_is_uniform() -> None:
 
 def test_wrong_network_is_named() -> None:
     with pytest.raises(ValueError, match="network: 'wide'"):
-        dcgan.build_critic(32, network="wide")
+        dcgan.build_discriminator(32, network="wide")

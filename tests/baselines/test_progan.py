@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines import progan
-from harness.config import Growth
-from harness.experiments import load_models, load_recipe
-from harness.training.growth import blend_reals, lod_at
+from harness.config.experiments import load_models, load_recipe
+from harness.config.schema import Growth
+from harness.training.progressive_growing import blend_reals, lod_at
 from tests.baselines import fill
 from tests.baselines.fill_equalised import CountMacs, fill_equalised
 
@@ -26,7 +26,7 @@ GENERATOR = {
     **{rf"stages\.{s - 1}\.conv{i}": f"{92 + i} {s} 0" for s in (1, 2, 3, 4) for i in (1, 2)},
     r"to_rgb\.(\d)": r"95 \1 0",
 }
-CRITIC = {
+DISCRIMINATOR = {
     r"from_rgb\.(\d)": r"96 \1 0",
     "conv": "99 0 0",
     "flatten": "90 0 0",
@@ -49,18 +49,18 @@ def parameters(net: nn.Module) -> int:
 @pytest.mark.parametrize("filling", ["simple", "full"])
 def test_networks_match_golden_numbers(golden: dict[str, Any], filling: str) -> None:
     expected = golden["own_reimplementation"]["progan_cifar_theano_preset"]
-    generator, critic = progan.build_generator(32), progan.build_critic(32)
-    assert (parameters(generator), parameters(critic)) == (expected["G_params"], expected["D_params"])
+    generator, discriminator = progan.build_generator(32), progan.build_discriminator(32)
+    assert (parameters(generator), parameters(discriminator)) == (expected["G_params"], expected["D_params"])
     fill_equalised(generator, GENERATOR, filling == "full")
-    fill_equalised(critic, CRITIC, filling == "full")
+    fill_equalised(discriminator, DISCRIMINATOR, filling == "full")
     assert set(expected[filling]) == {f"lod_{lod}" for lod in LODS}
     for lod in LODS:
         generator.set_lod(lod)
-        critic.set_lod(lod)
+        discriminator.set_lod(lod)
         with torch.no_grad():
             measured = {
                 "image": fill.statistics(generator(fill.latent(2, 128))),
-                "logits": critic(fill.image(2, 32)).flatten().tolist(),
+                "logits": discriminator(fill.image(2, 32)).flatten().tolist(),
             }
         fill.assert_close(measured, expected[filling][f"lod_{lod}"])
 
@@ -71,19 +71,19 @@ def test_macs_at_full_resolution(golden: dict[str, Any], resolution: int, entry:
     with torch.no_grad(), CountMacs() as generated:
         image = progan.build_generator(resolution)(torch.randn(1, 128))
     with torch.no_grad(), CountMacs() as judged:
-        progan.build_critic(resolution)(image)
+        progan.build_discriminator(resolution)(image)
     assert generated.macs == counts["G_macs_full_resolution_only"]
     assert judged.macs == counts["D_macs_full_resolution_only"]
 
 
 def test_parameters_at_other_sizes(golden: dict[str, Any]) -> None:
     counts = golden["parameter_and_mac_counts"]["analytic"]["progan_theano_style_64"]
-    nets = progan.build_generator(64), progan.build_critic(64)
+    nets = progan.build_generator(64), progan.build_discriminator(64)
     assert tuple(map(parameters, nets)) == (counts["G_all"], counts["D_all"])
     # At 48 only the first and the last square convolution grow, from 4x4 to 6x6.
     counts = golden["parameter_and_mac_counts"]["analytic"]["progan_theano_cifar_32"]
     more = 128 * 128 * (36 - 16)
-    nets = progan.build_generator(48), progan.build_critic(48)
+    nets = progan.build_generator(48), progan.build_discriminator(48)
     assert tuple(map(parameters, nets)) == (counts["G_all"] + more, counts["D_all"] + more)
 
 
@@ -91,15 +91,15 @@ def test_parameters_at_other_sizes(golden: dict[str, Any]) -> None:
 def test_every_level_of_detail_has_full_size_and_is_continuous(resolution: int) -> None:
     torch.manual_seed(0)
     generator = progan.build_generator(resolution, width=8).eval()
-    critic = progan.build_critic(resolution, width=8).eval()
+    discriminator = progan.build_discriminator(resolution, width=8).eval()
     z, x = torch.randn(3, 8), torch.rand(3, 3, resolution, resolution) * 2 - 1
     levels = int(math.log2(resolution / 4))
 
     def at(lod: float) -> tuple[Tensor, Tensor]:
         generator.set_lod(lod)
-        critic.set_lod(lod)
+        discriminator.set_lod(lod)
         with torch.no_grad():
-            return generator(z), critic(x)
+            return generator(z), discriminator(x)
 
     for level in range(levels + 1):
         image, logits = at(float(level))
@@ -115,11 +115,11 @@ def test_every_level_of_detail_has_full_size_and_is_continuous(resolution: int) 
 
 
 def test_a_fading_level_trains_both_sides_and_nothing_finer() -> None:
-    generator, critic = progan.build_generator(32, width=8), progan.build_critic(32, width=8)
+    generator, discriminator = progan.build_generator(32, width=8), progan.build_discriminator(32, width=8)
     generator.set_lod(1.5)
-    critic.set_lod(1.5)
-    critic(generator(torch.randn(4, 8))).sum().backward()
-    for net, ends in ((generator, generator.to_rgb), (critic, critic.from_rgb)):
+    discriminator.set_lod(1.5)
+    discriminator(generator(torch.randn(4, 8))).sum().backward()
+    for net, ends in ((generator, generator.to_rgb), (discriminator, discriminator.from_rgb)):
         assert [end.weight.grad is not None for end in ends] == [False, True, True, False]
         assert [stage.conv1.weight.grad is not None for stage in net.stages] == [True, True, False]
 
@@ -143,7 +143,7 @@ def test_a_level_of_detail_that_does_not_exist_is_refused() -> None:
     with pytest.raises(AssertionError, match="between 0 and 3"):
         progan.build_generator(32, width=8).set_lod(3.5)
     with pytest.raises(ValueError, match="resolution: 40 is not one of 32, 48, 64"):
-        progan.build_critic(40)
+        progan.build_discriminator(40)
 
 
 def test_minibatch_stddev_is_one_number_of_the_whole_batch() -> None:
@@ -156,27 +156,27 @@ def test_minibatch_stddev_is_one_number_of_the_whole_batch() -> None:
 
 def test_bfloat16_autocast_works_while_fading() -> None:
     torch.manual_seed(0)
-    generator, critic = progan.build_generator(32, width=8), progan.build_critic(32, width=8)
+    generator, discriminator = progan.build_generator(32, width=8), progan.build_discriminator(32, width=8)
     generator.set_lod(0.5)
-    critic.set_lod(0.5)
+    discriminator.set_lod(0.5)
     z = torch.randn(4, 8)
     expected = generator(z)
     with torch.autocast("cpu", torch.bfloat16):
         image = generator(z)
-        critic(image).float().sum().backward()
+        discriminator(image).float().sum().backward()
     assert (image - expected).norm() < 0.05 * expected.norm()  # 8 bits of mantissa, nine layers
 
 
 @pytest.mark.parametrize("lod", [0.0, 1.5])
-def test_critic_is_twice_differentiable(lod: float) -> None:
+def test_discriminator_is_twice_differentiable(lod: float) -> None:
     torch.manual_seed(0)
-    critic = progan.build_critic(32, width=2).double()
-    critic.set_lod(lod)
+    discriminator = progan.build_discriminator(32, width=2).double()
+    discriminator.set_lod(lod)
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
-    weight = critic.stages[0].conv1.weight
+    weight = discriminator.stages[0].conv1.weight
 
     def penalty() -> Tensor:
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
         return (gradient.flatten(1).norm(dim=1) - 750).square().mean()
 
     (gradient,) = torch.autograd.grad(penalty(), weight)
@@ -224,8 +224,8 @@ def test_reals_are_pooled_and_blended_like_the_generators_images() -> None:
 
 def test_five_steps_change_the_weights_and_stay_finite() -> None:
     torch.manual_seed(0)
-    generator, critic = progan.build_generator(32, width=8), progan.build_critic(32, width=8)
-    nets, x = (generator, critic), torch.rand(4, 3, 32, 32) * 2 - 1
+    generator, discriminator = progan.build_generator(32, width=8), progan.build_discriminator(32, width=8)
+    nets, x = (generator, discriminator), torch.rand(4, 3, 32, 32) * 2 - 1
     before = [p.detach().clone() for net in nets for p in net.parameters()]
     adams = [torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.0, 0.99)) for net in nets]
     for _ in range(5):
@@ -233,26 +233,26 @@ def test_five_steps_change_the_weights_and_stay_finite() -> None:
             adam.zero_grad()
         fake = generator(torch.randn(4, 8))
         mixed = x.lerp(fake.detach(), torch.rand(4, 1, 1, 1)).requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(mixed).sum(), mixed, create_graph=True)
         penalty = 10 * (gradient.flatten(1).norm(dim=1) - 750).square().mean() / 750**2
-        real = critic(x)
+        real = discriminator(x)
         drift = 1e-3 * real.square().mean()  # without it the head's bias has no gradient
-        loss = critic(fake.detach()).mean() - real.mean() + penalty + drift
-        loss.backward(inputs=list(critic.parameters()))
-        (-critic(fake).mean()).backward(inputs=list(generator.parameters()))
+        loss = discriminator(fake.detach()).mean() - real.mean() + penalty + drift
+        loss.backward(inputs=list(discriminator.parameters()))
+        (-discriminator(fake).mean()).backward(inputs=list(generator.parameters()))
         for adam in adams:
             adam.step()
     after = [p.detach() for net in nets for p in net.parameters()]
     assert all(p.isfinite().all() for p in after)
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
-    idle = 2 * generator.levels + 2 * critic.levels  # weights and biases of the coarser RGB layers
+    idle = 2 * generator.levels + 2 * discriminator.levels  # weights and biases of the coarser RGB layers
     assert moved.count(False) == idle
 
 
 def test_recipe_is_the_cifar_preset() -> None:
     recipe = load_recipe("progan")
-    assert (recipe.length_nimg, recipe.critic_batch, recipe.generator_batch) == (20_000_000, 16, 16)
-    assert recipe.length_nimg / recipe.critic_batch == 1_250_000  # iterations
+    assert (recipe.length_nimg, recipe.discriminator_batch, recipe.generator_batch) == (20_000_000, 16, 16)
+    assert recipe.length_nimg / recipe.discriminator_batch == 1_250_000  # iterations
     assert recipe.simultaneous
     assert not recipe.flip
     assert (recipe.penalty.kind, recipe.penalty.weight, recipe.penalty.target) == ("gradient", 10, 750)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from baselines import sngan, wgan_gp
-from baselines.blocks import build_resnet_critic
+from baselines.blocks import build_resnet_discriminator
 from tests.baselines import fill
 
 
@@ -35,7 +35,7 @@ GENERATORS = {
 
 
 def labels_of(entry: dict[str, Any]) -> dict[str, str]:
-    """Map the file's block labels, counted from 0 (pgc), 1 (critics) or 2 (generators), to our submodules."""
+    """Map the file's block labels, counted from 0 (pgc), 1 (discriminators) or 2 (generators), to our submodules."""
     blocks = sorted(k for k in entry if k.startswith("block"))
     return {label: f"blocks.{i}" for i, label in enumerate(blocks)} | ({"l1": "linear"} if "l1" in entry else {})
 
@@ -55,7 +55,7 @@ def test_generator_matches_public_code(golden: dict[str, Any], name: str, fillin
     fill.assert_close(watch.seen | {"image": fill.statistics(image)}, expected)
 
 
-CRITICS = {
+DISCRIMINATORS = {
     "sngan_pytorch_cifar_D": (sngan, {"spectral_norm": False}),
     "pgc_sngan_res32_D": (sngan, {"spectral_norm": False}),
     "mimicry_sngan_32_D_as_published_inplace_relu": (
@@ -70,11 +70,11 @@ CRITICS = {
 
 
 @pytest.mark.verifies(*EXACT)
-@pytest.mark.parametrize("name", CRITICS)
+@pytest.mark.parametrize("name", DISCRIMINATORS)
 @pytest.mark.parametrize("filling", ["simple", "full"])
-def test_critic_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:
-    module, options = CRITICS[name]
-    net = fill.fill(module.build_critic(32, **options), fill.RESNET_CRITIC, full=filling == "full")
+def test_discriminator_matches_public_code(golden: dict[str, Any], name: str, filling: str) -> None:
+    module, options = DISCRIMINATORS[name]
+    net = fill.fill(module.build_discriminator(32, **options), fill.RESNET_DISCRIMINATOR, full=filling == "full")
     assert parameters(net) == golden["official_run"][name]["params"]
     expected = golden["official_run"][name][filling]
     watch = fill.Watch(net, labels_of(expected))
@@ -88,9 +88,10 @@ def test_critic_matches_public_code(golden: dict[str, Any], name: str, filling: 
     ("full", "expected"),
     [(False, [-0.02627636715, -0.02556569518]), (True, [1.893485652, 1.894365923])],
 )
-def test_critic_at_48_matches_sngan_pytorch(full: bool, expected: list[float]) -> None:
-    """GongXinyuu/sngan.pytorch@3d92616, STL critic without spectral norm; numbers of the specification's section 14."""
-    net = fill.fill(sngan.build_critic(48, spectral_norm=False), fill.RESNET_CRITIC, full)
+def test_discriminator_at_48_matches_sngan_pytorch(full: bool, expected: list[float]) -> None:
+    """GongXinyuu/sngan.pytorch@3d92616, STL discriminator without spectral norm; numbers of the specification's
+    section 14."""
+    net = fill.fill(sngan.build_discriminator(48, spectral_norm=False), fill.RESNET_DISCRIMINATOR, full)
     with torch.no_grad():
         fill.assert_close(net(fill.image(2, 48)).flatten().tolist(), expected)
 
@@ -98,13 +99,13 @@ def test_critic_at_48_matches_sngan_pytorch(full: bool, expected: list[float]) -
 COUNTS = [  # golden_baselines.json, parameter_and_mac_counts
     ("mimicry_sngan_48_G", sngan.build_generator, 48, {}),
     ("mimicry_sngan_64_G", sngan.build_generator, 64, {}),
-    ("sngan_pytorch_stl_D", sngan.build_critic, 48, {}),
-    ("mimicry_sngan_48_D", sngan.build_critic, 48, {"head_bias": True}),
-    ("mimicry_sngan_64_D", sngan.build_critic, 64, {"head_bias": True}),
+    ("sngan_pytorch_stl_D", sngan.build_discriminator, 48, {}),
+    ("mimicry_sngan_48_D", sngan.build_discriminator, 48, {"head_bias": True}),
+    ("mimicry_sngan_64_D", sngan.build_discriminator, 64, {"head_bias": True}),
     ("mimicry_wgan_gp_48_G", wgan_gp.build_generator, 48, {}),
     ("mimicry_wgan_gp_64_G", wgan_gp.build_generator, 64, {}),
-    ("mimicry_wgan_gp_48_D", wgan_gp.build_critic, 48, {}),
-    ("mimicry_wgan_gp_64_D", wgan_gp.build_critic, 64, {}),
+    ("mimicry_wgan_gp_48_D", wgan_gp.build_discriminator, 48, {}),
+    ("mimicry_wgan_gp_64_D", wgan_gp.build_discriminator, 64, {}),
 ]
 
 
@@ -119,7 +120,7 @@ def test_parameter_counts(
 def test_original_wgan_gp_parameter_count(golden: dict[str, Any]) -> None:
     expected = golden["parameter_and_mac_counts"]["analytic"]["wgangp_official_tf_cifar_resnet"]
     assert parameters(wgan_gp.build_generator(32, width=128)) == expected["G"]
-    assert parameters(wgan_gp.build_critic(32)) == expected["D_unconditional"]
+    assert parameters(wgan_gp.build_discriminator(32)) == expected["D_unconditional"]
 
 
 PENALTIES = {
@@ -132,7 +133,7 @@ PENALTIES = {
 @pytest.mark.parametrize("name", PENALTIES)
 def test_gradient_norms_at_interpolates(golden: dict[str, Any], name: str) -> None:
     entry = golden["own_reimplementation"]["wgan_gp_penalty_full_fill"]
-    net = fill.fill(wgan_gp.build_critic(32, **PENALTIES[name]), fill.RESNET_CRITIC, full=True).train()
+    net = fill.fill(wgan_gp.build_discriminator(32, **PENALTIES[name]), fill.RESNET_DISCRIMINATOR, full=True).train()
     alpha = torch.tensor(entry["alpha"], dtype=torch.float64).view(2, 1, 1, 1)
     x = alpha * fill.image(2, 32) + (1 - alpha) * fill.image(2, 32, role=53)
     x.requires_grad_()
@@ -171,7 +172,7 @@ def sigma(layer: nn.Module) -> float:
 def test_spectral_norm_matches_public_code(golden: dict[str, Any]) -> None:
     """Three training forwards, one power iteration each, then a frozen one."""
     entry = golden["autogan"]["discriminator_spectral_norm"]
-    net = fill.fill(sngan.build_critic(32), fill.RESNET_CRITIC, full=False).train()
+    net = fill.fill(sngan.build_discriminator(32), fill.RESNET_DISCRIMINATOR, full=False).train()
     x = fill.image(2, 32)
     with torch.no_grad():
         for step in (1, 2, 3):
@@ -184,7 +185,7 @@ def test_spectral_norm_matches_public_code(golden: dict[str, Any]) -> None:
 
 def test_spectral_norm_buffers_are_saved_and_reproduce_the_next_step() -> None:
     torch.manual_seed(0)
-    net, other = sngan.build_critic(32, width=16), sngan.build_critic(32, width=16)
+    net, other = sngan.build_discriminator(32, width=16), sngan.build_discriminator(32, width=16)
     x = torch.rand(2, 3, 32, 32)
     for _ in range(3):
         net(x)
@@ -196,8 +197,8 @@ def test_spectral_norm_buffers_are_saved_and_reproduce_the_next_step() -> None:
     assert torch.equal(net.eval()(x), other.eval()(x))
 
 
-def test_a_spectrally_normalised_critic_can_be_copied_after_a_step() -> None:
-    net = sngan.build_critic(32, width=16)
+def test_a_spectrally_normalised_discriminator_can_be_copied_after_a_step() -> None:
+    net = sngan.build_discriminator(32, width=16)
     x = torch.rand(2, 3, 32, 32)
     net(x).sum().backward()
     assert net.blocks[1].conv1.weight_orig.grad.abs().max() > 0
@@ -211,7 +212,9 @@ def test_published_variants_change_the_result() -> None:
 
     def logits(**changes: Any) -> torch.Tensor:
         with torch.no_grad():
-            return fill.fill(build_resnet_critic(32, **(plain | changes)), fill.RESNET_CRITIC, full=True)(x)
+            return fill.fill(build_resnet_discriminator(32, **(plain | changes)), fill.RESNET_DISCRIMINATOR, full=True)(
+                x
+            )
 
     for changes in ({"shortcut": "relu"}, {"pool": "mean"}, {"head_bias": True}, {"unit_range": True}):
         assert not torch.allclose(logits(), logits(**changes)), changes
@@ -229,7 +232,7 @@ def test_published_variants_change_the_result() -> None:
 )
 def test_initialisation_bounds(rule: str, block_gain: float, shortcut_gain: float, zero_biases: bool) -> None:
     torch.manual_seed(0)
-    net = sngan.build_critic(32, init=rule, head_bias=True)
+    net = sngan.build_discriminator(32, init=rule, head_bias=True)
     xavier = {"conv1": (128 * 9 * 2, block_gain), "shortcut": (128 * 2, shortcut_gain)}
     for name, (fans, gain) in xavier.items():
         weight = getattr(net.blocks[1], name).weight_orig
@@ -238,10 +241,10 @@ def test_initialisation_bounds(rule: str, block_gain: float, shortcut_gain: floa
     assert (net.head.bias.abs().item() == 0) is zero_biases
 
 
-def test_late_init_leaves_the_critic_at_the_default() -> None:
+def test_late_init_leaves_the_discriminator_at_the_default() -> None:
     """The void late init of AutoGAN and sngan.pytorch: uniform within 1 / sqrt(fan in), biases too."""
     torch.manual_seed(0)
-    net = sngan.build_critic(32, init="chainer", late_init=True)
+    net = sngan.build_discriminator(32, init="chainer", late_init=True)
     weight, bias = net.blocks[1].conv1.weight_orig, net.blocks[1].conv1.bias
     assert weight.abs().max().item() == pytest.approx((128 * 9) ** -0.5, rel=1e-2)
     assert 0 < bias.abs().max().item() <= (128 * 9) ** -0.5
@@ -261,11 +264,11 @@ def test_narrow_networks_scale_every_layer(resolution: int) -> None:
     full, narrow = sngan.build_generator(resolution), sngan.build_generator(resolution, width=64)
     for big, small in zip(full.blocks, narrow.blocks, strict=True):
         assert small.conv2.out_channels * 4 == big.conv2.out_channels
-    critic = sngan.build_critic(resolution, width=32)
+    discriminator = sngan.build_discriminator(resolution, width=32)
     with torch.no_grad():
         image = narrow(torch.randn(2, narrow.latent_dim))
         assert image.shape == (2, 3, resolution, resolution)
-        assert critic(image).shape == (2, 1)
+        assert discriminator(image).shape == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -281,12 +284,15 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 
 def test_channels_last_changes_nothing() -> None:
     torch.manual_seed(0)
-    generator, critic = sngan.build_generator(32, width=16).eval(), sngan.build_critic(32, width=16).eval()
+    generator, discriminator = (
+        sngan.build_generator(32, width=16).eval(),
+        sngan.build_discriminator(32, width=16).eval(),
+    )
     z = torch.randn(2, 128)
     with torch.no_grad():
         image = generator(z)
-        logits = critic(image)
-        for net in (generator, critic):
+        logits = discriminator(image)
+        for net in (generator, discriminator):
             net.to(memory_format=torch.channels_last)
         torch.testing.assert_close(generator(z), image)
-        torch.testing.assert_close(critic(image.to(memory_format=torch.channels_last)), logits)
+        torch.testing.assert_close(discriminator(image.to(memory_format=torch.channels_last)), logits)

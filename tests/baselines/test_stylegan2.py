@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from baselines import stylegan2
 from baselines import stylegan2_ops as ops
-from harness.experiments import load_recipe
+from harness.config.experiments import load_recipe
 from harness.training import ema
 from tests.baselines import fill
 from tests.baselines.fill_equalised import CountMacs, fill_equalised, noise_maps
+from tests.paths import ROOT
 
-MODELS = yaml.safe_load((Path(__file__).parents[2] / "experiments/models/stylegan2.yaml").read_text())
+MODELS = yaml.safe_load((ROOT / "experiments/models/stylegan2.yaml").read_text())
 
 # The first stage has no up-sampling convolution: its only one takes the role of the others' second.
 GENERATOR = {
@@ -32,7 +33,7 @@ GENERATOR = {
     r"stages\.(\d)\.convs\.1\.style": r"37 \1 0",
     r"stages\.(\d)\.to_rgb\.style": r"38 \1 0",
 }
-CRITIC = {
+DISCRIMINATOR = {
     "from_rgb": "41 0 0",
     r"stages\.(\d)\.conv": r"42 \1 0",
     r"stages\.(\d)\.down": r"43 \1 0",
@@ -44,10 +45,10 @@ CRITIC = {
 CONFIGURATIONS = {
     "ada_cifar_32": MODELS["stylegan2-cifar"],
     "diffaug_tf_cifar_equiv_32": MODELS["stylegan2-diffaug"],
-    "ada_auto_32": {"generator": {"channel_base": 16384}, "critic": {**MODELS["stylegan2-64"]["critic"]}},
+    "ada_auto_32": {"generator": {"channel_base": 16384}, "discriminator": {**MODELS["stylegan2-64"]["discriminator"]}},
     "sg2_default_32_map8_resnet": {
         "generator": {"mapping_layers": 8},
-        "critic": {"architecture": "resnet"},
+        "discriminator": {"architecture": "resnet"},
     },
 }
 
@@ -62,17 +63,17 @@ def parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def build(spec: dict[str, Any], resolution: int, full: bool) -> tuple[stylegan2.Generator, stylegan2.Critic]:
+def build(spec: dict[str, Any], resolution: int, full: bool) -> tuple[stylegan2.Generator, stylegan2.Discriminator]:
     generator = stylegan2.build_generator(resolution, **spec["generator"])
-    critic = stylegan2.build_critic(resolution, **spec["critic"])
-    return fill_equalised(generator, GENERATOR, full), fill_equalised(critic, CRITIC, full)  # type: ignore[return-value]
+    discriminator = stylegan2.build_discriminator(resolution, **spec["discriminator"])
+    return fill_equalised(generator, GENERATOR, full), fill_equalised(discriminator, DISCRIMINATOR, full)  # type: ignore[return-value]
 
 
 def check_configuration(golden: dict[str, Any], name: str, full: bool) -> None:
     expected = golden["official_run"][f"stylegan2_{name}"]["full" if full else "simple"]
     counts = golden["parameter_and_mac_counts"]["stylegan2_run"][name]
-    generator, critic = build(CONFIGURATIONS[name], 32, full)
-    assert (parameters(generator), parameters(critic)) == (counts["G_params"], counts["D_params"])
+    generator, discriminator = build(CONFIGURATIONS[name], 32, full)
+    assert (parameters(generator), parameters(discriminator)) == (counts["G_params"], counts["D_params"])
     measured: dict[str, Any] = {}
 
     z, x = fill.latent(2, 512), fill.image(2, 32).requires_grad_()
@@ -82,8 +83,8 @@ def check_configuration(golden: dict[str, Any], name: str, full: bool) -> None:
         image = generator(z)
         measured["w"] = fill.statistics(styles[:, 0])
         measured["image"] = fill.statistics(image)
-    watch = watch_stages(generator, critic)
-    logits = critic(x)
+    watch = watch_stages(generator, discriminator)
+    logits = discriminator(x)
     measured["logits"] = logits.flatten().tolist()
     (gradient,) = torch.autograd.grad(logits.sum(), x)
     measured["r1_sum_sq_per_sample"] = gradient.square().sum(dim=(1, 2, 3)).tolist()
@@ -95,7 +96,7 @@ def check_configuration(golden: dict[str, Any], name: str, full: bool) -> None:
         noisy = generator.synthesise(styles, noise_maps(generator.noise_sides))
         measured["image_with_const_noise_strength_0p1"] = fill.statistics(noisy)
         stages |= {label: statistics for label, statistics in watch.items() if label.startswith("G")}
-        fake_logits = critic(image)
+        fake_logits = discriminator(image)
     measured["losses"] = {
         "fake_logits": fake_logits.flatten().tolist(),
         "softplus_D": (F.softplus(fake_logits).mean() + F.softplus(-logits).mean()).item(),
@@ -106,7 +107,7 @@ def check_configuration(golden: dict[str, Any], name: str, full: bool) -> None:
     fill.assert_close(measured | stages, expected)
 
 
-def watch_stages(generator: stylegan2.Generator, critic: stylegan2.Critic) -> dict[str, dict[str, Any]]:
+def watch_stages(generator: stylegan2.Generator, discriminator: stylegan2.Discriminator) -> dict[str, dict[str, Any]]:
     """Collect statistics of every stage's output under the golden file's labels, the latest pass wins."""
     seen: dict[str, dict[str, Any]] = {}
 
@@ -115,13 +116,13 @@ def watch_stages(generator: stylegan2.Generator, critic: stylegan2.Critic) -> di
             statistics = fill.statistics(tensor)
             seen[f"G_b{tensor.shape[-1]}_{part}"] = {k: v for k, v in statistics.items() if not k.startswith("px")}
 
-    def watch_critic(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+    def watch_discriminator(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
         seen[f"D_b{args[0].shape[-1]}"] = fill.statistics(output)
 
     for stage in generator.stages:
         stage.register_forward_hook(watch_generator)
-    for stage in critic.stages:
-        stage.register_forward_hook(watch_critic)
+    for stage in discriminator.stages:
+        stage.register_forward_hook(watch_discriminator)
     return seen
 
 
@@ -150,15 +151,15 @@ COUNTS = {
 
 @pytest.mark.parametrize(("name", "resolution"), COUNTS)
 def test_parameters_and_macs(golden: dict[str, Any], name: str, resolution: int) -> None:
-    entry, generator_parameters, critic_parameters = COUNTS[name, resolution]
+    entry, generator_parameters, discriminator_parameters = COUNTS[name, resolution]
     assert resolution in MODELS[name]["resolutions"]
     generator = stylegan2.build_generator(resolution, **MODELS[name]["generator"]).eval()
-    critic = stylegan2.build_critic(resolution, **MODELS[name]["critic"])
-    assert (parameters(generator), parameters(critic)) == (generator_parameters, critic_parameters)
+    discriminator = stylegan2.build_discriminator(resolution, **MODELS[name]["discriminator"])
+    assert (parameters(generator), parameters(discriminator)) == (generator_parameters, discriminator_parameters)
     with torch.no_grad(), CountMacs() as generated:
         image = generator(torch.randn(1, 512))
     with torch.no_grad(), CountMacs() as judged:
-        logits = critic(image)
+        logits = discriminator(image)
     assert image.shape == (1, 3, resolution, resolution)
     assert logits.shape == (1, 1)
     if entry is not None:
@@ -200,21 +201,21 @@ def test_minibatch_stddev_refuses_ragged_groups() -> None:
         ops.append_minibatch_stddev(torch.zeros(6, 1, 2, 2), 4)
 
 
-def tiny(**options: Any) -> tuple[stylegan2.Generator, stylegan2.Critic]:
+def tiny(**options: Any) -> tuple[stylegan2.Generator, stylegan2.Discriminator]:
     torch.manual_seed(0)
     generator = stylegan2.build_generator(32, channel_max=4, mapping_layers=1, **options)
-    return generator, stylegan2.build_critic(32, channel_max=4, architecture="resnet", stddev_group=2)
+    return generator, stylegan2.build_discriminator(32, channel_max=4, architecture="resnet", stddev_group=2)
 
 
 @pytest.mark.parametrize("architecture", ["orig", "resnet"])
-def test_critic_is_twice_differentiable(architecture: str) -> None:
+def test_discriminator_is_twice_differentiable(architecture: str) -> None:
     torch.manual_seed(0)
-    critic = stylegan2.build_critic(32, channel_max=2, architecture=architecture, stddev_group=2).double()
+    discriminator = stylegan2.build_discriminator(32, channel_max=2, architecture=architecture, stddev_group=2).double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64, requires_grad=True)
-    weights = list(critic.parameters())
+    weights = list(discriminator.parameters())
 
     def penalty() -> Tensor:
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
         return gradient.square().sum() / 2
 
     # Numerical derivative of the penalty along a random direction of weight space, against the second derivative.
@@ -305,22 +306,22 @@ def test_w_average_moves_in_training_and_serves_truncation() -> None:
 
 
 def test_state_dict_round_trip_and_five_steps_with_r1() -> None:
-    generator, critic = tiny(style_mixing=0.9)
-    steps = [torch.optim.Adam(net.parameters(), lr=0.002, betas=(0.0, 0.99)) for net in (generator, critic)]
-    before = [p.detach().clone() for net in (generator, critic) for p in net.parameters()]
+    generator, discriminator = tiny(style_mixing=0.9)
+    steps = [torch.optim.Adam(net.parameters(), lr=0.002, betas=(0.0, 0.99)) for net in (generator, discriminator)]
+    before = [p.detach().clone() for net in (generator, discriminator) for p in net.parameters()]
     for _ in range(5):
         steps[0].zero_grad()
-        F.softplus(-critic(generator(torch.randn(4, 512)))).mean().backward()
+        F.softplus(-discriminator(generator(torch.randn(4, 512)))).mean().backward()
         steps[0].step()
         steps[1].zero_grad()
         real = torch.rand(4, 3, 32, 32).mul(2).sub(1).requires_grad_()
-        logits = critic(real)
+        logits = discriminator(real)
         (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-        fake = critic(generator(torch.randn(4, 512)).detach())
+        fake = discriminator(generator(torch.randn(4, 512)).detach())
         loss = F.softplus(fake).mean() + F.softplus(-logits).mean() + 0.05 * gradient.square().sum(dim=(1, 2, 3)).mean()
         loss.backward()
         steps[1].step()
-    after = [p.detach() for net in (generator, critic) for p in net.parameters()]
+    after = [p.detach() for net in (generator, discriminator) for p in net.parameters()]
     assert all(p.isfinite().all() for p in after)
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     names = {n for n, _ in generator.named_parameters()} | {"w_average"}
@@ -333,23 +334,23 @@ def test_state_dict_round_trip_and_five_steps_with_r1() -> None:
 
 
 def test_channels_last_changes_nothing() -> None:
-    generator, critic = tiny(noise=False)
+    generator, discriminator = tiny(noise=False)
     z = torch.randn(2, 512)
-    expected = critic(generator.eval()(z))
+    expected = discriminator(generator.eval()(z))
     generator.to(memory_format=torch.channels_last)
-    critic.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(critic(generator(z)), expected, rtol=1e-4, atol=1e-5)
+    discriminator.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(discriminator(generator(z)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bfloat16_autocast_stays_close() -> None:
-    generator, critic = tiny(noise=False, style_mixing=0.9)
+    generator, discriminator = tiny(noise=False, style_mixing=0.9)
     z = torch.randn(4, 512)
     expected = generator.eval()(z)
     with torch.autocast("cpu", torch.bfloat16):
-        image, logits = generator(z), critic(expected)
+        image, logits = generator(z), discriminator(expected)
         generator.train()(z)
     assert (image - expected).norm() < 0.05 * expected.norm()  # 8 bits of mantissa, nine layers
-    torch.testing.assert_close(logits.float(), critic(expected), rtol=0.1, atol=0.05)
+    torch.testing.assert_close(logits.float(), discriminator(expected), rtol=0.1, atol=0.05)
     assert generator.w_average.dtype == torch.float32
 
 
@@ -357,12 +358,12 @@ def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match="resolution: 40 is not one of 32, 48, 64"):
         stylegan2.build_generator(40)
     with pytest.raises(ValueError, match="architecture: 'skip' is not one of 'orig', 'resnet'"):
-        stylegan2.build_critic(32, architecture="skip")
+        stylegan2.build_discriminator(32, architecture="skip")
 
 
 def test_recipe_of_the_quoted_row() -> None:
     recipe = load_recipe("stylegan2-diffaug")
-    assert (recipe.objective, recipe.critic_batch, recipe.generator_batch) == ("non-saturating", 32, 32)
+    assert (recipe.objective, recipe.discriminator_batch, recipe.generator_batch) == ("non-saturating", 32, 32)
     assert recipe.length_nimg == 25_000_000
     assert recipe.flip
     assert recipe.augment.policy == ("color", "cutout")
@@ -378,7 +379,7 @@ def test_recipe_of_the_quoted_row() -> None:
 @pytest.mark.parametrize("name", ["stylegan2-cifar-ada", "stylegan2-64-ada"])
 def test_lazy_regularisation_rescales_adam(name: str) -> None:
     recipe = load_recipe(name)
-    for optimiser, every in ((recipe.critic_optimiser, 16), (recipe.generator_optimiser, 4)):
+    for optimiser, every in ((recipe.discriminator_optimiser, 16), (recipe.generator_optimiser, 4)):
         share = every / (every + 1)
         assert optimiser.lr == pytest.approx(0.0025 * share, rel=1e-12)
         assert optimiser.betas == (0, pytest.approx(0.99**share, rel=1e-12))
@@ -388,7 +389,7 @@ def test_lazy_regularisation_rescales_adam(name: str) -> None:
 
 def test_recipes_of_the_ada_repository(golden: dict[str, Any]) -> None:
     cifar, auto = load_recipe("stylegan2-cifar-ada"), load_recipe("stylegan2-64-ada")
-    assert (cifar.critic_batch, cifar.length_nimg, cifar.path_length) == (64, 100_000_000, None)
+    assert (cifar.discriminator_batch, cifar.length_nimg, cifar.path_length) == (64, 100_000_000, None)
     assert cifar.penalty.weight == 0.01 / 2
     assert auto.penalty.weight == pytest.approx(0.0002 * 64**2 / 32 / 2, rel=1e-12)
     assert auto.path_length is not None
@@ -399,5 +400,5 @@ def test_recipes_of_the_ada_repository(golden: dict[str, Any]) -> None:
     ada = cifar.augment.ada
     assert ada == auto.augment.ada
     assert ada is not None
-    step = ada.every * cifar.critic_batch / ada.speed_nimg
+    step = ada.every * cifar.discriminator_batch / ada.speed_nimg
     assert (ada.target, step) == (0.6, golden["ada_step"]["p_increment_per_adjustment_batch64_interval4"])

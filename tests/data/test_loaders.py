@@ -10,6 +10,7 @@ from PIL import Image
 from harness.data import load
 from harness.data.fetch import prepare
 from harness.files import sha256_file, sha256_pixels
+from tests.paths import ROOT
 
 from . import official
 
@@ -184,8 +185,6 @@ def test_real_cifar10(shared_dir, local, tmp_path):
     """The committed definition on the real pixels: count, class balance, official hash."""
     import subprocess
     import sys
-
-    from harness.experiments import ROOT
 
     subprocess.run([sys.executable, str(shared_dir / "tools" / "unpack_cifar10.py"), str(local)], check=True)
     card = prepare("cifar10", tmp_path / "cifar10", ROOT)

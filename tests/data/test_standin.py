@@ -5,7 +5,7 @@ import pytest
 
 from harness.data import load, standin
 from harness.data.fetch import prepare
-from harness.experiments import ROOT
+from tests.paths import ROOT
 
 STAND_INS = {"standin-cifar10": 32, "standin-stl10": 48, "standin-celeba": 64}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.metrics.frechet import frechet_distance, from_features
+from harness.metrics.fid import frechet_distance, from_features
 from harness.metrics.inception_score import inception_score
-from harness.metrics.kernel_distance import kernel_distance
+from harness.metrics.kid import kernel_distance
 from harness.metrics.moments import Moments
 
 
@@ -138,7 +138,7 @@ def test_2048_channels_and_500_images():
 def port(tmp_path_factory):
     """Stand-in weights, and the file the peers read them from."""
     from harness.bench.contenders import port_state_dict
-    from harness.metrics.inception import stand_in
+    from harness.metrics.inception.topology import stand_in
 
     parameters = stand_in()
     path = tmp_path_factory.mktemp("port") / "port.pth"
@@ -155,7 +155,8 @@ def images(n: int, seed: int) -> np.ndarray:
 @pytest.mark.slow
 def test_network_is_pytorch_fids(port, monkeypatch):
     peer = pytest.importorskip("pytorch_fid.inception")
-    from harness.metrics import inception_torch, resize
+    from harness.metrics.extractors import resize
+    from harness.metrics.inception import torch_module
 
     parameters, path = port
     monkeypatch.setattr(peer, "load_state_dict_from_url", lambda *_, **__: torch.load(path, weights_only=True))
@@ -164,7 +165,7 @@ def test_network_is_pytorch_fids(port, monkeypatch):
     with torch.no_grad():
         expected = theirs(pixels / 255)  # it subtracts 127.5, not 128
         for layer, features in zip((64, 192, 768, 2048), expected, strict=True):
-            ours = inception_torch.build(parameters, layer)((pixels / 255 * 2 - 1) * 128 + 128)
+            ours = torch_module.build(parameters, layer)((pixels / 255 * 2 - 1) * 128 + 128)
             features = features.mean(dim=(2, 3))
             assert (ours - features).abs().max() < 1e-5 * features.abs().max()
 
@@ -174,7 +175,8 @@ def test_network_is_pytorch_fids(port, monkeypatch):
 def test_scores_are_torch_fidelitys_end_to_end(port):
     """Its reader of images, resize, network and metrics against ours: IS on the logits, FID and KID on 192 channels."""
     fidelity = pytest.importorskip("torch_fidelity")
-    from harness.metrics import inception_torch, resize
+    from harness.metrics.extractors import resize
+    from harness.metrics.inception import torch_module
 
     parameters, path = port
     fake, real = images(24, 1), images(20, 2) // 2
@@ -198,7 +200,7 @@ def test_scores_are_torch_fidelitys_end_to_end(port):
 
     def features(pixels: np.ndarray, layer: int) -> np.ndarray:
         with torch.inference_mode():
-            return inception_torch.build(parameters, layer)(resize.tf1_bilinear(pixels)).numpy()
+            return torch_module.build(parameters, layer)(resize.tf1_bilinear(pixels)).numpy()
 
     shallow_fake, shallow_real = features(fake, 192), features(real, 192)
     logits = features(fake, 2048) @ parameters.softmax_weights

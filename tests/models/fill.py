@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.transgan import Critic, Generator
+from models.transgan import Discriminator, Generator
 
 
 def unit(count: int, role: int, stage: int = 0, block: int = 0) -> np.ndarray:
@@ -42,7 +42,7 @@ def fill(network: nn.Module, kind: str) -> nn.Module:
                 _block(block, kind, s, b)
         _linear(network.to_rgb, kind, weight=7, bias=27)
     else:
-        assert isinstance(network, Critic)
+        assert isinstance(network, Discriminator)
         network.positions.copy_(values(tuple(network.positions.shape), 2))
         network.class_token.copy_(values(tuple(network.class_token.shape), 9))
         _linear(network.embed, kind, weight=8, bias=28)

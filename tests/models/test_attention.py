@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from models.transgan import build_critic, build_generator
+from models.transgan import build_discriminator, build_generator
 from models.transgan.blocks import (
     Attention,
     Block,
@@ -21,8 +20,9 @@ from models.transgan.blocks import (
     relative_index,
 )
 from models.transgan.generator import upsample
+from tests.paths import GOLDEN as GOLDEN_DIR
 
-GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "golden.json").read_text())
+GOLDEN: dict[str, Any] = json.loads((GOLDEN_DIR / "golden.json").read_text())
 
 
 def heads(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,18 +84,18 @@ def test_explicit_attention_has_a_double_backward() -> None:
     assert torch.autograd.gradgradcheck(lambda *x: explicit_attention(*x, None), (q, k, v))
 
 
-def test_critic_has_a_double_backward() -> None:
+def test_discriminator_has_a_double_backward() -> None:
     """Second derivatives by pixels and by every parameter, as the gradient penalty takes them, against differences."""
     torch.manual_seed(0)
-    critic = build_critic(4, width=4, depth=2, heads=2, patch=2).double()
+    discriminator = build_discriminator(4, width=4, depth=2, heads=2, patch=2).double()
     with torch.no_grad():  # at the initial scale the scores hardly depend on the image
-        for p in critic.parameters():
+        for p in discriminator.parameters():
             p.copy_(torch.randn_like(p) * 0.5)
     images = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    names, weights = zip(*((n, p.detach().requires_grad_()) for n, p in critic.named_parameters()), strict=True)
+    names, weights = zip(*((n, p.detach().requires_grad_()) for n, p in discriminator.named_parameters()), strict=True)
 
     def score(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(critic, dict(zip(names, values, strict=True)), (x,))
+        return torch.func.functional_call(discriminator, dict(zip(names, values, strict=True)), (x,))
 
     assert torch.autograd.gradgradcheck(score, (images, *weights), fast_mode=True)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from models.transgan import build_critic, build_generator
+from models.transgan import build_discriminator, build_generator
 
 
 def assert_uniform(x: Tensor, bound: float) -> None:
@@ -39,21 +39,21 @@ def test_generator_initialisation() -> None:
     assert 0 < generator.to_rgb.bias.abs().max() <= 1 / math.sqrt(8)
 
 
-def test_critic_initialisation() -> None:
+def test_discriminator_initialisation() -> None:
     """Linear weights N(0, 0.02^2), their biases 0; patch weight Xavier-uniform, its bias at torch's default."""
     torch.manual_seed(0)
-    critic = build_critic(32, width=128, depth=1)
-    block = critic.blocks[0]
-    for layer in (block.attention.qkv, block.attention.out, block.mlp.expand, block.mlp.contract, critic.head):
+    discriminator = build_discriminator(32, width=128, depth=1)
+    block = discriminator.blocks[0]
+    for layer in (block.attention.qkv, block.attention.out, block.mlp.expand, block.mlp.contract, discriminator.head):
         assert_normal(layer.weight, 0.02)
         assert layer.bias is None or not layer.bias.any()
-    assert_normal(critic.class_token, 0.02)
-    assert_normal(critic.positions, 0.02)
-    assert_uniform(critic.embed.weight, math.sqrt(6 / (48 + 128 * 16)))
-    assert critic.embed.bias is not None
-    assert_uniform(critic.embed.bias, 1 / math.sqrt(48))
-    assert torch.equal(critic.norm.weight, torch.ones(128))
-    assert not critic.norm.bias.any()
+    assert_normal(discriminator.class_token, 0.02)
+    assert_normal(discriminator.positions, 0.02)
+    assert_uniform(discriminator.embed.weight, math.sqrt(6 / (48 + 128 * 16)))
+    assert discriminator.embed.bias is not None
+    assert_uniform(discriminator.embed.bias, 1 / math.sqrt(48))
+    assert torch.equal(discriminator.norm.weight, torch.ones(128))
+    assert not discriminator.norm.bias.any()
 
 
 def test_output_switch() -> None:

@@ -1,22 +1,22 @@
-"""Forward passes of the S generator (32 px) and the critic equal the official code's, in float64."""
+"""Forward passes of the S generator (32 px) and the discriminator equal the official code's, in float64."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from models.transgan import build_critic, build_generator
+from models.transgan import build_discriminator, build_generator
 from tests.models import fill
+from tests.paths import GOLDEN as GOLDEN_DIR
 
 HALF_WIDTHS = {0: 4, 25: 6, 35: 8, 50: 10, 60: None, 300: None}  # by epoch, CIFAR-10
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    return json.loads((Path(__file__).parents[1] / "golden" / "golden.json").read_text())
+    return json.loads((GOLDEN_DIR / "golden.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def generator() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def critic() -> nn.Module:
+def discriminator() -> nn.Module:
     with torch.device("meta"):
-        network = build_critic(32)
+        network = build_discriminator(32)
     return network.to_empty(device="cpu").eval()
 
 
@@ -77,16 +77,16 @@ def test_generator_under_locality(golden: dict[str, Any], generator: Any) -> Non
 
 @pytest.mark.verifies("exact: transgan-s@32")
 @pytest.mark.parametrize("kind", ["simple", "full"])
-def test_critic(golden: dict[str, Any], critic: Any, kind: str) -> None:
-    fill.fill(critic, kind)
+def test_discriminator(golden: dict[str, Any], discriminator: Any, kind: str) -> None:
+    fill.fill(discriminator, kind)
     seen: dict[str, Tensor] = {}
     handles = [
-        critic.blocks[0].register_forward_hook(record(seen, "tokens_in", of_input=True)),
-        critic.blocks[-1].register_forward_hook(record(seen, "tokens_out")),
-        critic.norm.register_forward_hook(record(seen, "final_norm")),
+        discriminator.blocks[0].register_forward_hook(record(seen, "tokens_in", of_input=True)),
+        discriminator.blocks[-1].register_forward_hook(record(seen, "tokens_out")),
+        discriminator.norm.register_forward_hook(record(seen, "final_norm")),
     ]
     with torch.no_grad():
-        scores = critic(fill.image(2, 32))
+        scores = discriminator(fill.image(2, 32))
     for handle in handles:
         handle.remove()
     expected = golden["forward"]["d_cifar"][kind]
@@ -96,9 +96,9 @@ def test_critic(golden: dict[str, Any], critic: Any, kind: str) -> None:
         assert_equal(fill.statistics(tokens), expected[name])
 
 
-def test_float32_stays_near(golden: dict[str, Any], generator: Any, critic: Any) -> None:
+def test_float32_stays_near(golden: dict[str, Any], generator: Any, discriminator: Any) -> None:
     """Single precision moves an image by less than 1e-4 and a score by less than 1e-5."""
-    for network, inputs, bound in ((generator, fill.latent(2, 1024), 1e-4), (critic, fill.image(2, 32), 1e-5)):
+    for network, inputs, bound in ((generator, fill.latent(2, 1024), 1e-4), (discriminator, fill.image(2, 32), 1e-5)):
         fill.fill(network, "full")
         with torch.no_grad():
             exact = network(inputs)

@@ -13,21 +13,22 @@ from torch import Tensor, nn
 
 from harness.commands.import_checkpoint import command
 from harness.errors import HarnessError
-from harness.training.checkpoint import load_generator
-from models.transgan import build_critic, build_generator, neurips, official
+from harness.networks.generator_file import load_generator
+from models.transgan import build_discriminator, build_generator, neurips, official
 from models.transgan.blocks import relative_index
 from tests.models import fill
+from tests.paths import GOLDEN as GOLDEN_DIR
 
-OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "official_state_dicts.json").read_text())
+OFFICIAL = json.loads((GOLDEN_DIR / "official_state_dicts.json").read_text())
 NETWORKS = {
     "v1 generator CIFAR-10 XL": lambda: build_generator(32, size="XL"),
     "v1 generator STL-10 768": lambda: build_generator(48, size="L"),
     "v1 generator CelebA-64": lambda: build_generator(64, size="XL"),
-    "v1 critic 32 px": lambda: build_critic(32),
+    "v1 critic 32 px": lambda: build_discriminator(32),
     "NeurIPS generator cifar10": lambda: neurips.build_generator(32),
-    "NeurIPS critic cifar10": lambda: neurips.build_critic(32),
+    "NeurIPS critic cifar10": lambda: neurips.build_discriminator(32),
     "NeurIPS generator stl10": lambda: neurips.build_generator(48),
-    "NeurIPS critic stl10": lambda: neurips.build_critic(48),
+    "NeurIPS critic stl10": lambda: neurips.build_discriminator(48),
 }
 
 
@@ -123,28 +124,28 @@ def filled_official(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def test_official_weights_land_where_they_belong() -> None:
     """Weights filled under their official names give the golden image and scores: no two tensors are swapped."""
-    golden = json.loads((Path(__file__).parents[1] / "golden" / "golden.json").read_text())["forward"]
+    golden = json.loads((GOLDEN_DIR / "golden.json").read_text())["forward"]
     with torch.device("meta"):
-        generator, critic = build_generator(32, size="S"), build_critic(32)
-    generator, critic = generator.to_empty(device="cpu").double(), critic.to_empty(device="cpu").double()
+        generator, discriminator = build_generator(32, size="S"), build_discriminator(32)
+    generator, discriminator = generator.to_empty(device="cpu").double(), discriminator.to_empty(device="cpu").double()
     official.load_official(generator, filled_official(generator), "x")
-    official.load_official(critic, filled_official(critic), "x")
+    official.load_official(discriminator, filled_official(discriminator), "x")
     image = fill.statistics(generator(fill.latent(2, 1024)))
     assert image == {
         key: pytest.approx(value, rel=1e-9, abs=0)
         for key, value in golden["g_cifar_S"]["full"]["epoch_300"]["image"].items()
     }
-    scores = critic(fill.image(2, 32)).flatten().tolist()
+    scores = discriminator(fill.image(2, 32)).flatten().tolist()
     assert scores == pytest.approx(golden["d_cifar"]["full"]["logits"], rel=1e-9, abs=0)
 
 
-def test_import_of_critics(tmp_path: Path) -> None:
+def test_import_of_discriminators(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    source = build_critic(32)
+    source = build_discriminator(32)
     torch.save({"dis_state_dict": export(source), "gen_state_dict": {}}, tmp_path / "checkpoint")
-    result = run(tmp_path / "checkpoint", "--out", tmp_path / "d.safetensors", "--part", "critic")
+    result = run(tmp_path / "checkpoint", "--out", tmp_path / "d.safetensors", "--part", "discriminator")
     assert result.exit_code == 0, result.output + repr(result.exception)
-    loaded = build_critic(32)
+    loaded = build_discriminator(32)
     load_generator(loaded, tmp_path / "d.safetensors")
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(loaded(x), source(x))
@@ -240,8 +241,8 @@ def test_missing_file_other_layout_and_other_part(tmp_path: Path) -> None:
     state = export(build_generator(32, width=64, depths=(1, 1, 1), latent_dim=8))
     with pytest.raises(HarnessError, match=r"no preset has 32 px, width 64, depths \[1, 1, 1\] and latent 8"):
         official.identify_generator(state, "x")
-    with pytest.raises(HarnessError, match="not a TransGAN critic"):
-        official.identify_critic(state, "x")
+    with pytest.raises(HarnessError, match="not a TransGAN discriminator"):
+        official.identify_discriminator(state, "x")
 
 
 def test_identify_every_released_layout() -> None:
@@ -249,7 +250,7 @@ def test_identify_every_released_layout() -> None:
     for which, shapes in OFFICIAL.items():
         if which != "about":
             state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-            identify = official.identify_generator if "generator" in which else official.identify_critic
+            identify = official.identify_generator if "generator" in which else official.identify_discriminator
             found[which] = identify(state, which)
     assert found == {
         "v1 generator CIFAR-10 XL": ("XL", 32),

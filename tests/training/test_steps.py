@@ -11,15 +11,15 @@ import torch
 
 from baselines import progan, sngan, stylegan2, wgan_gp
 from harness.bench import train as bench
-from harness.config import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
+from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
 from harness.errors import HarnessError
 from harness.files import read_json
-from harness.training import augment, losses, schedules
+from harness.training import diffaugment, losses, schedules
 from harness.training.ema import Average
+from harness.training.image_stream import ImageStream, derive_seed
 from harness.training.state import State, batch_independent, new_state
 from harness.training.steps import Steps
-from harness.training.streams import ImageStream, derive_seed
-from models.transgan import build_critic
+from models.transgan import build_discriminator
 from tests.training import tiny
 
 
@@ -27,8 +27,8 @@ def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **change
     run = tiny.run(model, options=options, **changes)
     torch.manual_seed(0)
     generator = tiny.build("generator", run.generator, run.resolution).train()
-    critic = tiny.build("critic", run.critic, run.resolution).train()
-    state = new_state(run.recipe, generator, critic, "cpu")
+    discriminator = tiny.build("discriminator", run.discriminator, run.resolution).train()
+    state = new_state(run.recipe, generator, discriminator, "cpu")
     return Steps(run.recipe, state, run.resolution, "cpu"), state
 
 
@@ -81,26 +81,26 @@ def test_derived_seeds_differ_in_every_part() -> None:
 
 
 def test_batch_independence_is_measured() -> None:
-    assert batch_independent(build_critic(8, width=16, depth=1), 8)
-    assert batch_independent(wgan_gp.build_critic(32, width=8), 32)
-    assert not batch_independent(sngan.build_critic(32, width=8), 32), "spectral norm iterates once a call"
-    assert not batch_independent(stylegan2.build_critic(32, channel_max=8, stddev_group=4), 32)
-    assert not batch_independent(progan.build_critic(32, width=8), 32)
+    assert batch_independent(build_discriminator(8, width=16, depth=1), 8)
+    assert batch_independent(wgan_gp.build_discriminator(32, width=8), 32)
+    assert not batch_independent(sngan.build_discriminator(32, width=8), 32), "spectral norm iterates once a call"
+    assert not batch_independent(stylegan2.build_discriminator(32, channel_max=8, stddev_group=4), 32)
+    assert not batch_independent(progan.build_discriminator(32, width=8), 32)
 
 
 def test_batched_halves_keep_their_own_cutout() -> None:
     steps, _ = steps_of(augment=Augment(("cutout",), cutout_probability=0.5))
     assert steps.batched
     seen = []
-    original = steps.critic
-    steps.critic = lambda x: (seen.append(x.detach()), original(x))[1]
+    original = steps.discriminator
+    steps.discriminator = lambda x: (seen.append(x.detach()), original(x))[1]
     outcomes = set()
     torch.manual_seed(0)
     for _ in range(40):
         seen.clear()
-        steps.critic_loss(torch.ones(4, 3, 8, 8), torch.ones(4, 3, 8, 8), steps.critic_draws(4))
+        steps.discriminator_loss(torch.ones(4, 3, 8, 8), torch.ones(4, 3, 8, 8), steps.discriminator_draws(4))
         together = seen[0]
-        assert len(together) == 8, "one critic call on both halves"
+        assert len(together) == 8, "one discriminator call on both halves"
         cut = (together == 0).flatten(1).any(1)
         for half in cut.chunk(2):
             assert half.all() or not half.any()
@@ -112,7 +112,7 @@ def test_batched_halves_keep_their_own_cutout() -> None:
 
 
 def test_penalties_in_closed_form() -> None:
-    """A linear critic w.x has input gradient w everywhere."""
+    """A linear discriminator w.x has input gradient w everywhere."""
     w = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
     gradient = losses.input_gradient(lambda x: (x * w).sum((1, 2, 3)), torch.randn(5, 2, 1, 1))
     assert losses.penalty(Penalty("gradient", 10.0), gradient).item() == pytest.approx(10 * (5 - 1) ** 2)
@@ -132,12 +132,14 @@ def test_r1_before_or_after_augmentation() -> None:
     steps, state = steps_of(penalty=Penalty("r1", 1.0), augment=Augment(("color",)))
     reals = torch.rand(4, 3, 8, 8) * 2 - 1
     after = dataclasses.replace(steps.recipe, penalty=Penalty("r1", 1.0, through_augment=False))
-    draws = steps.critic_draws(4)
+    draws = steps.discriminator_draws(4)
     from harness.training.steps import penalty_term
 
-    values = [penalty_term(state.critic, r, steps.apply, reals, reals, draws).item() for r in (steps.recipe, after)]
+    values = [
+        penalty_term(state.discriminator, r, steps.apply, reals, reals, draws).item() for r in (steps.recipe, after)
+    ]
     assert values[0] != pytest.approx(values[1], rel=1e-3)
-    plain = losses.input_gradient(state.critic, augment.apply(steps.recipe.augment, reals, draws.mixed))
+    plain = losses.input_gradient(state.discriminator, diffaugment.apply(steps.recipe.augment, reals, draws.mixed))
     assert values[1] == pytest.approx(losses.penalty(after.penalty, plain).item())
 
 
@@ -190,26 +192,26 @@ def test_simultaneous_updates_use_the_weights_before_either(tmp_path: Path) -> N
     changes = {"simultaneous": True, "n_critic": 1, "generator_batch": 8}
     steps, state = steps_of(**changes)
     reals, latents = torch.rand(8, 3, 8, 8), steps.latents(8)
-    before = copies(state.critic)
-    steps.critic_step(reals, latents)
-    assert equal(before, copies(state.critic)), "the critic waits for the generator's gradients"
+    before = copies(state.discriminator)
+    steps.discriminator_step(reals, latents)
+    assert equal(before, copies(state.discriminator)), "the discriminator waits for the generator's gradients"
     steps.generator_step(latents, None)
-    assert not equal(before, copies(state.critic))
+    assert not equal(before, copies(state.discriminator))
 
 
-def test_generator_step_leaves_the_critic_alone() -> None:
+def test_generator_step_leaves_the_discriminator_alone() -> None:
     steps, state = steps_of()
-    before = copies(state.critic)
+    before = copies(state.discriminator)
     steps.generator_step(steps.latents(4), None)
-    assert equal(before, copies(state.critic))
-    assert all(p.grad is None for p in state.critic.parameters())
-    assert all(p.requires_grad for p in state.critic.parameters())
+    assert equal(before, copies(state.discriminator))
+    assert all(p.grad is None for p in state.discriminator.parameters())
+    assert all(p.requires_grad for p in state.discriminator.parameters())
 
 
-def test_critic_step_leaves_the_generator_alone() -> None:
+def test_discriminator_step_leaves_the_generator_alone() -> None:
     steps, state = steps_of()
     before = copies(state.generator)
-    steps.critic_step(torch.rand(8, 3, 8, 8), steps.latents(8))
+    steps.discriminator_step(torch.rand(8, 3, 8, 8), steps.latents(8))
     assert equal(before, copies(state.generator))
     assert all(p.grad is None for p in state.generator.parameters())
 
@@ -224,9 +226,9 @@ def test_generator_steps_come_at_the_phase(tmp_path: Path) -> None:
 
 def test_clipping_limits_what_adam_sees_not_what_is_reported() -> None:
     steps, state = steps_of(clip_grad_norm=1e-3)
-    terms = steps.critic_step(torch.rand(8, 3, 8, 8), steps.latents(8))
-    assert terms["critic_grad_norm"] > 0.1
-    left = torch.nn.utils.get_total_norm([p.grad for p in state.critic.parameters() if p.grad is not None])
+    terms = steps.discriminator_step(torch.rand(8, 3, 8, 8), steps.latents(8))
+    assert terms["discriminator_grad_norm"] > 0.1
+    left = torch.nn.utils.get_total_norm([p.grad for p in state.discriminator.parameters() if p.grad is not None])
     assert left.item() == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -242,19 +244,19 @@ def test_growth_sets_the_level_of_detail_and_resets_adam_at_its_borders() -> Non
     steps, state = steps_of("progan", growth=growth, n_critic=1, generator_batch=8, augment=Augment())
     resets, lods = [], []
     for nimg in range(0, 80, 8):
-        state.critic_optimiser.state[next(state.critic.parameters())] = {"step": torch.ones(())}
+        state.discriminator_optimiser.state[next(state.discriminator.parameters())] = {"step": torch.ones(())}
         lods.append(steps.grow(nimg))
-        if not state.critic_optimiser.state:
+        if not state.discriminator_optimiser.state:
             resets.append(nimg)
     assert lods == [3, 3, 3, 2.5, 2, 2, 2, 1.5, 1, 1]
     assert resets == [24, 32, 56, 64]
-    for network in (state.generator, state.critic, state.average.module):
+    for network in (state.generator, state.discriminator, state.average.module):
         assert network.lod.item() == 1  # type: ignore[union-attr, operator]
 
 
 def test_adaptive_augmentation_follows_the_signs() -> None:
     ada = Ada(target=0.6, speed_nimg=500_000, every=4)
-    steps, state = steps_of("stylegan2", augment=Augment(ada=ada), critic_batch=64)
+    steps, state = steps_of("stylegan2", augment=Augment(ada=ada), discriminator_batch=64)
     for sign, expected in ((1.0, 0.000512), (1.0, 0.001024), (-1.0, 0.000512), (-1.0, 0.0), (-1.0, 0.0)):
         for step in range(4):
             steps.adapt_augmentation({"real_sign": torch.tensor(sign)}, step)
@@ -296,7 +298,7 @@ WRONG = {
     "log_every_nimg": (0, "log_every_nimg is 0"),
     "simultaneous": (True, "n_critic is 1"),
     "locality": (Locality("band", ((20, 4), (10, 6))), "not ascending"),
-    "critic_optimiser": (Optimiser(1.0, (0, 0), decay="liner"), "Did you mean 'linear'"),
+    "discriminator_optimiser": (Optimiser(1.0, (0, 0), decay="liner"), "Did you mean 'linear'"),
 }
 
 
@@ -312,9 +314,9 @@ def test_wrong_recipes_are_refused(key: str) -> None:
 
 SMALL = bench.Size(
     generator={"width": 32, "depths": (1, 1), "latent_dim": 8},
-    critic={"width": 16, "depth": 1},
+    discriminator={"width": 16, "depth": 1},
     resolution=8,
-    critic_batch=4,
+    discriminator_batch=4,
     generator_batch=8,
     n_critic=2,
     repeats=1,
@@ -341,10 +343,12 @@ def test_bench_refuses_losses_that_differ(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def smoothed_losses(seed: int, folder: Path, **changes: Any) -> np.ndarray:
-    """Critic loss over 200 critic steps, means of 10."""
+    """Discriminator loss over 200 discriminator steps, means of 10."""
     run = tiny.run("transgan", seed=seed, length_nimg=1600, log_every_nimg=80, checkpoint_every_nimg=10**9, **changes)
     tiny.fit(run, folder)
-    return np.array([float(row["critic_loss"]) for row in tiny.history.read(folder / "out" / "train" / "history.csv")])
+    return np.array(
+        [float(row["discriminator_loss"]) for row in tiny.history.read(folder / "out" / "train" / "history.csv")]
+    )
 
 
 @pytest.fixture
@@ -368,7 +372,7 @@ def assert_compiled_equals_eager() -> None:
         steps, _ = steps_of("transgan", compile=compiled)
         torch.manual_seed(5)
         reals, latents = torch.rand(8, 3, 8, 8), steps.latents(8)
-        seen.append(steps.critic_step(reals, latents) | steps.generator_step(latents, None))
+        seen.append(steps.discriminator_step(reals, latents) | steps.generator_step(latents, None))
     assert seen[0].keys() == seen[1].keys()
     for name, value in seen[0].items():
         torch.testing.assert_close(value, seen[1][name], rtol=1e-4, atol=1e-5)
@@ -376,7 +380,7 @@ def assert_compiled_equals_eager() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("graph_only")
-def test_critic_loss_with_its_penalty_is_one_graph() -> None:
+def test_discriminator_loss_with_its_penalty_is_one_graph() -> None:
     """`fullgraph` raises if penalty, augmentation or attention break the graph."""
     assert_compiled_equals_eager()
 
@@ -406,7 +410,7 @@ def test_cuda_graph_equals_eager(tmp_path: Path, precision: str) -> None:
         tiny.fit(run, tmp_path / str(compiled), device="cuda")
         rows[compiled] = tiny.history.read(tmp_path / str(compiled) / "out" / "train" / "history.csv")
     for one, other in zip(rows[False], rows[True], strict=True):
-        assert float(one["critic_loss"]) == pytest.approx(float(other["critic_loss"]), rel=0.05, abs=0.05)
+        assert float(one["discriminator_loss"]) == pytest.approx(float(other["discriminator_loss"]), rel=0.05, abs=0.05)
 
 
 @pytest.mark.gpu

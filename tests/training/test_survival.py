@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.config import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
+from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
 from harness.errors import HarnessError, TrainingDiverged
+from harness.networks import generator_file
 from harness.training import checkpoint
 from harness.training.loop import TrainingStopped
 from tests.training import tiny
@@ -227,7 +228,7 @@ def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_full_disk_stops_with_the_old_checkpoint_intact(
     tmp_path: Path, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, saves = checkpoint.save_file, []
+    original, saves = generator_file.save_file, []
 
     def full(tensors: Any, path: Path, metadata: Any = None) -> None:
         saves.append(path)
@@ -236,13 +237,13 @@ def test_full_disk_stops_with_the_old_checkpoint_intact(
             raise OSError(errno.ENOSPC, "No space left on device")
         original(tensors, path, metadata=metadata)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(generator_file, "save_file", full)
     with pytest.raises(HarnessError, match="No space left"):
         tiny.fit(tiny.run(snapshots_nimg=()), tmp_path)
     assert sorted(int(p.stem) for p in (tmp_path / "work").glob("*/*/*.safetensors")) == [40, 80]
     assert not list((tmp_path / "work").glob("*/*/.*part")), "no half-written file is left"
     assert not (tmp_path / "out" / "weights").exists()
-    monkeypatch.setattr(checkpoint, "save_file", original)
+    monkeypatch.setattr(generator_file, "save_file", original)
     tiny.fit(tiny.run(snapshots_nimg=()), tmp_path)
     assert {"last.safetensors"} == tiny.outcome(tmp_path)["weights"].keys()
     for name, tensor in tiny.outcome(tmp_path)["weights"]["last.safetensors"].items():
@@ -266,7 +267,7 @@ def test_file_size_limit_of_the_system_is_reported(tmp_path: Path) -> None:
     assert not list((tmp_path / "work").glob("*/*/0*")), "nothing stands that is not whole"
 
 
-class Poisoned(tiny.MlpCritic):
+class Poisoned(tiny.MlpDiscriminator):
     """Its logit becomes NaN (or its gradient infinite) after some calls."""
 
     def __init__(self, resolution: int, poison: str) -> None:
@@ -284,13 +285,13 @@ class Poisoned(tiny.MlpCritic):
 @pytest.mark.parametrize("poison", ["nan", "gradient"])
 def test_divergence_dumps_and_exits_with_3(poison: str, tmp_path: Path) -> None:
     def build(role: str, spec: dict[str, Any], resolution: int) -> torch.nn.Module:
-        return Poisoned(resolution, poison) if role == "critic" else tiny.build(role, spec, resolution)
+        return Poisoned(resolution, poison) if role == "discriminator" else tiny.build(role, spec, resolution)
 
     run = tiny.run(objective="hinge", penalty=Penalty(), drift=Drift())
     with pytest.raises(TrainingDiverged) as caught:
         tiny.train(run, tiny.images(8), tmp_path / "out", tmp_path / "work", threads=1, build=build)
     assert caught.value.exit_code == 3
-    named = "critic_loss is nan" if poison == "nan" else "critic_grad_norm is"
+    named = "discriminator_loss is nan" if poison == "nan" else "discriminator_grad_norm is"
     assert named in str(caught.value)
     assert not (tmp_path / "out" / "weights").exists(), "nothing that could be scored"
     dump = list((tmp_path / "work").glob("*/*/diverged/*.safetensors"))
@@ -304,10 +305,10 @@ def test_changed_recipe_starts_afresh_and_says_why(tmp_path: Path, capsys: pytes
     with pytest.raises(TrainingStopped):
         tiny.fit(tiny.run(), tmp_path, stop_nimg=120)
     capsys.readouterr()
-    changed = tiny.run(critic_optimiser=Optimiser(2e-3, (0.0, 0.9)))
+    changed = tiny.run(discriminator_optimiser=Optimiser(2e-3, (0.0, 0.9)))
     tiny.fit(changed, tmp_path)
     err = capsys.readouterr().err
-    assert "recipe.critic_optimiser.lr: 0.001 -> 0.002" in err
+    assert "recipe.discriminator_optimiser.lr: 0.001 -> 0.002" in err
     assert "resuming" not in err
     tiny.fit(changed, tmp_path / "alone")
     for name, tensors in tiny.outcome(tmp_path)["weights"].items():
@@ -353,7 +354,7 @@ def test_recipe_of_no_length_exports_the_untrained_generator(tmp_path: Path) -> 
     torch.manual_seed(tiny.derive_seed(0, "generator"))
     expected = tiny.build("generator", {"model": "mlp"}, 8).state_dict()
     generator = tiny.build("generator", {"model": "mlp"}, 8)
-    assert checkpoint.load_generator(generator, tmp_path / "out" / "weights" / "last.safetensors") == 0
+    assert generator_file.load_generator(generator, tmp_path / "out" / "weights" / "last.safetensors") == 0
     assert all(torch.equal(tensor, expected[name]) for name, tensor in generator.state_dict().items())
     assert json.loads((tmp_path / "out" / "train" / "train.json").read_text())["nimg"] == 0
 
@@ -364,14 +365,14 @@ def test_published_files(tmp_path: Path) -> None:
     assert {p.name for p in (out / "weights").iterdir()} == {"60.safetensors", "100.safetensors", "last.safetensors"}
     assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == [f"{n:09d}.png" for n in (0, 80, 160)]
     generator = tiny.build("generator", {"model": "mlp"}, 8)
-    seen = {n: checkpoint.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("100", "last")}
+    seen = {n: generator_file.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("100", "last")}
     assert seen == {"100": 104, "last": 160}
     record = json.loads((out / "train" / "train.json").read_text())
     assert record["cost"]["images"] == 160
     assert record["cost"]["images_per_sec"] == pytest.approx(160 / record["cost"]["wall_sec"])
     rows = tiny.history.read(out / "train" / "history.csv")
     assert [int(row["nimg"]) for row in rows] == [48, 96, 144, 160]
-    measured = ("critic_loss", "generator_loss", "penalty", "images_per_sec")
+    measured = ("discriminator_loss", "generator_loss", "penalty", "images_per_sec")
     assert all(np.isfinite(float(row[key])) for row in rows for key in measured)
 
 
@@ -379,20 +380,20 @@ def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
     """A pipeline that hashes weights must not take them for new ones."""
     run = {"experiment": "e", "seed": "0", "digest": "d", "selection": "none"}
     module, paths = torch.nn.Linear(3, 2), [tmp_path / f"{i}.safetensors" for i in range(10)]
-    assert len({checkpoint.save_generator(path, module, 7, run) for path in paths}) == 1
+    assert len({generator_file.save_generator(path, module, 7, run) for path in paths}) == 1
     other = torch.nn.Linear(3, 2)
-    assert checkpoint.load_generator(other, paths[0]) == 7
+    assert generator_file.load_generator(other, paths[0]) == 7
     assert torch.equal(other.weight, module.weight)
-    assert checkpoint.read_metadata(paths[0]) == {"nimg": "7", **run}
+    assert generator_file.read_metadata(paths[0]) == {"nimg": "7", **run}
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     tiny.fit(tiny.run(length_nimg=0, snapshots_nimg=()), tmp_path)
     path = tmp_path / "out" / "weights" / "last.safetensors"
     with pytest.raises(HarnessError, match=r"Missing: .*project.*Unexpected: .*layers"):
-        checkpoint.load_generator(tiny.build("generator", {"model": "transgan"}, 8), path)
+        generator_file.load_generator(tiny.build("generator", {"model": "transgan"}, 8), path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(HarnessError, match="not readable"):
-        checkpoint.load_generator(tiny.build("generator", {"model": "mlp"}, 8), path)
+        generator_file.load_generator(tiny.build("generator", {"model": "mlp"}, 8), path)
     with pytest.raises(HarnessError, match="no such weights"):
-        checkpoint.load_generator(tiny.build("generator", {"model": "mlp"}, 8), tmp_path / "none.safetensors")
+        generator_file.load_generator(tiny.build("generator", {"model": "mlp"}, 8), tmp_path / "none.safetensors")

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from baselines import progan, sngan, stylegan2
-from harness.config import Augment, Drift, Ema, Optimiser, Penalty, Recipe
-from harness.experiments import Run
+from harness.config.experiments import Run
+from harness.config.schema import Augment, Drift, Ema, Optimiser, Penalty, Recipe
 from harness.training import history
+from harness.training.image_stream import derive_seed  # noqa: F401
 from harness.training.loop import train
-from harness.training.streams import derive_seed  # noqa: F401
-from models.transgan import build_critic, build_generator
+from models.transgan import build_discriminator, build_generator
 
 RESOLUTION = {"mlp": 8, "transgan": 8, "sngan": 32, "progan": 32, "stylegan2": 32}
 
@@ -34,7 +34,7 @@ class MlpGenerator(nn.Module):
         return self.layers(z).view(-1, 3, self.resolution, self.resolution)
 
 
-class MlpCritic(nn.Module):
+class MlpDiscriminator(nn.Module):
     def __init__(self, resolution: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * resolution**2, 16), nn.Softplus(), nn.Linear(16, 1))
@@ -47,30 +47,32 @@ def build(role: str, spec: dict[str, Any], resolution: int) -> nn.Module:
     """Networks by (role, {model: name}), small enough for a test."""
     makers: dict[tuple[str, str], Callable[[], nn.Module]] = {
         ("mlp", "generator"): lambda: MlpGenerator(resolution),
-        ("mlp", "critic"): lambda: MlpCritic(resolution),
+        ("mlp", "discriminator"): lambda: MlpDiscriminator(resolution),
         ("transgan", "generator"): lambda: build_generator(
             resolution, width=32, depths=(1, 1), latent_dim=8, entry_stage=spec.get("entry_stage")
         ),
-        ("transgan", "critic"): lambda: build_critic(resolution, width=16, depth=1),
+        ("transgan", "discriminator"): lambda: build_discriminator(resolution, width=16, depth=1),
         ("sngan", "generator"): lambda: sngan.build_generator(resolution, width=8),
-        ("sngan", "critic"): lambda: sngan.build_critic(resolution, width=8),
+        ("sngan", "discriminator"): lambda: sngan.build_discriminator(resolution, width=8),
         ("progan", "generator"): lambda: progan.build_generator(resolution, width=8),
-        ("progan", "critic"): lambda: progan.build_critic(resolution, width=8),
+        ("progan", "discriminator"): lambda: progan.build_discriminator(resolution, width=8),
         ("stylegan2", "generator"): lambda: stylegan2.build_generator(resolution, channel_max=8),
-        ("stylegan2", "critic"): lambda: stylegan2.build_critic(resolution, channel_max=8, stddev_group=4),
+        ("stylegan2", "discriminator"): lambda: stylegan2.build_discriminator(
+            resolution, channel_max=8, stddev_group=4
+        ),
     }
     return makers[spec["model"], role]()
 
 
 def recipe(**changes: Any) -> Recipe:
-    """wgangp-eps with DiffAugment, 20 critic steps of 8 images."""
+    """wgangp-eps with DiffAugment, 20 discriminator steps of 8 images."""
     adam = Optimiser(1e-3, (0.0, 0.9))
     base: dict[str, Any] = {
         "objective": "wasserstein",
         "length_nimg": 160,
-        "critic_batch": 8,
+        "discriminator_batch": 8,
         "generator_batch": 16,
-        "critic_optimiser": adam,
+        "discriminator_optimiser": adam,
         "generator_optimiser": Optimiser(1e-3, (0.0, 0.9), decay="linear"),
         "n_critic": 2,
         "penalty": Penalty("gradient", 10.0),
@@ -91,8 +93,8 @@ def run(model: str = "mlp", seed: int = 0, options: dict[str, Any] | None = None
     """One resolved run of a small model."""
     spec = recipe(**changes)
     generator = {"model": model, **(options or {})}
-    critic, versions, resolution = {"model": model}, {"trainer": 1}, RESOLUTION[model]
-    return Run("test", "tiny", seed, "noise", resolution, generator, critic, spec, versions, spec.length_nimg)
+    discriminator, versions, resolution = {"model": model}, {"trainer": 1}, RESOLUTION[model]
+    return Run("test", "tiny", seed, "noise", resolution, generator, discriminator, spec, versions, spec.length_nimg)
 
 
 def images(resolution: int, count: int = 30) -> np.ndarray:

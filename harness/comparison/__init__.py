@@ -1,0 +1,1 @@
+"""Measured scores held against reported ones: ledger, protocols, verdicts, tables, check."""

@@ -1,0 +1,217 @@
+"""What a recipe, an experiment and a scale are: frozen dataclasses, read from YAML by `harness.config.reader`.
+
+Lengths and schedules are in real images seen by the discriminator (`nimg`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# ---------------------------------------------------------------- recipe: how a model is trained
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam; `decay: linear` goes from `lr` to 0 over the recipe's length."""
+
+    lr: float
+    betas: tuple[float, float]
+    eps: float = 1e-8
+    decay: str = "constant"  # constant | linear
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A regulariser of the discriminator's input gradient.
+
+    `gradient`: weight / target^2 * mean((|grad D(x_hat)| - target)^2) at interpolates; `r1`: weight *
+    mean(|grad D(x)|^2) at reals (weight = gamma / 2). `every` > 1 is lazy: the term is
+    multiplied by `every`.
+    """
+
+    kind: str = "none"  # none | gradient | r1
+    weight: float = 0.0
+    target: float = 1.0
+    every: int = 1
+    through_augment: bool = True  # r1: gradient with respect to the image before (True) or after (False) augmentation
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Keeps the discriminator near zero: `squared-mean` = weight * E[D(real)]^2; `mean-square` = weight *
+    E[D(real)^2]."""
+
+    kind: str = "none"  # none | squared-mean | mean-square
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ema:
+    """Moving average of the generator's parameters.
+
+    `fixed`: `decay` per generator step. `half-life`: 0.5^(discriminator batch / max(min(half_life_nimg, ramp * nimg),
+    1e-8)).
+    `start_nimg`: before it the average is a plain copy. `buffers`: `copy` takes the live network's buffers.
+    """
+
+    kind: str = "none"  # none | fixed | half-life
+    decay: float = 0.0
+    half_life_nimg: float = 0.0
+    ramp: float | None = None
+    start_nimg: int = 0
+
+
+@dataclass(frozen=True)
+class Ada:
+    """Adaptive augmentation probability (StyleGAN2-ADA): pipe `bgc`."""
+
+    target: float = 0.6
+    speed_nimg: int = 500_000
+    every: int = 4
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Differentiable augmentation of every image the discriminator sees, in the order of `policy`."""
+
+    policy: tuple[str, ...] = ()  # of: color, translation, cutout
+    translation: float = 0.125
+    cutout: float = 0.5
+    cutout_probability: float = 1.0  # one draw per discriminator call
+    ada: Ada | None = None
+
+
+@dataclass(frozen=True)
+class Locality:
+    """Locality-aware initialisation: attention limited to `half_width` until `until_nimg`, then free."""
+
+    shape: str = "band"  # band (1-D, as released) | window (2-D, as the paper draws it)
+    schedule: tuple[tuple[int, int], ...] = ()  # (until_nimg, half_width), ascending
+
+
+@dataclass(frozen=True)
+class Cotraining:
+    """Multi-task co-training: super-resolution of average-pooled reals, MSE times `weight` until `until_nimg`."""
+
+    weight: float = 50.0
+    until_nimg: int = 0
+
+
+@dataclass(frozen=True)
+class PathLength:
+    """StyleGAN2 path-length regularisation: every `every` generator steps, the term is multiplied by `every`."""
+
+    weight: float = 2.0
+    every: int = 4
+    decay: float = 0.01
+    batch_shrink: int = 2  # the term is computed on a generator batch smaller by this factor
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Progressive growing: a resolution fades in over `fade_nimg`, stays `stable_nimg`; Adam resets at each change."""
+
+    first_resolution: int = 4
+    first_nimg: int = 400_000
+    fade_nimg: int = 400_000
+    stable_nimg: int = 400_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an experiment is trained: one discriminator step sees `discriminator_batch` real images and advances `nimg`
+    by as much."""
+
+    objective: str  # wasserstein | hinge | lsgan | non-saturating
+    length_nimg: int
+    discriminator_batch: int
+    generator_batch: int
+    discriminator_optimiser: Optimiser
+    generator_optimiser: Optimiser
+    n_critic: int = 1
+    generator_phase: int = 0  # the generator is updated after discriminator step k when k % n_critic == generator_phase
+    simultaneous: bool = False  # discriminator and generator use the same fakes and the same weights (progressive GAN)
+    penalty: Penalty = Penalty()
+    drift: Drift = Drift()
+    clip_grad_norm: float | None = None
+    ema: Ema = Ema()
+    augment: Augment = Augment()
+    flip: bool = False
+    dequantise: str = "none"  # none | wgan-gp: 2 (v / 256 - 0.5) + U(0, 1/128) | sn-gan: v / 128 - 1 + U(0, 1/128)
+    locality: Locality | None = None
+    cotraining: Cotraining | None = None
+    path_length: PathLength | None = None
+    growth: Growth | None = None
+    precision: str = "float32"  # float32 | bfloat16 (autocast)
+    compile: bool = False
+    snapshots_nimg: tuple[int, ...] = ()
+    grids_nimg: tuple[int, ...] = ()
+    log_every_nimg: int = 10_000
+    checkpoint_every_nimg: int = 100_000
+    source: str = ""  # where the numbers come from
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table: data set x generator x discriminator x recipe. `changes` is laid over the named recipe."""
+
+    dataset: str
+    generator: dict[str, Any]  # {model: name, **options of that model's build_generator}
+    discriminator: dict[str, Any]
+    recipe: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = (
+        ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS
+    )
+    reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The protocol of a scale's scores."""
+
+    n_fake: int
+    n_real: int
+    weights: str  # stand-in | trunk (mixed_7 only) | official
+    layer: int = 2048
+    clean: dict[str, bool] = field(default_factory=dict)  # further flags of the clean scorer: {kid: true}
+    n_choose: int = 5000  # samples of each snapshot that `best` is chosen by
+    quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """One training: experiment and seed. `dataset` repeats the experiment's, for dvc.yaml; `harness plan` checks it."""
+
+    experiment: str
+    seed: int
+    dataset: str
+
+
+@dataclass(frozen=True)
+class DumpKey:
+    """One dump of samples: experiment, seed and snapshot (`last`, `best` or an image count).
+
+    `weights` is the folder that the snapshot lies in, for dvc.yaml: `chosen` for `best`, else `weights`.
+    """
+
+    experiment: str
+    seed: int
+    dataset: str
+    snapshot: str = "last"
+    weights: str = "weights"
+
+
+@dataclass(frozen=True)
+class Params:
+    """A scale: how much of which recipes is run, and how it is scored. One `params.yaml` each."""
+
+    scale: str
+    root: str  # from the folder of this file to the repository root; empty at the root
+    out: str  # from the folder of this file to the results folder
+    scoring: Scoring
+    runs: dict[str, RunKey]
+    dumps: dict[str, DumpKey]
+    choices: dict[str, RunKey] = field(default_factory=dict)  # trainings whose `best` snapshot is looked for
+    threads: int = 2
+    limit_nimg: int | None = None  # cap on every recipe's length; a capped run is `partial`

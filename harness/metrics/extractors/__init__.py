@@ -1,0 +1,1 @@
+"""Inception features: one extractor a scorer, and the resizers before it."""

@@ -1,0 +1,1 @@
+"""Networks by name, and a generator's weights as one checked file."""

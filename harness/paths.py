@@ -1,0 +1,237 @@
+"""Every path of a checkout and of a scale, in one place.
+
+A *checkout* is a folder with `experiments/datasets.yaml`. Commands look for it upwards from the working folder, so they
+work in any folder of a checkout and never read the data, experiments or ledger of another one, whichever the package
+was installed from.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+
+MARKER = Path("experiments") / "datasets.yaml"
+PARAMS = "params.yaml"
+CACHE_VARIABLE = "HARNESS_CACHE"
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Return the checkout that `start` (default: the working folder) lies in, as an absolute path.
+
+    Raises:
+        HarnessError: no folder above `start` is a checkout.
+    """
+    start = Path(os.path.abspath(start if start is not None else Path.cwd()))
+    for folder in (start, *start.parents):
+        if (folder / MARKER).is_file():
+            return folder
+    raise HarnessError(
+        f"{start}: not inside a checkout (no folder above it holds {MARKER}); "
+        "change into one, or name it with --root DIR."
+    )
+
+
+def find_params(root: Path | None = None, start: Path | None = None) -> Path:
+    """Return the nearest `params.yaml` at or above `start` within its checkout, or that of `root` if it is given.
+
+    Raises:
+        HarnessError: not inside a checkout, or no params.yaml up to its root.
+    """
+    if root is not None:
+        start = root = find_root(root)
+    else:
+        start = Path(os.path.abspath(start if start is not None else Path.cwd()))
+        root = find_root(start)
+    for folder in (start, *start.parents):
+        if (folder / PARAMS).is_file():
+            return folder / PARAMS
+        if folder == root:
+            break
+    raise HarnessError(f"{root}: holds no {PARAMS}; name a scale's with --params FILE.")
+
+
+def user_cache() -> Path:
+    """Return the cache to use outside a checkout: HARNESS_CACHE, else a folder of the user's own cache."""
+    place = os.environ.get(CACHE_VARIABLE)
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(place) if place else base / "transgan-bench"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Folders and files of one checkout."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, root: Path | None = None) -> "Checkout":
+        """Return the checkout at or above `root` (default: the working folder); see `find_root`."""
+        return cls(find_root(root))
+
+    @property
+    def experiments(self) -> Path:
+        """What is run, as YAML."""
+        return self.root / "experiments"
+
+    @property
+    def datasets(self) -> Path:
+        """Definitions of the data sets."""
+        return self.root / MARKER
+
+    @property
+    def versions(self) -> Path:
+        """Integer versions of trainer, sampler and scorers."""
+        return self.experiments / "versions.yaml"
+
+    @property
+    def tolerances(self) -> Path:
+        """How far a measured score may be from a reported one."""
+        return self.experiments / "tolerances.yaml"
+
+    @property
+    def results(self) -> Path:
+        """What was measured, a folder a scale, and the ledger."""
+        return self.root / "results"
+
+    @property
+    def reported(self) -> Path:
+        """The ledger of reported scores."""
+        return self.results / "reported"
+
+    @property
+    def history(self) -> Path:
+        """Our own recorded scores."""
+        return self.results / "history.csv"
+
+    @property
+    def verified(self) -> Path:
+        """Claims that a recorded test run verified."""
+        return self.results / "verified.json"
+
+    @property
+    def bench(self) -> Path:
+        """Speed against named peers."""
+        return self.results / "bench"
+
+    @property
+    def cache(self) -> Path:
+        """Inception weights, reference statistics, features: HARNESS_CACHE, else `.cache`."""
+        place = os.environ.get(CACHE_VARIABLE)
+        return Path(place) if place else self.root / ".cache"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Working state of trainings; never an output of a pipeline."""
+        return self.root / ".checkpoints"
+
+    def data(self, name: str = "") -> Path:
+        """The folder of packed data sets, or one of them."""
+        return self.root / "data" / name
+
+    def train_records(self) -> list[Path]:
+        """Every train.json of every scale, in order."""
+        return sorted(self.results.glob("*/records/*/seed*/train/train.json"))
+
+
+@dataclass(frozen=True)
+class ScaleFolder:
+    """Folders and files of one scale's results, from the folder `out`."""
+
+    out: Path
+
+    def plan(self, experiment: str, seed: int) -> Path:
+        """Everything that decides one training."""
+        return self.out / "plan" / f"{run_name(experiment, seed)}.json"
+
+    def artifacts(self, experiment: str, seed: int) -> Path:
+        """Big files of one training, kept by DVC: weights, chosen weights and dumps."""
+        return self.out / "runs" / experiment / f"seed{seed}"
+
+    def weights(self, experiment: str, seed: int, snapshot: str) -> Path:
+        """The generator of one snapshot: `last`, `best` or an image count."""
+        return self.artifacts(experiment, seed) / weights_folder(snapshot) / f"{snapshot}.safetensors"
+
+    def dump(self, experiment: str, seed: int, snapshot: str) -> Path:
+        """The samples of one snapshot."""
+        return self.artifacts(experiment, seed) / snapshot / "samples.npy"
+
+    @property
+    def all_records(self) -> Path:
+        """Small files of all trainings, kept by git."""
+        return self.out / "records"
+
+    def records(self, experiment: str, seed: int) -> Path:
+        """Small files of one training, kept by git."""
+        return self.all_records / experiment / f"seed{seed}"
+
+    def train_record(self, experiment: str, seed: int) -> Path:
+        """What a training says of itself."""
+        return self.records(experiment, seed) / "train" / "train.json"
+
+    def sample_record(self, experiment: str, seed: int, snapshot: str) -> Path:
+        """What a dump says of itself."""
+        return self.records(experiment, seed) / snapshot / "samples.json"
+
+    def grid(self, experiment: str, seed: int, snapshot: str) -> Path:
+        """A picture of a dump's first samples."""
+        return self.records(experiment, seed) / snapshot / "grid.png"
+
+    def choice(self, experiment: str, seed: int) -> Path:
+        """How the best snapshot was chosen."""
+        return self.records(experiment, seed) / "best" / "choice.json"
+
+    def score(self, experiment: str, seed: int, snapshot: str, scorer: str, protocol: str) -> Path:
+        """One score record: a dump, a scorer and a protocol."""
+        return self.records(experiment, seed) / snapshot / scorer / f"{protocol}.json"
+
+    def train_records(self) -> list[Path]:
+        """Every train.json, in order."""
+        return sorted(self.all_records.glob("*/seed*/train/train.json"))
+
+    def histories(self) -> list[Path]:
+        """Every training history, in order."""
+        return sorted(self.all_records.glob("*/seed*/train/history.csv"))
+
+    def sample_records(self) -> list[Path]:
+        """Every samples.json, in order."""
+        return sorted(self.all_records.glob("*/seed*/*/samples.json"))
+
+    def scores(self) -> list[Path]:
+        """Every score record, in order."""
+        return sorted(self.all_records.glob("*/seed*/*/*/*.json"))
+
+    @property
+    def tables(self) -> Path:
+        """Tables without verdicts."""
+        return self.out / "tables"
+
+    @property
+    def check(self) -> Path:
+        """Verdicts and the tables with them."""
+        return self.out / "check"
+
+    @property
+    def metrics(self) -> Path:
+        """Scores by run, for `dvc metrics show`."""
+        return self.out / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.out / "report"
+
+
+def run_name(experiment: str, seed: int) -> str:
+    """Return the name of a training: a key of params.yaml's `runs`."""
+    return f"{experiment}-seed{seed}"
+
+
+def dump_name(experiment: str, seed: int, snapshot: str) -> str:
+    """Return the name of a dump: a key of params.yaml's `dumps`."""
+    return f"{run_name(experiment, seed)}-{snapshot}"
+
+
+def weights_folder(snapshot: str) -> str:
+    """Return the folder of a training that holds a snapshot: what training left, or what was chosen from it."""
+    return "chosen" if snapshot == "best" else "weights"

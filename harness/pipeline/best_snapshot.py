@@ -1,0 +1,113 @@
+"""The `best` snapshot of a training: lowest FID of a dump of its own, never of the dump that is reported."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import provenance
+from harness.config import experiments
+from harness.config.experiments import Run, Scale
+from harness.data.images import open_images
+from harness.errors import HarnessError
+from harness.files import sha256_file, write_json
+from harness.metrics import score
+from harness.metrics.extractors.base import Setup
+from harness.metrics.moments import Moments
+from harness.networks import registry
+from harness.networks.generator_file import load_generator, save_generator
+from harness.sampling import draw
+
+SCORER = "torch"  # gives the TF scorer's numbers, on a GPU where there is one
+
+
+def choice_seed(seed: int) -> int:
+    """Seed of the dumps that snapshots are chosen on: another stream than the reported dump's."""
+    return int(np.random.SeedSequence([0xBE57, seed]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def candidates(run: Run, folder: Path) -> list[Path]:
+    """Weights of the recipe's snapshots, by image count, and of the end.
+
+    Raises:
+        HarnessError: the recipe keeps no snapshot, or a file is missing.
+    """
+    if not run.recipe.snapshots_nimg:
+        raise HarnessError(
+            f"{run.experiment}: its recipe has no snapshots_nimg within the scale's limit, so `last` is all there is."
+        )
+    paths = [folder / f"{name}.safetensors" for name in (*map(str, run.recipe.snapshots_nimg), "last")]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise HarnessError(f"{folder}: no {', '.join(missing)}; run `harness train {run.experiment}` first.")
+    return paths
+
+
+def choose(scale: Scale, run: Run, device: str, cache: Path) -> dict[str, Any]:
+    """Find the snapshot of lowest FID over `scoring.n_choose` samples each; the first of equals.
+
+    Writes it to `chosen/best.safetensors` beside the training's weights (metadata `selection` says how it was
+    chosen) and returns the record, which is also written to `choice.json`.
+
+    Raises:
+        HarnessError: see `candidates`; or unfit weights of Inception or data.
+    """
+    from tqdm import tqdm
+
+    started, scoring = time.perf_counter(), scale.params.scoring
+    artifacts = scale.folder.artifacts(run.experiment, run.seed)
+    records = scale.folder.records(run.experiment, run.seed)
+    paths = candidates(run, artifacts / "weights")
+    setup = Setup(
+        scoring.weights,
+        scoring.layer,
+        batch=draw.CHUNK,
+        threads=scale.params.threads,
+        device=device,
+        cache=cache,
+    )
+    target = scale.root / "data" / run.dataset
+    request = score.Request(paths[-1], str(target), SCORER, setup, n_real=scoring.n_real)
+    extractor = score.open_extractor(SCORER, setup)
+    reals, _, _ = score.real_side(open_images(target).first(scoring.n_real), extractor, request)
+    quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
+    generator = registry.build("generator", run.generator, run.resolution).to(device)
+    found = []
+    for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
+        nimg, moments = load_generator(generator, path), Moments(scoring.layer)
+        for images in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
+            moments.update(extractor(images)[0])
+        fid = reals.side.distance(moments.mean, moments.covariance).value
+        found.append({"snapshot": path.stem, "nimg": nimg, "fid": fid, "weights_sha256": sha256_file(path)})
+    best = min(found, key=lambda one: one["fid"])
+    selection = (
+        f"lowest FID of {len(found)} snapshots, {scoring.n_choose} other samples each, "
+        f"{SCORER} scorer, {extractor.kind} Inception, layer {scoring.layer}"
+    )
+    load_generator(generator, scale.folder.weights(run.experiment, run.seed, best["snapshot"]))
+    metadata = {"experiment": run.experiment, "seed": str(run.seed), "selection": selection}
+    save_generator(scale.folder.weights(run.experiment, run.seed, "best"), generator, best["nimg"], metadata)
+    record = {
+        "chosen": best["snapshot"],
+        "selection": selection,
+        "candidates": found,
+        "protocol": {
+            "n_fake": scoring.n_choose,
+            "n_real": reals.count,
+            "quantisation": scoring.quantisation,
+            "resizer": extractor.resizer,
+            "inception": extractor.kind,
+            "inception_sha256": extractor.weights_sha256,
+            "layer": scoring.layer,
+            "sampling_seed": choice_seed(run.seed),
+        },
+        "provenance": provenance.collect(
+            device=device,
+            threads=setup.threads,
+            batch=setup.batch,
+            wall_sec=round(time.perf_counter() - started, 2),
+        ),
+    }
+    write_json(records / "best" / "choice.json", record)
+    return record

@@ -1,0 +1,1 @@
+"""Generator to uint8 images: draws, value ranges, quantisation, grids."""

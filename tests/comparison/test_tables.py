@@ -1,0 +1,231 @@
+"""Tables: three formats with the same cells, the same bytes twice, nothing measured left out."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import harness
+from harness.commands.tables import command
+from harness.comparison import reported, table_formats, tables
+from harness.config import schema
+from harness.errors import HarnessError
+from harness.records import results
+from tests.paths import ROOT
+from tests.records import score_trees
+
+STAND_IN = {
+    "experiment": "quick-cifar10-transgan",
+    "dataset": "standin-cifar10",
+    "stand_in_data": True,
+    "stand_in_inception": True,
+    "inception": "stand-in",
+    "n_fake": 64,
+    "n_real": 128,
+    "fid": 0.01,
+}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "test"
+    for seed, fid in enumerate((18.9, 19.1, 19.3)):
+        score_trees.add(folder, experiment="t4-transgan-s", seed=seed, fid=fid, is_mean=8.2)
+        score_trees.add(folder, "clean", experiment="t4-transgan-s", seed=seed, fid=fid + 2)
+    score_trees.add(folder, experiment="t2-stylegan2", fid=19.9, is_mean=9.0)
+    score_trees.add(folder, experiment="t1-autogan-autogan", fid=12.8, is_mean=8.5)
+    score_trees.add(folder, experiment="cpu-untrained", layer=768, inception="trunk", n_fake=2000, is_mean=None)
+    score_trees.add(folder, **STAND_IN)
+    make(folder)
+    return folder
+
+
+def make(folder: Path, *options: str) -> None:
+    done = CliRunner().invoke(command, ["--out-dir", str(folder), *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def frame(out: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(out / "tables" / f"{name}.csv", dtype=str, keep_default_na=False)
+
+
+def test_all_of_the_papers_tables_are_made(out: Path) -> None:
+    names = [entry["name"] for entry in json.loads((out / "tables" / "index.json").read_text())]
+    papers = ["pairing", "augmentation", "cotraining-locality", "sizes", "cifar10", "stl10", "celeba64"]
+    assert names == ["protocol", "runs", *papers]
+    for name in names:
+        assert all((out / "tables" / f"{name}.{kind}").is_file() for kind in ("csv", "md", "tex"))
+
+
+def test_a_row_holds_reported_reproduced_difference_seeds_and_cost(out: Path) -> None:
+    row = frame(out, "sizes").set_index("model").loc["TransGAN-S"]
+    assert row["experiment"] == "t4-transgan-s"
+    assert (row["IS reported"], row["FID reported"], row["confidence"]) == ("8.22 ± 0.14", "18.58", "verified")
+    assert (row["IS"], row["FID"], row["clean FID"]) == ("8.20 ± 0.00", "19.10 ± 0.20", "21.10 ± 0.20")
+    assert row["clean KID"] == "0.0123 ± 0.0000"
+    assert (row["ΔIS"], row["ΔFID"]) == ("-0.02", "+0.52")
+    assert (row["seeds"], row["GPU h"], row["images seen"]) == ("3", "6.00", "240M")
+    assert row["comparable"].startswith("FID: presumed (n_fake, ")
+
+
+def test_a_row_that_was_not_run_says_so(out: Path) -> None:
+    assert frame(out, "sizes").set_index("model").loc["TransGAN-M", "experiment"] == "not run"
+
+
+def test_a_difference_is_shown_only_where_protocols_compare(out: Path) -> None:
+    row = frame(out, "augmentation").set_index(["model", "variant"]).loc[("StyleGAN v2", "no DA")]
+    assert (row["experiment"], row["FID"], row["ΔFID"]) == ("t2-stylegan2", "19.90", "—")
+    assert "FID: no (n_fake, split, n_real)" in row["comparable"]
+
+
+def test_unverified_rows_are_hidden_then_marked(out: Path, tmp_path: Path) -> None:
+    hidden = frame(out, "pairing")
+    assert set(hidden["model"]) == {"G=AutoGAN D=AutoGAN", "G=Transformer D=Transformer"}
+    score_trees.add(tmp_path, experiment="t1-autogan-autogan")
+    make(tmp_path, "--unverified")
+    shown = frame(tmp_path, "pairing").set_index("model")
+    assert len(shown) == 4
+    assert shown.loc["G=AutoGAN D=Transformer", "FID reported"] == "49.83 †"
+    assert shown.loc["G=AutoGAN D=AutoGAN", "FID reported"] == "12.42"
+    assert "† recalled" in (tmp_path / "tables" / "pairing.md").read_text()
+
+
+def test_everything_measured_is_in_the_runs_table(out: Path) -> None:
+    runs = frame(out, "runs").set_index(["experiment", "seed"])
+    untrained, drawn = runs.loc[("cpu-untrained", "0")], runs.loc[("quick-cifar10-transgan", "0")]
+    assert (untrained["answers"], untrained["beware"]) == ("no paper row", "768-channel layer")
+    assert untrained["protocol"] == "2k vs 50k cifar10 train, trunk 768"
+    assert drawn["beware"] == "STAND-IN DATA, STAND-IN INCEPTION"
+    assert runs.loc[("t4-transgan-s", "1"), "clean FID"] == "21.10"
+    assert len(runs) == 7
+
+
+def test_one_protocol_changes_the_order(out: Path) -> None:
+    """StyleGAN2's 11.07 (10k against test) stands before AutoGAN's 12.42; scored alike it may fall behind."""
+    rows = frame(out, "protocol").set_index("experiment")
+    stylegan = rows.loc["t2-stylegan2"]
+    assert stylegan["reported protocol"] == "10k vs 10k test"
+    assert (stylegan["rank reported"], stylegan["rank here"], stylegan["rank change"]) == ("1", "3", "-2")
+    assert rows.loc["t1-autogan-autogan", "rank change"] == "+1"
+    assert rows.loc["t4-transgan-s", "rank change"] == "+1"
+    assert stylegan["one protocol"] == "50k vs 50k cifar10 train, official 2048, tf1-bilinear"
+    assert "cpu-untrained" not in rows.index  # another layer: another protocol
+    assert rows.loc["quick-cifar10-transgan", "rank here"] == "—"
+
+
+def cells_of_markdown(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [[c.replace("\\|", "|") for c in re.split(r"(?<!\\) \| ", line[2:-2])] for line in lines]
+    return [rows[0], *rows[2:]]
+
+
+def cells_of_latex(text: str) -> list[list[str]]:
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].replace(r"\midrule", "")
+    back = sorted(table_formats.LATEX.items(), key=lambda pair: -len(pair[1]))
+    rows = []
+    for line in filter(None, (line.strip().removesuffix(r" \\") for line in body.splitlines())):
+        cells = re.split(r"(?<!\\) & ", line)
+        for plain, escaped in back:
+            cells = [cell.replace(escaped, plain) for cell in cells]
+        rows.append(cells)
+    return rows
+
+
+def test_csv_markdown_and_latex_agree_cell_by_cell(out: Path) -> None:
+    for path in sorted((out / "tables").glob("*.md")):
+        with open(path.with_suffix(".csv"), newline="", encoding="utf-8") as handle:
+            expected = list(csv.reader(handle))
+        assert cells_of_markdown(path.read_text(encoding="utf-8")) == expected, path.name
+        assert cells_of_latex(path.with_suffix(".tex").read_text(encoding="utf-8")) == expected, path.name
+
+
+def test_awkward_cells_survive_all_formats(tmp_path: Path) -> None:
+    awkward = pd.DataFrame({"a_b": ["50 % & {x}", "p|q"], "Δ": ["1 ± 2 †", "—"]})
+    table_formats.write_all([table_formats.Table("t", "T", awkward)], tmp_path)
+    expected = [["a_b", "Δ"], ["50 % & {x}", "1 ± 2 †"], ["p|q", "—"]]
+    assert cells_of_markdown((tmp_path / "t.md").read_text(encoding="utf-8")) == expected
+    assert cells_of_latex((tmp_path / "t.tex").read_text(encoding="utf-8")) == expected
+    assert r"50 \% \& \{x\}" in (tmp_path / "t.tex").read_text(encoding="utf-8")
+    assert table_formats.read_all(tmp_path)[0].frame.equals(awkward)
+
+
+def test_the_same_scores_give_the_same_bytes(out: Path) -> None:
+    files = sorted(p for p in [*(out / "tables").iterdir(), out / "metrics.json"])
+    before = {p: p.read_bytes() for p in files}
+    make(out)
+    assert {p: p.read_bytes() for p in files} == before
+
+
+def test_metrics_for_dvc(out: Path) -> None:
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["t4-transgan-s-seed1-last"]["tf_fid"] == 19.1
+    assert metrics["t4-transgan-s-seed1-last"]["clean_kid"] == 0.0123
+    assert "tf_is_mean" not in metrics["cpu-untrained-seed0-last"]
+
+
+def test_load_results_reads_one_scale_or_all(out: Path) -> None:
+    one, every = harness.load_results(out), harness.load_results(out.parent)
+    assert one.scores.equals(every.scores)
+    seeds = one.scores.query("experiment == 't4-transgan-s' and scorer == 'tf'").sort_values("seed")
+    assert list(seeds["fid"]) == [18.9, 19.1, 19.3]
+    assert set(one.training["device"]) == {"cuda"}
+    assert one.curves.query("experiment == 't4-transgan-s' and seed == 0")["nimg"].max() == 8000
+
+
+def test_protocols_that_differ_have_different_ids(out: Path) -> None:
+    scores = harness.load_results(out).scores
+    ids = scores.groupby("experiment")["protocol_id"].agg(set)
+    assert ids["t2-stylegan2"] == ids["t1-autogan-autogan"]
+    assert ids["cpu-untrained"].isdisjoint(ids["t2-stylegan2"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.write_text('{"scorer": "tf"}'), "`run` is missing"),
+        (lambda p: p.write_text("{"), "not valid JSON"),
+        (lambda p: p.write_text(p.read_text().replace('"n_fake"', '"nfake"')), "`n_fake` is missing"),
+        (lambda p: p.write_text(p.read_text().replace('"scorer": "tf"', '"scorer": "tff"')), "unknown scorer 'tff'"),
+    ],
+)
+def test_a_broken_score_is_named(tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+    score_trees.add(tmp_path)
+    spoil(tmp_path / "records" / "sngan-cifar10" / "seed0" / "last" / "tf.json")
+    with pytest.raises(HarnessError, match=rf"sngan-cifar10/seed0/last/tf\.json: .*{message}"):
+        results.load(tmp_path)
+
+
+def test_no_scores_at_all(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no scores"):
+        results.load(tmp_path)
+
+
+def test_the_papers_rows_come_from_the_ledger_alone() -> None:
+    """Every table's ledger names exist, so that a renamed ledger table cannot empty one silently."""
+    book = reported.load()
+    for name, spec in tables.specs(ROOT / "results" / "reported" / "tables.yaml").items():
+        assert set(spec.ledger) <= set(book.rows["table"]), name
+
+
+def test_hours_on_a_cpu_are_not_gpu_hours() -> None:
+    training = pd.DataFrame(
+        {"experiment": ["a", "a"], "seed": [0, 1], "nimg": [500, 1500], "device_sec": [3600.0, 1800.0]}
+    )
+    assert tables.cost(training.assign(device="cpu"), "a", [0, 1]) == {
+        "GPU h": "0.00 (and 1.50 on CPU)",
+        "images seen": "2k",
+    }
+    assert tables.cost(training.assign(device="cuda:0"), "a", [0])["GPU h"] == "1.00"
+    assert tables.cost(training.assign(device="cpu"), "b", [0])["GPU h"] == "—"
+
+
+def test_an_experiment_that_answers_no_ledger_row_is_an_error() -> None:
+    from harness.comparison.protocols import check_links
+
+    known = {"mine": schema.Experiment("cifar10", {}, {}, "r", reported=("T4-model-scaling/TransGAN-Q/x",))}
+    with pytest.raises(HarnessError, match=r"experiment mine: reported: no ledger row"):
+        check_links(known, reported.load())

@@ -1,0 +1,78 @@
+"""The torch scorer gives the TensorFlow scorer's numbers on the same weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import HarnessError
+from harness.metrics.extractors import tensorflow as tf_extractor
+from harness.metrics.extractors import torch as torch_extractor
+from harness.metrics.extractors.base import Setup
+from harness.metrics.fid import from_features
+from tests.metrics.inception.helpers import shape_images
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Features and logits of 8 + 8 images from both scorers, stand-in weights, layer 2048."""
+    setup = Setup("stand-in", cache=tmp_path_factory.mktemp("cache"), threads=1)
+    images = np.concatenate([shape_images(8, seed=1), shape_images(8, seed=2) // 2])
+    return tuple(module.open_extractor(setup)(images) for module in (tf_extractor, torch_extractor))
+
+
+@pytest.mark.verifies("torch scorer equals the TensorFlow scorer (2048 channels, stand-in weights)")
+def test_features_agree(both):
+    (reference, _), (found, _) = both
+    assert found.shape == reference.shape == (16, 2048)
+    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
+
+
+def test_logits_agree(both):
+    (_, reference), (_, found) = both
+    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
+
+
+@pytest.mark.verifies("torch scorer equals the TensorFlow scorer (2048 channels, stand-in weights)")
+def test_fid_agrees(both):
+    (reference, _), (found, _) = both
+    expected = from_features(reference[:8], reference[8:]).value
+    assert expected > 0.05, "the two halves differ, so that agreement says something"
+    assert from_features(found[:8], found[8:]).value == pytest.approx(expected, abs=1e-3)
+    assert from_features(found[:8], found[8:]).value == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("layer", [64, 192, 768])
+def test_shallower_layers_agree(tmp_path_factory, layer):
+    setup = Setup("stand-in", layer, cache=tmp_path_factory.getbasetemp() / "layers", threads=1)
+    images = shape_images(2, seed=3, side=48)
+    reference, none = tf_extractor.open_extractor(setup)(images)
+    found, also_none = torch_extractor.open_extractor(setup)(images)
+    assert none is None
+    assert also_none is None
+    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
+
+
+def test_bias_enters_the_logits(tmp_path_factory):
+    cache = tmp_path_factory.getbasetemp() / "layers"
+    images = shape_images(1, seed=3)
+    plain = torch_extractor.open_extractor(Setup("stand-in", cache=cache, threads=1))
+    biased = torch_extractor.open_extractor(Setup("stand-in", is_bias=True, cache=cache, threads=1))
+    assert biased._bias is not None
+    np.testing.assert_allclose(biased(images)[1] - plain(images)[1], biased._bias[None], atol=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_missing_device_is_refused(tmp_path):
+    with pytest.raises(HarnessError, match="no CUDA device"):
+        torch_extractor.open_extractor(Setup("stand-in", device="cuda", cache=tmp_path))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_gives_the_cpus_features(tmp_path, both):
+    images = np.concatenate([shape_images(8, seed=1), shape_images(8, seed=2) // 2])
+    found, _ = torch_extractor.open_extractor(Setup("stand-in", device="cuda", cache=tmp_path))(images)
+    reference = both[0][0]
+    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())

@@ -1,0 +1,167 @@
+"""The pipeline as a user runs it: `dvc repro` in a folder of its own, then only what changed runs again."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import tiny_root
+from tests.paths import ROOT
+
+SCORES = ("tf.json", "clean.json")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """This interpreter's scripts first on PATH, and a cache of the folder's own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "HARNESS_CACHE": str(folder / ".cache")}
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+def repro(folder: Path) -> set[str]:
+    """Run `dvc repro` and return the names of the stages that ran."""
+    done = run(folder, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return {name.removeprefix("data/dvc.yaml:") for name in re.findall(r"Running stage '([^']+)'", done.stdout)}
+
+
+def edit(path: Path, change: dict) -> None:
+    from harness.config.reader import merge
+
+    path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), change)))
+
+
+@pytest.fixture(scope="module")
+def scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny scale with the project's own pipeline files, run once."""
+    folder = tiny_root(tmp_path_factory.mktemp("pipeline"))
+    shutil.rmtree(folder / "data")
+    (folder / "data").mkdir()
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copy(ROOT / "data/dvc.yaml", folder / "data")
+    (folder / "data/params.yaml").write_text("datasets: [tiny]\n")
+    for link in [p for p in folder.glob("*/*") if p.is_symlink()]:  # DVC follows no links out of its folder
+        target = link.resolve()
+        link.unlink()
+        (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
+    assert run(folder, "dvc", "init", "--no-scm", "-q").returncode == 0
+    ran = repro(folder)
+    assert {"plan", "data@tiny", "train@e-seed0", "score-clean@f-seed0-last", "tables", "check", "report"} <= ran
+    assert len(ran) == 13
+    return folder
+
+
+def test_a_second_repro_runs_nothing(scale: Path):
+    assert repro(scale) == set()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_says_how_it_was_made(scale: Path, name: str):
+    score = json.loads((scale / "out/records/e/seed0/last" / name).read_text())
+    assert score["fid"] > 0
+    assert ("kid" in score) == (name == "clean.json")
+    protocol = score["protocol"]
+    assert protocol["stand_in_data"] is True
+    assert protocol["stand_in_inception"] is True
+    assert (protocol["n_fake"], protocol["n_real"], protocol["layer"]) == (10, 20, 64)
+    assert score["run"]["experiment"] == "e"
+    samples = json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())
+    assert score["provenance"]["samples_sha256"] == samples["samples_sha256"]
+
+
+def test_stand_ins_are_never_compared(scale: Path):
+    verdicts = (scale / "out/check/verdicts.csv").read_text().splitlines()
+    assert all("not-comparable" in line for line in verdicts[1:])
+    page = (scale / "out/report/index.html").read_text()
+    assert "stand-in" in page
+
+
+def test_one_changed_recipe_reruns_its_stages_and_the_tables(scale: Path):
+    edit(scale / "experiments/tables/tiny.yaml", {"f": {"changes": {"discriminator_optimiser": {"lr": 0.002}}}})
+    ran = repro(scale)
+    assert {name for name in ran if "e-seed0" in name} == set()
+    assert {
+        "train@f-seed0",
+        "sample@f-seed0-last",
+        "score-tf@f-seed0-last",
+        "score-clean@f-seed0-last",
+        "tables",
+    } <= ran
+
+
+def test_a_changed_tolerance_reruns_check_and_report_only(scale: Path):
+    path = scale / "experiments/tolerances.yaml"
+    path.write_text(path.read_text() + "\n# another reason\n")
+    assert repro(scale) <= {"check", "report"}
+
+
+def test_a_bumped_model_version_reruns_that_model_only(scale: Path):
+    edit(scale / "experiments/models/sngan.yaml", {"sngan-narrow": {"version": 99}})
+    ran = repro(scale)
+    assert "train@f-seed0" in ran
+    assert "train@e-seed0" not in ran
+
+
+def test_the_same_seed_gives_the_same_dump(scale: Path):
+    before = json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())["samples_sha256"]
+    shutil.rmtree(scale / ".checkpoints")
+    for command in (["train", "e"], ["sample", "e"]):
+        done = run(scale, sys.executable, "-m", "harness", *command)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())["samples_sha256"] == before
+
+
+def test_a_killed_repro_goes_on_where_it_was(scale: Path):
+    """kill -9 of DVC and of the training under it, then `dvc repro` again: the generator of an uninterrupted run."""
+    changes = {"length_nimg": 600, "checkpoint_every_nimg": 8, "snapshots_nimg": []}
+    edit(scale / "experiments/tables/tiny.yaml", {"e": {"changes": changes}})
+    before = checkpoints(scale)
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=scale,
+        env=environment(scale),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(checkpoints(scale) - before) < 2:
+        assert process.poll() is None, "dvc repro ended before it could be killed"
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    weights = scale / "out/runs/e/seed0/weights/last.safetensors"
+    assert not weights.exists(), "the training was over before it was killed"
+
+    done = run(scale, "dvc", "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert re.search(r"e: resuming at \d+ of 600 images", done.stderr)
+    resumed = weights.read_bytes()
+    whole = run(scale, sys.executable, "-m", "harness", "train", "e", "--checkpoints", str(scale / "others"))
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    assert "resuming" not in whole.stderr
+    assert weights.read_bytes() == resumed
+
+
+def checkpoints(folder: Path) -> set[Path]:
+    """Checkpoints of all runs that are whole on disk."""
+    return set(folder.glob(".checkpoints/*/*/*.json"))
+
+
+def test_check_says_that_nothing_is_comparable(scale: Path):
+    assert run(scale, sys.executable, "-m", "harness", "check").returncode == 2

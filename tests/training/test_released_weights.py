@@ -1,0 +1,56 @@
+"""Released weights stand where a training's would, or the run is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from harness.cli import group
+from harness.errors import HarnessError
+from harness.networks import registry
+from harness.networks.generator_file import save_generator
+
+SPEC = {"model": "transgan-xs", "width": 64, "depths": [1, 1], "latent_dim": 8}
+
+
+@pytest.fixture
+def folder(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny scale, whose experiment `e` names a released file; the working directory."""
+    path = tiny_scale / "experiments/tables/tiny.yaml"
+    tables = yaml.safe_load(path.read_text())
+    tables["e"]["checkpoint"] = "released.safetensors"
+    path.write_text(yaml.safe_dump(tables))
+    monkeypatch.chdir(tiny_scale)
+    monkeypatch.setenv("HARNESS_CHECKPOINTS", str(tiny_scale))
+    return tiny_scale
+
+
+def run(*arguments: str) -> None:
+    group.main(list(arguments), standalone_mode=False)
+
+
+def released(folder: Path, **metadata: str) -> torch.nn.Module:
+    generator = registry.build("generator", SPEC, 32)
+    save_generator(folder / "released.safetensors", generator, 0, metadata)
+    return generator
+
+
+def test_imported_weights_are_sampled(folder: Path):
+    released(folder, checkpoint_sha256="0" * 64)
+    run("train", "e")
+    run("sample", "e")
+    record = json.loads((folder / "out/records/e/seed0/train/train.json").read_text())
+    assert record["origin"]["checkpoint_sha256"] == "0" * 64
+    published = (folder / "out/runs/e/seed0/weights/last.safetensors").read_bytes()
+    assert published == (folder / "released.safetensors").read_bytes()
+
+
+def test_untrained_weights_never_stand_for_released_ones(folder: Path):
+    with pytest.raises(HarnessError, match="harness import"):
+        run("train", "e")
+    released(folder)
+    with pytest.raises(HarnessError, match="not written by `harness import`"):
+        run("train", "e")
+    assert not (folder / "out/runs/e/seed0/weights/last.safetensors").exists()
