@@ -115,11 +115,8 @@ def test_layer_beyond_the_weights_is_refused(cache):
 
 def test_only_this_module_imports_tensorflow():
     root = ROOT / "harness"
-    users = [
-        p.relative_to(root).as_posix()
-        for p in root.rglob("*.py")
-        if re.search(r"^ *import tensorflow", p.read_text("utf-8"), re.M)
-    ]
+    imports = re.compile(r"^ *import tensorflow", re.MULTILINE)
+    users = [p.relative_to(root).as_posix() for p in root.rglob("*.py") if imports.search(p.read_text("utf-8"))]
     assert users == ["metrics/extractors/tensorflow.py"]
 
 
