@@ -1,0 +1,33 @@
+"""Every subcommand of the pipeline once, in this process, on the tiny scale."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli import group
+
+
+def run(*arguments: str) -> None:
+    """Run one subcommand; a non-zero exit is an error."""
+    code = group.main(list(arguments), standalone_mode=False)
+    assert not isinstance(code, int) or code == 0, f"{arguments}: exit {code}"
+
+
+def test_from_plan_to_report(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_scale)
+    monkeypatch.setenv("HARNESS_CACHE", str(tiny_scale / ".cache"))
+    run("plan")
+    for experiment in "ef":
+        run("train", experiment)
+        run("sample", experiment)
+        dump, records = f"out/runs/{experiment}/seed0/last", f"out/records/{experiment}/seed0/last"
+        for scorer in ("torch",):
+            run(
+                *("score", "--scorer", scorer, "--samples", f"{dump}/samples.npy", "--run", f"{records}/samples.json"),
+                *("--reference", "data/tiny", "--n-real", "20", "--weights", "stand-in", "--layer", "64"),
+                *("--out", f"{records}/{scorer}.json"),
+            )
+    run("tables")
+    run("check", "--write")
+    run("report")
+    assert "STAND-IN" in (tiny_scale / "out/report/index.html").read_text()
