@@ -1,0 +1,227 @@
+"""A score with everything that defines it, as a type: validated when it is written and when it is read.
+
+Every field of `Protocol` says how it is treated when a measured score is held against another one: it is compared, for
+the metrics that depend on it, or it is irrelevant, with the reason. A new field is one edit, here.
+"""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.config import reader
+from harness.errors import HarnessError
+from harness.files import read_json, write_json
+
+SCHEMA = 2
+SCORERS = ("tf", "torch", "clean")
+METRICS = {"fid": "fid", "is": "is_mean", "kid": "kid"}  # metric of the ledger -> field of `Values`
+REFERENCE_METRICS = ("fid", "kid")  # those that need reference images
+ALL = tuple(METRICS)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def compared(*metrics: str) -> Any:
+    """Return a field that must agree before scores of `metrics` (default: all) are compared with each other."""
+    return field(metadata={"metrics": metrics or ALL})
+
+
+def irrelevant(because: str) -> Any:
+    """Return a field that is recorded but decides no comparison."""
+    return field(metadata={"metrics": (), "because": because})
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which generator the samples came from; every field is None for samples from elsewhere."""
+
+    scale: str | None = None
+    experiment: str | None = None
+    seed: int | None = None
+    snapshot: str | None = None
+    nimg: int | None = None
+    planned_nimg: int | None = None
+    partial: bool | None = None  # cut short by the scale, or an earlier snapshot than the last
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a score was made. None: the samples, the reference or the source does not say."""
+
+    name: str = irrelevant("a label; the fields below are what it stands for, and they are compared")
+    version: int = irrelevant("counts changes of the named protocol; the fields below are compared")
+    # the samples
+    n_fake: int = compared()
+    resolution: int = compared()
+    quantisation: str | None = compared()  # `uint8, rounded` | `uint8, truncated` | `uint8, min-max stretched` | float
+    ema: bool | None = compared()
+    snapshot: str | None = compared()  # last | best | an image count | checkpoint
+    selection: str | None = irrelevant("how `best` was chosen; that it was chosen is the field `snapshot`")
+    # the reference
+    dataset: str | None = compared()
+    split: str | None = compared(*REFERENCE_METRICS)
+    crop: str | None = compared()  # of the training images too, so the Inception Score depends on it
+    resize: str | None = compared()
+    n_real: int | None = compared(*REFERENCE_METRICS)
+    real_pixels_sha256: str | None = compared(*REFERENCE_METRICS)  # of the n_real images used
+    reference: str = irrelevant("images | statistics; statistics of the same images give the same score")
+    stand_in_data: bool | None = compared()
+    # the features
+    scorer: str = irrelevant("tf and torch compute the same features to rounding (tested); resizer and weights differ")
+    resizer: str = compared()
+    inception: str = compared()  # official | trunk | stand-in | file
+    inception_sha256: str = irrelevant("named weights are verified by content; `file` never equals a named one")
+    stand_in_inception: bool = compared()
+    layer: int = compared(*REFERENCE_METRICS)
+    is_splits: int | None = compared("is")
+    is_bias: bool | None = compared("is")
+    kid_subsets: int | None = compared("kid")
+    kid_subset_size: int | None = compared("kid")
+    scorer_versions: dict[str, str] = irrelevant("oracle tests hold for the pinned versions")  # noqa: RUF009
+    # what was taken on trust
+    declared: tuple[str, ...] = irrelevant("marks fields above whose value is the user's word; verdicts say so")
+    caveats: tuple[str, ...] = irrelevant("remarks for the reader, such as JPEG samples or a singular covariance")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what two scores must share to be pooled as seeds of one protocol: every field but remarks."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("caveats", "scorer_versions")}
+
+    @property
+    def protocol_id(self) -> str:
+        """Eight hexadecimal digits that differ when any field of `identity` does."""
+        return reader.digest(self.identity())[:8]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The scores. None: not defined here, or not asked for. Intervals are (low, high) at 95 %, reals held fixed."""
+
+    fid: float | None = None
+    is_mean: float | None = None
+    is_std: float | None = None  # over the splits
+    kid: float | None = None
+    kid_std: float | None = None  # over the subsets
+    fid_interval: tuple[float, float] | None = None
+    is_interval: tuple[float, float] | None = None
+    kid_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was read in the pass, by sha256. `weights` is None for samples from elsewhere; `record` is samples.json."""
+
+    samples_sha256: str
+    weights_sha256: str | None = None
+    real_pixels_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRecord:
+    """One dump, one scorer, one protocol."""
+
+    run: Run
+    protocol: Protocol
+    values: Values
+    content: Content
+    diagnostics: dict[str, Any]
+    provenance: dict[str, Any]
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be: see `problems`."""
+        found = problems(self)
+        if found:
+            raise HarnessError(f"not a score record: {'; '.join(found)}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain mappings and lists for JSON."""
+        return dataclasses.asdict(self)
+
+
+def problems(record: ScoreRecord) -> list[str]:
+    """Return what is wrong with a record, in words; nothing for a sound one."""
+    run, protocol, values, content = record.run, record.protocol, record.values, record.content
+    found = []
+    if record.schema != SCHEMA:
+        found.append(f"schema is {record.schema}, expected {SCHEMA}")
+    if protocol.scorer not in SCORERS:
+        found.append(f"protocol.scorer is '{protocol.scorer}', expected one of {', '.join(SCORERS)}")
+    if not NAME.fullmatch(protocol.name) or protocol.version < 1:
+        found.append(f"protocol.name '{protocol.name}' version {protocol.version} is not a name and a version from 1")
+    for name, count in (("n_fake", protocol.n_fake), ("n_real", protocol.n_real), ("layer", protocol.layer)):
+        if count is not None and count < 1:
+            found.append(f"protocol.{name} is {count}, expected at least 1")
+    flat = {"fid": values.fid, "is_mean": values.is_mean, "is_std": values.is_std, "kid": values.kid}
+    flat |= {"kid_std": values.kid_std}
+    for name in ("fid_interval", "is_interval", "kid_interval"):
+        interval = getattr(values, name)
+        if interval is not None:
+            flat |= {f"{name}[{i}]": bound for i, bound in enumerate(interval)}
+            if not interval[0] <= interval[1]:
+                found.append(f"values.{name} is {list(interval)}, its ends are in the wrong order or not numbers")
+    found += [f"values.{key} is {number}" for key, number in flat.items() if number is not None and not _finite(number)]
+    if all(getattr(values, key) is None for key in METRICS.values()):
+        found.append("values holds no score")
+    hashes = {f"content.{key}": value for key, value in dataclasses.asdict(content).items()}
+    hashes |= {"protocol.inception_sha256": protocol.inception_sha256}
+    hashes |= {"protocol.real_pixels_sha256": protocol.real_pixels_sha256}
+    for key, value in hashes.items():
+        if value is not None and not SHA256.fullmatch(value):
+            found.append(f"{key} is '{value}', not a sha256")
+    if content.real_pixels_sha256 != protocol.real_pixels_sha256:
+        found.append("content and protocol name different reference pixels")
+    return found + _run_problems(run, protocol)
+
+
+def _run_problems(run: Run, protocol: Protocol) -> list[str]:
+    fields = dataclasses.asdict(run)
+    missing = [key for key, value in fields.items() if value is None]
+    if len(missing) == len(fields):
+        return []
+    if missing:
+        return [f"run.{', run.'.join(missing)} is missing"]
+    assert run.nimg is not None and run.planned_nimg is not None, "no field is missing"  # noqa: PT018
+    found = []
+    if run.nimg < 0 or run.planned_nimg < 0 or run.nimg > run.planned_nimg:
+        found.append(f"run.nimg is {run.nimg} of {run.planned_nimg} planned images")
+    if run.snapshot != "best" and run.nimg < run.planned_nimg and not run.partial:
+        found.append(f"run.partial is false with {run.nimg} of {run.planned_nimg} planned images")
+    if protocol.snapshot != run.snapshot:
+        found.append(f"run.snapshot is '{run.snapshot}', protocol.snapshot '{protocol.snapshot}'")
+    return found
+
+
+def _finite(number: float) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)
+
+
+def read(path: Path) -> ScoreRecord:
+    """Read and validate one record.
+
+    Raises:
+        HarnessError: missing, not JSON, an unknown or missing key, a wrong type or an impossible value.
+    """
+    value = read_json(path)
+    try:
+        return reader.read(ScoreRecord, value, str(path))
+    except HarnessError as error:
+        text = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise HarnessError(f"{text} Delete the file and run its stage again.") from None
+
+
+def write(path: Path, record: ScoreRecord) -> None:
+    """Write one record atomically."""
+    write_json(path, record.to_json())
+
+
+def compared_fields(metric: str) -> tuple[str, ...]:
+    """Return the protocol fields that decide whether two scores of `metric` can be compared."""
+    return tuple(f.name for f in dataclasses.fields(Protocol) if metric in f.metadata["metrics"])
+
+
+def irrelevant_fields() -> dict[str, str]:
+    """Return the protocol fields that decide no comparison, with the reason."""
+    return {f.name: f.metadata["because"] for f in dataclasses.fields(Protocol) if not f.metadata["metrics"]}
