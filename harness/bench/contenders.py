@@ -97,9 +97,9 @@ def port_state_dict(parameters: Any) -> dict[str, Any]:
 def _ours(scorer: str) -> Callable[[Work], Statistics]:
     def prepared(work: Work) -> Statistics:
         from harness.metrics.extractors.base import Setup
+        from harness.metrics.extractors.registry import open_extractor
         from harness.metrics.inception_score import InceptionScore
         from harness.metrics.moments import Moments
-        from harness.metrics.score import open_extractor
 
         setup = Setup(weights="stand-in", batch=BATCH, threads=work.threads, cache=work.cache)
         extractor = open_extractor(scorer, setup)
@@ -193,11 +193,11 @@ def _clean_fid(workers_per_thread: int) -> Callable[[Work], Statistics]:
 
 def _frechet(kept: bool) -> Callable[[Work], Statistics]:
     def prepared(work: Work) -> Statistics:
-        from harness.metrics.fid import RealSide
+        from harness.metrics.fid import GaussianStatistics
 
         mean1, cov1, mean2, cov2 = _gaussians(work)
-        side = RealSide(mean1, cov1)
-        return lambda _: np.array((side if kept else RealSide(mean1, cov1)).distance(mean2, cov2).value)
+        side = GaussianStatistics(mean1, cov1)
+        return lambda _: np.array((side if kept else GaussianStatistics(mean1, cov1)).distance(mean2, cov2).value)
 
     return prepared
 

@@ -30,7 +30,7 @@ class Frechet:
     clamped_mass: float
 
 
-class RealSide:
+class GaussianStatistics:
     """The side of the distance that stays: its covariance is factored once, at the first distance, and kept."""
 
     def __init__(self, mean: np.ndarray, covariance: np.ndarray):
@@ -95,7 +95,7 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
         mean1, mean2: float [d].
         cov1, cov2: float [d, d], symmetric.
     """
-    return RealSide(mean1, cov1).distance(mean2, cov2)
+    return GaussianStatistics(mean1, cov1).distance(mean2, cov2)
 
 
 def from_features(real: np.ndarray, fake: np.ndarray) -> Frechet:
@@ -115,9 +115,9 @@ def from_features(real: np.ndarray, fake: np.ndarray) -> Frechet:
     if (
         len(real) >= dim
     ):  # a covariance on the large side, rows on the small one: the matrix is [n2, rank], not [n2, n1]
-        return RealSide(mean1, rows1.T @ rows1).distance_to_features(fake)
+        return GaussianStatistics(mean1, rows1.T @ rows1).distance_to_features(fake)
     if len(fake) >= dim:
-        return RealSide(mean2, rows2.T @ rows2).distance_to_features(real)
+        return GaussianStatistics(mean2, rows2.T @ rows2).distance_to_features(real)
     roots = _singular_values(rows2 @ rows1.T)
     shift = mean1 - mean2
     value = shift @ shift + np.vdot(rows1, rows1) + np.vdot(rows2, rows2) - 2 * roots.sum()

@@ -12,7 +12,7 @@ from harness.config.reader import digest
 from harness.errors import HarnessError
 from harness.files import replacing
 from harness.metrics.extractors.base import Extractor
-from harness.metrics.fid import RealSide
+from harness.metrics.fid import GaussianStatistics
 
 _VERSION = 1  # bumped when the statistics of the same content change
 
@@ -21,7 +21,7 @@ _VERSION = 1  # bumped when the statistics of the same content change
 class Reference:
     """The real side of a score: its Gaussian, how many images made it (None: undeclared), and what it depends on."""
 
-    side: RealSide
+    side: GaussianStatistics
     count: int | None
     content: dict[str, Any]
 
@@ -97,7 +97,7 @@ def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None)
     if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9):
         raise HarnessError(f"{path}: sigma is not symmetric; it is no covariance.")
     if "content" not in arrays:
-        return Reference(RealSide(mean, covariance), n, {"imported": path.name})
+        return Reference(GaussianStatistics(mean, covariance), n, {"imported": path.name})
     described = json.loads(str(arrays["content"]))
     wanted = {
         "scorer": extractor.scorer,
@@ -124,7 +124,7 @@ def is_statistics(path: Path) -> bool:
 
 
 def _reference(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Reference:
-    side = RealSide(arrays["mu"], arrays["sigma"])
+    side = GaussianStatistics(arrays["mu"], arrays["sigma"])
     side.factor = arrays["factor"]  # a cached property: filled, it is not computed again
     return Reference(side, int(arrays["count"]), described)
 

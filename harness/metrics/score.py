@@ -14,8 +14,9 @@ from harness.data.images import Images, open_dump, open_images
 from harness.errors import HarnessError, nearest
 from harness.files import replacing
 from harness.metrics import reference_statistics as references
-from harness.metrics.extractors.base import LAYERS, SCORERS, Extractor, Setup
-from harness.metrics.fid import Frechet, RealSide
+from harness.metrics.extractors.base import LAYERS, Extractor, Setup
+from harness.metrics.extractors.registry import open_extractor
+from harness.metrics.fid import Frechet, GaussianStatistics
 from harness.metrics.inception_score import InceptionScore
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.moments import Moments
@@ -110,27 +111,6 @@ def find_reference(reference: str) -> Path:
     raise HarnessError(f"--reference {reference}: no such file, folder or data set in data/.{hint}")
 
 
-def open_extractor(scorer: str, setup: Setup) -> Extractor:
-    """Open a scorer by name; only its own libraries are imported.
-
-    Raises:
-        HarnessError: unknown scorer, missing library or unfit weights.
-    """
-    if scorer == "tf":
-        from harness.metrics.extractors import tensorflow
-
-        return tensorflow.open_extractor(setup)
-    if scorer == "torch":
-        from harness.metrics.extractors import torch
-
-        return torch.open_extractor(setup)
-    if scorer == "clean":
-        from harness.metrics.extractors import clean_fid
-
-        return clean_fid.open_extractor(setup)
-    raise HarnessError(f"--scorer {scorer}: unknown.{nearest(scorer, SCORERS)}")
-
-
 def real_side(
     images: Images, extractor: Extractor, request: Request
 ) -> tuple[references.Reference, Path | None, float]:
@@ -142,7 +122,7 @@ def real_side(
     if found is not None and (features is None or features.is_file()):
         return found, features, 0.0
     done = one_pass(images, extractor, request.setup, "reals", features)
-    side = RealSide(done.moments.mean, done.moments.covariance)
+    side = GaussianStatistics(done.moments.mean, done.moments.covariance)
     reference = references.Reference(side, len(images), described)
     references.save(references.path_of(cache, described), reference)
     return reference, features, done.device_sec

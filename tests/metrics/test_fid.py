@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from harness.metrics.fid import RealSide, frechet_distance, from_features
+from harness.metrics.fid import GaussianStatistics, frechet_distance, from_features
 from harness.metrics.moments import Moments
 
 
@@ -101,7 +101,7 @@ def test_features_and_covariances_agree(rng, n_real, n_fake):
     assert by_rows.value == pytest.approx(by_covariances.value, abs=bound)
     assert by_rows.rank == min(dim, n_real - 1, n_fake - 1)
     assert by_covariances.clamped_mass < bound
-    assert RealSide(mean1, cov1).distance_to_features(fake).value == pytest.approx(by_rows.value, rel=1e-9)
+    assert GaussianStatistics(mean1, cov1).distance_to_features(fake).value == pytest.approx(by_rows.value, rel=1e-9)
 
 
 def test_rank_deficient_closed_form(rng):
@@ -144,7 +144,7 @@ def test_the_real_side_is_factored_once(pair, monkeypatch):
     calls = []
     eigh = np.linalg.eigh
     monkeypatch.setattr(np.linalg, "eigh", lambda a: calls.append(1) or eigh(a))
-    side = RealSide(mean1, cov1)
+    side = GaussianStatistics(mean1, cov1)
     values = {side.distance(mean2, cov2).value for _ in range(3)}
     assert len(calls) == 1
     assert values == {frechet_distance(*pair).value}

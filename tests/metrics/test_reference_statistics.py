@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.files import sha256_pixels
 from harness.metrics import reference_statistics
 from harness.metrics.extractors.base import Setup
-from harness.metrics.fid import RealSide
+from harness.metrics.fid import GaussianStatistics
 from harness.metrics.score import Request, real_side
 from tests.metrics.inception.helpers import PixelExtractor, noise_images
 
@@ -141,7 +141,9 @@ def test_own_statistics_are_refused_under_another_protocol(tmp_path):
     described = reference_statistics.content("p" * 64, CARD, 200, extractor, 64)
     mean, covariance = write_ttur(tmp_path / "other.npz")
     path = tmp_path / "own.npz"
-    reference_statistics.save(path, reference_statistics.Reference(RealSide(mean, covariance), 200, described))
+    reference_statistics.save(
+        path, reference_statistics.Reference(GaussianStatistics(mean, covariance), 200, described)
+    )
     found = reference_statistics.load_statistics(path, extractor, 64, None)
     assert (found.count, found.content) == (200, described)
     np.testing.assert_allclose(found.side.factor @ found.side.factor.T, covariance, atol=1e-12)
