@@ -1,17 +1,20 @@
 """Images to be scored, from this harness or from anywhere, read in slices and refused clearly when they are not fit."""
 
+import hashlib
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.files import read_json, sha256_pixels
+from harness.files import read_json
 
 _FORMS = "a folder of PNGs, an .npy, or an .npz with `images` or `arr_0`"
 _LOOK = 1000  # images whose values are looked at before scoring
+_HASHED_AT_ONCE = 1024  # images
 
 
 class Slices(Protocol):
@@ -28,12 +31,29 @@ class Slices(Protocol):
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """The sha256 that a file states for the pixels of a set."""
+
+    sha256: str
+    file: Path
+    fix: str
+
+
+@dataclass(frozen=True)
 class Images:
-    """A set of images: `pixels` uint8 [N, R, R, 3], where they come from, and the card of a packed data set."""
+    """A set of images: `pixels` uint8 [N, R, R, 3], where they come from, and the card of a packed data set.
+
+    `found` says in one sentence what was opened, `caveats` what a score of these images must say beside it. `recorded`
+    is the sha256 that a card or a record states for all the pixels of `whole`, of which `pixels` may be the first ones.
+    """
 
     pixels: Slices
     path: Path
     card: dict[str, Any] = field(default_factory=dict)
+    found: str = ""
+    caveats: tuple[str, ...] = ()
+    recorded: Recorded | None = None
+    whole: Slices | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -53,11 +73,67 @@ class Images:
             raise HarnessError(
                 f"{self.path}: holds {len(self)} images, {n} are asked for; give more images or a smaller n."
             )
-        return self if n is None else Images(_Head(self.pixels, n), self.path, self.card)
+        if n is None or n == len(self):
+            return self
+        return replace(self, pixels=_Head(self.pixels, n), whole=self.whole or self.pixels)
+
+    def stream(self, batch: int) -> "HashedPass":
+        """Return one pass over the images in order, `batch` at a time; it hashes what it yields."""
+        return HashedPass(self, batch)
 
     def sha256(self) -> str:
-        """Return the sha256 of the pixels in C order."""
-        return sha256_pixels(self.pixels)  # type: ignore[arg-type]  # slices are all it takes
+        """Return the sha256 of the pixels in C order.
+
+        Raises:
+            HarnessError: the pixels are not the recorded ones.
+        """
+        done = self.stream(_HASHED_AT_ONCE)
+        for _ in done:
+            pass
+        return done.sha256
+
+
+class HashedPass:
+    """One pass over images: yields uint8 [n, R, R, 3] in order; `sha256` is that of all the pixels it yielded.
+
+    When the last batch was taken, the pixels are compared with the recorded sha256, if there is one. If only the first
+    of a set were asked for, the others are read for that comparison.
+
+    Raises:
+        HarnessError: the pixels are not the recorded ones.
+    """
+
+    def __init__(self, images: Images, batch: int):
+        self._images = images
+        self._batches = self._read(batch)
+        self._sha256: str | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._batches
+
+    @property
+    def sha256(self) -> str:
+        """Of the pixels in C order; known when all batches were taken."""
+        assert self._sha256 is not None, "the pass is not over"
+        return self._sha256
+
+    def _read(self, batch: int) -> Iterator[np.ndarray]:
+        images, digest = self._images, hashlib.sha256()
+        for start in range(0, len(images), batch):
+            pixels = np.ascontiguousarray(images.pixels[start : start + batch])
+            digest.update(pixels.data)
+            yield pixels
+        sha256 = digest.hexdigest()
+        if images.recorded is not None:
+            whole = images.whole if images.whole is not None else images.pixels
+            for start in range(len(images), len(whole), batch):
+                digest.update(np.ascontiguousarray(whole[start : start + batch]).data)
+            if digest.hexdigest() != images.recorded.sha256:
+                raise HarnessError(
+                    f"{images.path}: sha256 of the pixels is {digest.hexdigest()}, but {images.recorded.file} says "
+                    f"{images.recorded.sha256}; {images.recorded.fix}."
+                )
+        self._sha256 = sha256
 
 
 def open_images(path: Path, quantised: bool = False) -> Images:
@@ -72,10 +148,13 @@ def open_images(path: Path, quantised: bool = False) -> Images:
     if not path.exists():
         raise HarnessError(f"{path}: no such file or folder; give {_FORMS}.")
     if path.is_dir() and (path / "card.json").is_file():
-        from harness.data import load
+        from harness.data.packed import load
 
         images = load(path)  # checks the arrays against the card
-        return Images(_NpyFile(path / "train.npy"), path, images.card)
+        sha256 = images.card.get("pixels_sha256")
+        fix = f"the pixels are not those of the card, run `harness data {path.name} --out {path}`"
+        recorded = Recorded(sha256, path / "card.json", fix) if sha256 else None
+        return Images(_NpyFile(path / "train.npy"), path, images.card, recorded=recorded)
     if path.is_dir():
         return Images(_PngFolder(path), path)
     if path.suffix == ".npy":
@@ -102,13 +181,10 @@ def open_dump(path: Path, record: Path | None = None) -> tuple[Images, dict[str,
     described = read_json(record)
     if not isinstance(described, dict) or "samples_sha256" not in described:
         raise HarnessError(f"{record}: has no `samples_sha256`; write the dump again with `harness sample`.")
+    fix = "the dump was changed or cut short, write it again with `harness sample`"
     images = open_images(path, quantised=True)  # a collapsed generator may well draw black
-    found = images.sha256()
-    if found != described["samples_sha256"]:
-        raise HarnessError(
-            f"{path}: sha256 of the pixels is {found}, but {record} says {described['samples_sha256']}; "
-            "the dump was changed or cut short, write it again with `harness sample`."
-        )
+    images = replace(images, recorded=Recorded(described["samples_sha256"], record, fix))
+    images.sha256()  # compared before anything is computed, and again in the pass
     return images, described
 
 

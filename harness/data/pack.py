@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from harness.data import CARD, IMAGES, LABELS, load
 from harness.data.card import Definition, make_card, matches
+from harness.data.packed import CARD, IMAGES, LABELS, load
 from harness.data.source import Picture, Source
 from harness.errors import HarnessError
 from harness.files import sha256_pixels, write_json, write_npy
