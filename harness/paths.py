@@ -144,6 +144,10 @@ class ScaleFolder:
         """Everything that decides one training."""
         return self.out / "plan" / f"{run_name(experiment, seed)}.json"
 
+    def plans(self) -> list[Path]:
+        """Every plan file, in order."""
+        return sorted((self.out / "plan").glob("*.json"))
+
     def artifacts(self, experiment: str, seed: int) -> Path:
         """Big files of one training, kept by DVC: weights, chosen weights and dumps."""
         return self.out / "runs" / experiment / f"seed{seed}"

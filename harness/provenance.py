@@ -20,17 +20,29 @@ PACKAGES = (
     "dvc",
     "safetensors",
 )
+CODE = Path(__file__).resolve().parent.parent  # the repository of the code that computes
 
 
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).resolve().parent.parent
+def _git(folder: Path, *arguments: str) -> tuple[str, str]:
+    """Return git's output, and why there is none."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError) as error:
+        return "", f"git: {error}"
+    return (done.stdout, "") if done.returncode == 0 else ("", (done.stderr.strip() or "git failed").splitlines()[0])
+
+
+def commit(folder: Path) -> dict[str, Any]:
+    """Return `git_commit` and `git_dirty` of the repository around `folder`; where git gives none, why.
+
+    `git_dirty` looks at tracked files only and leaves out `dvc.lock`, which a pipeline rewrites while it runs.
+    """
+    name, why = _git(folder, "rev-parse", "HEAD")
+    status, why_not_status = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if why or why_not_status:
+        return {"git_commit": None, "git_dirty": None, "git_commit_unknown": why or why_not_status}
+    changed = [line for line in status.splitlines() if not line.endswith("dvc.lock")]
+    return {"git_commit": name.strip(), "git_dirty": bool(changed)}
 
 
 def _packages() -> dict[str, str]:
@@ -51,20 +63,21 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def collect(**extra: Any) -> dict[str, Any]:
+def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
     """Describe the software and machine of this process.
 
-    `git_commit` is None outside a git checkout (a source tarball, say); `git_dirty` looks at tracked files only and
-    leaves out `dvc.lock`, which a pipeline rewrites while it runs.
+    `git_commit` is the commit of the code that computes, None outside a git repository (a source tarball, say); then
+    `git_commit_unknown` says why.
 
     Args:
+        checkout: root of the checkout whose experiments are run; if it is not the code's own, its commit is added
+            as `checkout`.
         extra: further entries (device, threads, seeds, hashes, seconds), laid over the common ones.
     """
-    status = _git("status", "--porcelain", "--untracked-files=no")
-    changed = [line for line in (status or "").splitlines() if not line.endswith("dvc.lock")]
+    other = {"checkout": commit(checkout)} if checkout is not None and checkout.resolve() != CODE else {}
     return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(changed) if status is not None else None,
+        **commit(CODE),
+        **other,
         "python": platform.python_version(),
         "packages": _packages(),
         "machine": platform.machine(),

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import FOLDER, root_option
+
 
 @click.command("data")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: ROOT/data/NAME).")
-@click.option("--root", type=click.Path(path_type=Path), help="Repository whose experiments/datasets.yaml is read.")
+@click.option("--out", type=FOLDER, help="Folder to write (default: ROOT/data/NAME).")
+@root_option
 def command(name: str, out: Path | None, root: Path | None) -> None:
     """Pack data set NAME (experiments/datasets.yaml) into train.npy, labels.npy and card.json.
 
@@ -21,11 +23,11 @@ def command(name: str, out: Path | None, root: Path | None) -> None:
       HARNESS_DATA=/mnt/archives harness data cifar10 --out data/cifar10
     """
     from harness.data.fetch import prepare
-    from harness.paths import find_root
+    from harness.paths import Checkout
 
-    root = find_root(root)
-    out = out or root / "data" / name
-    card = prepare(name, out, root)
+    checkout = Checkout.find(root)
+    out = out or checkout.data(name)
+    card = prepare(name, out, checkout.root)
     click.echo(
         f"{out}: {card['count']:,} images, {card['resolution']} x {card['resolution']}, "
         f"pixels sha256 {card['pixels_sha256']} ({', '.join(card['verified'])})"

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import params_option, root_option
+
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
 
 
 @click.command("doctor")
-@click.option("--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
+@params_option
+@root_option
 @click.option("--device", help="Device of the estimate (default: cuda if torch sees one, else cpu).")
-@click.option("--root", type=click.Path(path_type=Path), help="Repository to look at; default: the one installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and estimate as JSON.")
-def command(params_file: Path, device: str | None, root: Path | None, as_json: bool) -> None:
+def command(params_file: Path | None, root: Path | None, device: str | None, as_json: bool) -> None:
     """Check versions, devices, data, weights, results and disk for a scale, and estimate its time and size.
 
     Nothing is fetched or changed. Exit code 0 if no check is an error, 1 otherwise.
@@ -20,7 +22,7 @@ def command(params_file: Path, device: str | None, root: Path | None, as_json: b
     \b
     Example:
       harness doctor
-      harness doctor --params results/cpu/params.yaml --json
+      harness doctor --params results/cpu --json
     """
     import dataclasses
     import json
@@ -28,11 +30,13 @@ def command(params_file: Path, device: str | None, root: Path | None, as_json: b
 
     import torch
 
+    from harness.config.experiments import scale_file
     from harness.doctor.checks import examine
     from harness.paths import find_root
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    findings, cost = examine(params_file, find_root(root), device)
+    path = scale_file(root, params_file)
+    findings, cost = examine(path, find_root(path.parent), device)
     ok = all(finding.status != "error" for finding in findings)
     if as_json:
         document = {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings], "estimate": cost}

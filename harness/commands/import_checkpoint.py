@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from harness.commands.options import FOLDER
+
 
 @click.group("import")
 def command() -> None:
@@ -14,8 +16,8 @@ def command() -> None:
 
 
 @command.command("transgan")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
+@click.argument("checkpoint", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="Safetensors file to write.")
 @click.option("--size", help="S, M, L, XL or NeurIPS; default: what the shapes say.")
 @click.option("--resolution", type=int, help="Image side in pixels; default: what the shapes say.")
 @click.option("--part", type=click.Choice(["generator", "discriminator"]), default="generator", show_default=True)
@@ -28,28 +30,10 @@ def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | No
 
     Example: harness import transgan cifar_checkpoint --out last.safetensors --size XL --resolution 32
     """
-    import torch
+    from harness.training.import_checkpoint import import_transgan
 
-    from harness.files import sha256_file
-    from harness.networks.generator_file import save_generator
-    from models.transgan import official
-
-    state, key = official.read_checkpoint(checkpoint, part)
-    if size is None or resolution is None:
-        identify = official.identify_generator if part == "generator" else official.identify_discriminator
-        found_size, found_resolution = identify(state, str(checkpoint))
-        size, resolution = size or found_size, resolution or found_resolution
-    with torch.device("meta"):
-        network = official.build(part, size, resolution)
-    network.to_empty(device="cpu")
-    official.load_official(network, state, str(checkpoint))
-    origin = {
-        "origin": "VITA-Group/TransGAN checkpoint",
-        "checkpoint_sha256": sha256_file(checkpoint),
-        "checkpoint_key": key,
-        "part": part,
-        "size": size,
-        "resolution": str(resolution),
-    }
-    digest = save_generator(out, network, nimg=0, run=origin)
-    click.echo(f"{out}: TransGAN {size} {part}, {resolution} px, from {key}; sha256 {digest}")
+    made = import_transgan(checkpoint, out, size, resolution, part)
+    click.echo(
+        f"{out}: TransGAN {made['size']} {part}, {made['resolution']} px, from {made['checkpoint_key']}; "
+        f"sha256 {made['weights_sha256']}"
+    )

@@ -1,13 +1,23 @@
 """Experiments, recipes and models as data: the YAML under `experiments/`, resolved into what one stage runs."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
-from harness.paths import Checkout, ScaleFolder, dump_name, run_name, weights_folder
+from harness.paths import (
+    PARAMS,
+    Checkout,
+    ScaleFolder,
+    dump_name,
+    find_params,
+    find_root,
+    run_name,
+    weights_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,9 @@ def load_datasets(root: Path | None = None) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Scale:
-    """A params.yaml, with the folders it speaks of: repository root and results."""
+    """A params.yaml, with the folders it speaks of: repository root and results, as absolute paths."""
 
+    path: Path
     params: schema.Params
     root: Path
     out: Path
@@ -134,9 +145,48 @@ class Scale:
 
 
 def open_scale(path: Path) -> Scale:
-    """Read a scale's `params.yaml` (see `load_params`) and resolve its folders."""
+    """Read a scale's `params.yaml` (see `load_params`) and resolve its folders, as absolute paths.
+
+    Raises:
+        HarnessError: see `load_params`; or `root` does not lead to the checkout that the file lies in.
+    """
+    path = Path(os.path.abspath(path))
     params = load_params(path)
-    return Scale(params, path.parent / params.root, path.parent / params.out)
+    root, out = (Path(os.path.abspath(path.parent / part)) for part in (params.root, params.out))
+    if find_root(path.parent) != root:
+        raise HarnessError(
+            f"{path}: root: '{params.root}' leads to {root}, the file lies in the checkout {find_root(path.parent)}."
+        )
+    return Scale(path, params, root, out)
+
+
+def find_scale(root: Path | None = None, params: Path | None = None) -> Scale:
+    """Open the scale of `scale_file`.
+
+    Raises:
+        HarnessError: see `scale_file` and `open_scale`; or the scale lies in another checkout than `root`.
+    """
+    scale = open_scale(scale_file(root, params))
+    if root is not None and find_root(root) != scale.root:
+        raise HarnessError(f"{scale.path}: lies in the checkout {scale.root}, --root names {find_root(root)}.")
+    return scale
+
+
+def scale_file(root: Path | None = None, params: Path | None = None) -> Path:
+    """Return the params.yaml that --root and --params name, as an absolute path.
+
+    Args:
+        root: the checkout to work on; default: the one around the working folder.
+        params: file, or folder of a params.yaml, relative to `root` if that is given; default: the nearest params.yaml
+            at or above the working folder, or that of `root`.
+
+    Raises:
+        HarnessError: not inside a checkout, or no params.yaml to be found.
+    """
+    if params is None:
+        return find_params(root)
+    path = Path(os.path.abspath(params if root is None else find_root(root) / params))
+    return path / PARAMS if path.is_dir() else path
 
 
 def load_params(path: Path) -> schema.Params:

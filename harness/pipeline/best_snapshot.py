@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from harness import provenance
 from harness.config import experiments
@@ -44,7 +46,9 @@ def candidates(run: Run, folder: Path) -> list[Path]:
     return paths
 
 
-def choose(scale: Scale, run: Run, device: str, cache: Path) -> dict[str, Any]:
+def choose(
+    scale: Scale, run: Run, *, device: str = "cpu", threads: int | None = None, cache: Path | None = None
+) -> dict[str, Any]:
     """Find the snapshot of lowest FID over `scoring.n_choose` samples each; the first of equals.
 
     Writes it to `chosen/best.safetensors` beside the training's weights (metadata `selection` says how it was
@@ -53,21 +57,19 @@ def choose(scale: Scale, run: Run, device: str, cache: Path) -> dict[str, Any]:
     Raises:
         HarnessError: see `candidates`; or unfit weights of Inception or data.
     """
-    from tqdm import tqdm
-
     started, scoring = time.perf_counter(), scale.params.scoring
     artifacts = scale.folder.artifacts(run.experiment, run.seed)
-    records = scale.folder.records(run.experiment, run.seed)
     paths = candidates(run, artifacts / "weights")
     setup = Setup(
         scoring.weights,
         scoring.layer,
         batch=draw.CHUNK,
-        threads=scale.params.threads,
+        threads=threads or scale.params.threads,
         device=device,
-        cache=cache,
+        cache=cache or scale.checkout.cache,
     )
-    target = scale.root / "data" / run.dataset
+    torch.set_num_threads(setup.threads)
+    target = scale.checkout.data(run.dataset)
     request = score.Request(paths[-1], str(target), SCORER, setup, n_real=scoring.n_real)
     extractor = score.open_extractor(SCORER, setup)
     reals, _, _ = score.real_side(open_images(target).first(scoring.n_real), extractor, request)
@@ -103,11 +105,12 @@ def choose(scale: Scale, run: Run, device: str, cache: Path) -> dict[str, Any]:
             "sampling_seed": choice_seed(run.seed),
         },
         "provenance": provenance.collect(
+            scale.root,
             device=device,
             threads=setup.threads,
             batch=setup.batch,
             wall_sec=round(time.perf_counter() - started, 2),
         ),
     }
-    write_json(records / "best" / "choice.json", record)
+    write_json(scale.folder.choice(run.experiment, run.seed), record)
     return record

@@ -45,16 +45,16 @@ def macs(network: nn.Module, inputs: torch.Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
-def rows(names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row per model and resolution, in the catalogue's order.
+def rows(names: Sequence[str] = (), checkout: Checkout | None = None) -> list[dict[str, Any]]:
+    """One row per model and resolution of a checkout (default: the one around this folder), in its order.
 
     Raises:
         HarnessError: an unknown model name.
     """
-    models = experiments.load_models()
+    checkout = checkout or Checkout.find()
+    models = experiments.load_models(checkout.root)
     for name in names:
         experiments.pick(name, models, "model")
-    checkout = Checkout.find()
     verified = read_json(checkout.verified) if checkout.verified.is_file() else {}
     done = _done(checkout)
     out = []

@@ -1,0 +1,45 @@
+"""Options that several subcommands share, and what they stand for."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.device import NAMES, check_device, is_device
+
+FOLDER = click.Path(path_type=Path)
+
+root_option = click.option("--root", type=FOLDER, help="Checkout to work on; default: the one around this folder.")
+params_option = click.option(
+    "--params",
+    "params_file",
+    type=FOLDER,
+    help="Scale: a params.yaml or its folder, from --root if given; default: the nearest one upwards.",
+)
+cache_option = click.option("--cache", type=FOLDER, help="Cache; default: HARNESS_CACHE, else .cache of the checkout.")
+threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads; default: the scale's.")
+
+
+def _device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not is_device(value):
+        raise click.BadParameter(f"'{value}' is none of {NAMES}.")
+    return check_device(value)
+
+
+device_option = click.option("--device", default="cpu", show_default=True, callback=_device, help=f"{NAMES}.")
+
+
+def scale_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --root and --params to a subcommand; its function gets the scale that they name as `scale`."""
+
+    @root_option
+    @params_option
+    @functools.wraps(function)
+    def wrapper(*args: Any, root: Path | None, params_file: Path | None, **options: Any) -> Any:
+        from harness.config.experiments import find_scale
+
+        return function(*args, scale=find_scale(root, params_file), **options)
+
+    return wrapper
