@@ -26,7 +26,7 @@ from models.transgan import build_discriminator, build_generator
 GFLOP_PER_REAL_IMAGE = 28.0  # of a TransGAN-S cycle at 32 px: n_critic 5, batches 32 / 64, penalty included
 CEILING_TFLOPS = 770.0  # measured bf16 matrix product of an H200
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # largest relative difference from the plain losses
-LIVES = 4  # experiments side by side on one card
+PROCESSES = 4  # trainings side by side on one card
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Ours:
 
     def cycle_generator(self, latents: torch.Tensor) -> None:
         """One step as the loop calls it."""
-        self.steps.generator_step(latents, None)
+        self.steps.generator_step(latents)
         self.state.average.update(0, self.recipe.discriminator_batch)
 
 
@@ -209,22 +209,22 @@ def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device
 
 
 def side_by_side(size: Size, variant: Variant, device: str) -> float:
-    """Real images per second of `LIVES` processes together on one card."""
+    """Real images per second of `PROCESSES` processes together on one card."""
     import torch.multiprocessing as multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(LIVES), context.Queue()
+    barrier, results = context.Barrier(PROCESSES), context.Queue()
     arguments = (size, variant, device, barrier, results)
-    lives = [context.Process(target=_live, args=arguments) for _ in range(LIVES)]
-    for life in lives:
-        life.start()
-    total = sum(results.get(timeout=1800) for _ in lives)
-    for life in lives:
-        life.join()
+    processes = [context.Process(target=_process, args=arguments) for _ in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    total = sum(results.get(timeout=1800) for _ in processes)
+    for process in processes:
+        process.join()
     return total
 
 
-def _live(size: Size, variant: Variant, device: str, barrier: Any, results: Any) -> None:
+def _process(size: Size, variant: Variant, device: str, barrier: Any, results: Any) -> None:
     generator, discriminator = networks(size, device)
     contestant = Ours(size, variant, generator, discriminator, device)
     cycle_sec([contestant], dataclasses.replace(size, repeats=1), generator, device)  # warm-up
@@ -262,7 +262,7 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
         if on_gpu:
             row["ceiling_share"] = images / sec * GFLOP_PER_REAL_IMAGE / (CEILING_TFLOPS * 1e3)
             row["launch_bound_share"] = launch_bound_share(contestant, size, generator, device)
-            row[f"images_per_sec_of_{LIVES}"] = side_by_side(size, variant, device)
+            row[f"images_per_sec_of_{PROCESSES}"] = side_by_side(size, variant, device)
         rows.append(row)
     return rows + [{"name": f"{v.name} (GPU)", "ratio": None} for v in VARIANTS if not on_gpu]
 

@@ -13,12 +13,13 @@ class Graphed:
     """Calls `function(*tensors)` eagerly a few times (these are real steps), then captures it and replays.
 
     Inside the function nothing may depend on the host between calls but the tensors handed in and the seed of the
-    default generator, which a replay reads anew; everything else belongs in `key`, and a new key is captured afresh.
+    default generator, which a replay reads anew. Everything else belongs in `key`; a new key, or another number of
+    tensors, is captured afresh.
     """
 
-    def __init__(self, function: Callable[..., Terms]) -> None:
+    def __init__(self, function: Callable[..., Terms], key: Callable[[], Hashable]) -> None:
         """Wrap `function`; the tensors it returns are overwritten by the next call."""
-        self.function = function
+        self.function, self.key_now = function, key
         self.calls: Counter[Hashable] = Counter()
         self.stream = torch.cuda.Stream()
         self.key: Hashable = None
@@ -26,8 +27,10 @@ class Graphed:
         self.inputs: tuple[torch.Tensor, ...] = ()
         self.outputs: Terms = {}
 
-    def __call__(self, key: Hashable, *tensors: torch.Tensor) -> Terms:
-        """Run one step."""
+    def __call__(self, *arguments: torch.Tensor | None) -> Terms:
+        """Run one step; an argument that is None is left out."""
+        tensors = [tensor for tensor in arguments if tensor is not None]
+        key = (self.key_now(), len(tensors))
         self.calls[key] += 1
         if self.calls[key] <= WARMUPS:
             self.stream.wait_stream(torch.cuda.current_stream())

@@ -23,12 +23,11 @@ class ImageStream:
     border between two passes, so every batch is whole and every image is seen once a pass.
     """
 
-    def __init__(self, images: np.ndarray, seed: int, device: str | torch.device, channels_last: bool = False) -> None:
+    def __init__(self, images: np.ndarray, seed: int, device: str | torch.device) -> None:
         """Copy `images` (uint8 [N, R, R, 3]) to `device`."""
         assert images.dtype == np.uint8, f"the data set is uint8 [N,R,R,3], got {images.dtype} {images.shape}"
         self.images = torch.from_numpy(np.array(images)).to(device)
         self.seed = seed
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self._orders: dict[int, torch.Tensor] = {}
 
     def _order(self, epoch: int) -> torch.Tensor:
@@ -52,7 +51,7 @@ class ImageStream:
         """Return float32 [count, 3, R, R] in [-1, 1]; flips and noise come from torch's default generator."""
         pixels = self.images[self.indices(nimg, count)].permute(0, 3, 1, 2)
         divisor, noise = DEQUANTISE[dequantise]
-        images = (pixels.float() / divisor - 1).contiguous(memory_format=self.layout)
+        images = (pixels.float() / divisor - 1).contiguous()
         if noise:
             images = images + torch.rand_like(images) * noise
         if flip:

@@ -1,5 +1,8 @@
-"""One discriminator step, one generator step: losses as deterministic functions of images and draws, and what applies
-them."""
+"""One discriminator step, one generator step.
+
+A discriminator step goes loop -> discriminator_step -> discriminator_gradients -> discriminator_terms -> penalty_term.
+The losses are deterministic functions of images and draws.
+"""
 
 import math
 from collections.abc import Callable
@@ -35,8 +38,7 @@ TERMS = (*DISCRIMINATOR_TERMS, *GENERATOR_TERMS, "penalty_grad_norm", "path_leng
 
 
 class DiscriminatorDraws(NamedTuple):
-    """Random numbers of a discriminator step: augmentation of each of its discriminator calls, and alpha [N] of the
-    interpolates."""
+    """Random numbers of a discriminator step: an augmentation per discriminator call, alpha [N] of the interpolates."""
 
     real: Draws
     fake: Draws
@@ -69,8 +71,7 @@ def discriminator_terms(
 
     Returns:
         `discriminator_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift`
-        where the
-        recipe has them.
+        where the recipe has them.
     """
     augmented = apply(reals, draws.real), apply(fakes, draws.fake)
     if batched:
@@ -173,8 +174,7 @@ class Steps:
         """Bind networks and recipe.
 
         With `recipe.compile` each loss goes through `torch.compile` as one graph (the discriminator's with its
-        penalty), and
-        on a GPU each whole step becomes one CUDA graph.
+        penalty), and on a GPU each whole step becomes one CUDA graph.
 
         Raises:
             HarnessError: `compile` with a penalty on a discriminator under spectral norm.
@@ -189,56 +189,34 @@ class Steps:
         self.generator = in_precision(state.generator, device, recipe.precision)
         self.half_width: int | None = None
         self.batched = batch_independent(state.discriminator, resolution)
-        self._discriminator_loss, self._generator_loss, self._fakes = (
-            self.discriminator_loss,
-            self.generator_loss,
-            self.generator,
-        )
+        self._fakes = self.generator
+        self._discriminator_terms, self._generator_terms = discriminator_terms, generator_terms
         if recipe.compile:
-            self._discriminator_loss = torch.compile(self.discriminator_loss, fullgraph=True)
-            self._generator_loss = torch.compile(self.generator_loss, fullgraph=True)
+            self._discriminator_terms = torch.compile(discriminator_terms, fullgraph=True)
+            self._generator_terms = torch.compile(generator_terms, fullgraph=True)
             self._fakes = torch.compile(self.generator)
-        self._discriminator_step, self._generator_step = (
-            ungraphed(self._do_discriminator),
-            ungraphed(self._do_generator),
-        )
-        if recipe.compile and device.startswith("cuda"):
-            self._discriminator_step, self._generator_step = (
-                Graphed(self._do_discriminator),
-                Graphed(self._do_generator),
-            )
+            if device.startswith("cuda"):
+                one, other = self.discriminator_step, self.generator_step
+                self.discriminator_step = Graphed(one, lambda: self.half_width)  # type: ignore[assignment, method-assign]
+                self.generator_step = Graphed(other, lambda: self.half_width)  # type: ignore[assignment, method-assign]
 
     def discriminator_step(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
-        """Update the discriminator on reals [N, 3, R, R] and fakes of latents [N, L]; gradients only, if
-        simultaneous."""
-        return self._discriminator_step(self.half_width, reals, latents)
+        """Update the discriminator on reals [N, 3, R, R] and on fakes of latents [N, L].
 
-    def generator_step(self, latents: torch.Tensor, reals: torch.Tensor | None) -> Terms:
-        """Update the generator on latents [M, L], co-trained on `reals` if given (and the discriminator, if
-        simultaneous)."""
-        cotrained = () if reals is None else (reals,)
-        return self._generator_step((self.half_width, len(cotrained)), latents, *cotrained)
-
-    def _do_discriminator(self, reals: torch.Tensor, latents: torch.Tensor) -> Terms:
+        With `simultaneous` updates it leaves gradients only, which `generator_step` applies.
+        """
         terms = self.discriminator_gradients(reals, latents, self.discriminator_draws(len(reals)))
         return terms if self.recipe.simultaneous else terms | self.apply_discriminator()
 
-    def _do_generator(self, latents: torch.Tensor, reals: torch.Tensor | None = None) -> Terms:
+    def generator_step(self, latents: torch.Tensor, reals: torch.Tensor | None = None) -> Terms:
+        """Update the generator on latents [M, L], co-trained on `reals` [N, 3, R, R] if given.
+
+        With `simultaneous` updates the discriminator too, by the gradients that `discriminator_step` left.
+        """
         terms = self.generator_gradients(latents, self.draw(len(latents)), reals)
         if self.recipe.simultaneous:
             terms |= self.apply_discriminator()
         return terms | self.apply_generator()
-
-    def discriminator_loss(self, reals: torch.Tensor, fakes: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
-        """`discriminator_terms` of this run."""
-        functional = self.recipe.compile
-        return discriminator_terms(
-            self.discriminator, self.recipe, self.apply, reals, fakes, draws, self.batched, functional
-        )
-
-    def generator_loss(self, latents: torch.Tensor, draws: Draws) -> Terms:
-        """`generator_terms` of this run."""
-        return generator_terms(self.generator, self.discriminator, self.recipe, self.apply, latents, draws)
 
     def set_rates(self, discriminator_lr: float, generator_lr: float) -> None:
         """Set both learning rates."""
@@ -292,12 +270,13 @@ class Steps:
         return DiscriminatorDraws(*draws, alpha=torch.rand(count, device=self.device))
 
     def discriminator_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
-        """Backward of the discriminator's loss on reals [N, 3, R, R] and on fakes made from latents [N, L] without a
-        graph."""
+        """Take the gradients of the discriminator's loss on reals [N, 3, R, R] and fakes of latents [N, L]."""
         with torch.no_grad():
             fakes = self._fakes(latents)
         self.state.discriminator_optimiser.zero_grad()
-        terms = self._discriminator_loss(reals, fakes, draws)
+        terms = self._discriminator_terms(
+            self.discriminator, self.recipe, self.apply, reals, fakes, draws, self.batched, self.recipe.compile
+        )
         terms["discriminator_loss"].backward()
         return detached(terms)
 
@@ -315,7 +294,7 @@ class Steps:
         """Backward of the generator's loss through a frozen discriminator; with `reals`, co-trained on them."""
         self.state.discriminator.requires_grad_(False)
         self.state.generator_optimiser.zero_grad()
-        terms = self._generator_loss(latents, draws)
+        terms = self._generator_terms(self.generator, self.discriminator, self.recipe, self.apply, latents, draws)
         loss = terms["generator_loss"]
         if reals is not None and self.recipe.cotraining is not None:
             terms["super_resolution"] = super_resolution_loss(self.state.generator, reals)
@@ -335,9 +314,7 @@ class Steps:
         return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
 
     def adapt_augmentation(self, terms: Terms, step: int) -> Terms:
-        """Move the adaptive augmentation's probability every k-th discriminator step, by the mean sign of the real
-        logits
-        since.
+        """Move the adaptive augmentation's probability every k-th step, by the mean sign of the real logits since.
 
         Returns the probability this step was augmented with: `ada_p`.
         """
@@ -362,11 +339,6 @@ class Steps:
     def apply_generator(self) -> Terms:
         """Clip and step the generator: `generator_grad_norm` before clipping."""
         return {"generator_grad_norm": apply_gradients(self.state.generator_optimiser, self.recipe.clip_grad_norm)}
-
-
-def ungraphed(function: Callable[..., Terms]) -> Callable[..., Terms]:
-    """The same call as `Graphed`, without a graph."""
-    return lambda key, *tensors: function(*tensors)
 
 
 def detached(terms: Terms) -> Terms:

@@ -1,35 +1,22 @@
 """What a recipe asks for happens, at the images it says; and nothing it does not know is accepted."""
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from baselines import progan, sngan, stylegan2, wgan_gp
-from harness.bench import train as bench
 from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
 from harness.errors import HarnessError
-from harness.files import read_json
 from harness.training import diffaugment, losses, schedules
 from harness.training.ema import Average
-from harness.training.image_stream import ImageStream, derive_seed
-from harness.training.state import State, batch_independent, new_state
-from harness.training.steps import Steps
+from harness.training.state import batch_independent
+from harness.training.steps import discriminator_terms, penalty_term
 from models.transgan import build_discriminator
 from tests.training import tiny
-
-
-def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **changes: Any) -> tuple[Steps, State]:
-    run = tiny.run(model, options=options, **changes)
-    torch.manual_seed(0)
-    generator = tiny.build("generator", run.generator, run.resolution).train()
-    discriminator = tiny.build("discriminator", run.discriminator, run.resolution).train()
-    state = new_state(run.recipe, generator, discriminator, "cpu")
-    return Steps(run.recipe, state, run.resolution, "cpu"), state
+from tests.training.tiny import steps_of
 
 
 def copies(module: torch.nn.Module) -> list[torch.Tensor]:
@@ -38,43 +25,6 @@ def copies(module: torch.nn.Module) -> list[torch.Tensor]:
 
 def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-# ---------------------------------------------------------------- data order and randomness
-
-
-def test_stream_shows_every_image_once_a_pass_and_never_repeats_its_order() -> None:
-    stream = ImageStream(tiny.images(8, count=30), seed=3, device="cpu")
-    order = torch.cat([stream.indices(nimg, 8) for nimg in range(0, 120, 8)]).tolist()
-    passes = [order[i : i + 30] for i in range(0, 120, 30)]
-    assert all(sorted(p) == list(range(30)) for p in passes)
-    assert len({tuple(p) for p in passes}) == 4
-    fresh = ImageStream(tiny.images(8, count=30), seed=3, device="cpu")
-    assert fresh.indices(56, 8).tolist() == order[56:64], "a resumed stream needs no history"
-    assert ImageStream(tiny.images(8), seed=4, device="cpu").indices(0, 30).tolist() != passes[0]
-
-
-@pytest.mark.parametrize("dequantise", ["none", "wgan-gp", "sn-gan"])
-def test_stream_scales_flips_and_adds_noise(dequantise: str) -> None:
-    values = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None, None], (256, 2, 2, 3)).copy()
-    values[:, :, 1] = 0  # the right column is black, so that a flip shows
-    stream = ImageStream(values, seed=0, device="cpu")
-    batch = stream.batch(0, 256, flip=True, dequantise=dequantise)
-    assert batch.min() >= -1
-    assert batch.max() <= 1
-    brightness = torch.from_numpy(values[stream.indices(0, 256).numpy()].max(axis=(1, 2, 3)).astype(np.float32))
-    expected = brightness / (127.5 if dequantise == "none" else 128) - 1
-    excess = batch.amax((1, 2, 3)) - expected
-    assert excess.min() >= -1e-6
-    assert excess.max() < (1e-6 if dequantise == "none" else 1 / 128 + 1e-6)
-    flipped = (batch[:, 0, 0, 0] < batch[:, 0, 0, 1]).float().mean()
-    assert 0.35 < flipped < 0.65
-
-
-def test_derived_seeds_differ_in_every_part() -> None:
-    seeds = {derive_seed(s, name, n) for s in range(3) for name in ("iteration", "order") for n in range(50)}
-    assert len(seeds) == 300
-    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 # ---------------------------------------------------------------- batching
@@ -98,7 +48,8 @@ def test_batched_halves_keep_their_own_cutout() -> None:
     torch.manual_seed(0)
     for _ in range(40):
         seen.clear()
-        steps.discriminator_loss(torch.ones(4, 3, 8, 8), torch.ones(4, 3, 8, 8), steps.discriminator_draws(4))
+        images, draws = torch.ones(4, 3, 8, 8), steps.discriminator_draws(4)
+        discriminator_terms(steps.discriminator, steps.recipe, steps.apply, images, images, draws, steps.batched)
         together = seen[0]
         assert len(together) == 8, "one discriminator call on both halves"
         cut = (together == 0).flatten(1).any(1)
@@ -133,8 +84,6 @@ def test_r1_before_or_after_augmentation() -> None:
     reals = torch.rand(4, 3, 8, 8) * 2 - 1
     after = dataclasses.replace(steps.recipe, penalty=Penalty("r1", 1.0, through_augment=False))
     draws = steps.discriminator_draws(4)
-    from harness.training.steps import penalty_term
-
     values = [
         penalty_term(state.discriminator, r, steps.apply, reals, reals, draws).item() for r in (steps.recipe, after)
     ]
@@ -307,119 +256,3 @@ def test_wrong_recipes_are_refused(key: str) -> None:
     value, message = WRONG[key]
     with pytest.raises(HarnessError, match=message):
         schedules.check_recipe(tiny.recipe(**{key: value}))
-
-
-# ---------------------------------------------------------------- speed
-
-
-SMALL = bench.Size(
-    generator={"width": 32, "depths": (1, 1), "latent_dim": 8},
-    discriminator={"width": 16, "depth": 1},
-    resolution=8,
-    discriminator_batch=4,
-    generator_batch=8,
-    n_critic=2,
-    repeats=1,
-)
-
-
-def test_bench_writes_its_table_with_equal_losses(tmp_path: Path) -> None:
-    bench.run(tmp_path, "cpu", SMALL)
-    report = read_json(tmp_path / "train-cpu.json")
-    plain, ours, *gpu = report["rows"]
-    assert ours["loss_difference"] < 1e-5
-    assert ours["ratio"] == pytest.approx(plain["cycle_sec"] / ours["cycle_sec"])
-    assert gpu
-    assert all(row["ratio"] is None for row in gpu)
-    text = (tmp_path / "train-cpu.md").read_text()
-    assert report["machine"] in text
-    assert text.count("not measured") == 6 * len(gpu)
-
-
-def test_bench_refuses_losses_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bench.TOLERANCE, "float32", -1.0)
-    with pytest.raises(HarnessError, match="differ from the plain"):
-        bench.run(tmp_path, "cpu", SMALL)
-
-
-def smoothed_losses(seed: int, folder: Path, **changes: Any) -> np.ndarray:
-    """Discriminator loss over 200 discriminator steps, means of 10."""
-    run = tiny.run("transgan", seed=seed, length_nimg=1600, log_every_nimg=80, checkpoint_every_nimg=10**9, **changes)
-    tiny.fit(run, folder)
-    return np.array(
-        [float(row["discriminator_loss"]) for row in tiny.history.read(folder / "out" / "train" / "history.csv")]
-    )
-
-
-@pytest.fixture
-def graph_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Capture and differentiate whole graphs as always, but run them without generating code, which takes minutes."""
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("graph_only")
-def test_fast_mode_stays_within_the_spread_of_two_seeds(tmp_path: Path) -> None:
-    faithful, other = (smoothed_losses(seed, tmp_path / str(seed)) for seed in (0, 1))
-    fast = smoothed_losses(0, tmp_path / "fast", precision="bfloat16", compile=True)
-    assert len(fast) == 20
-    assert np.abs(fast - faithful).mean() <= np.abs(other - faithful).mean()
-
-
-def assert_compiled_equals_eager() -> None:
-    seen = []
-    for compiled in (False, True):
-        steps, _ = steps_of("transgan", compile=compiled)
-        torch.manual_seed(5)
-        reals, latents = torch.rand(8, 3, 8, 8), steps.latents(8)
-        seen.append(steps.discriminator_step(reals, latents) | steps.generator_step(latents, None))
-    assert seen[0].keys() == seen[1].keys()
-    for name, value in seen[0].items():
-        torch.testing.assert_close(value, seen[1][name], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("graph_only")
-def test_discriminator_loss_with_its_penalty_is_one_graph() -> None:
-    """`fullgraph` raises if penalty, augmentation or attention break the graph."""
-    assert_compiled_equals_eager()
-
-
-def test_compiling_a_penalty_under_spectral_norm_is_refused() -> None:
-    with pytest.raises(HarnessError, match="a penalty under spectral norm; set compile: false"):
-        steps_of("sngan", compile=True)
-    steps_of("sngan", compile=True, penalty=Penalty())
-    steps_of("transgan", compile=True)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_generated_code_equals_eager() -> None:
-    """The same through the code generator (two minutes of C++ compilation on a CPU)."""
-    assert_compiled_equals_eager()
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_cuda_graph_equals_eager(tmp_path: Path, precision: str) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    rows = {}
-    for compiled in (False, True):
-        run = tiny.run("transgan", precision=precision, compile=compiled, locality=Locality("band", ((64, 2),)))
-        tiny.fit(run, tmp_path / str(compiled), device="cuda")
-        rows[compiled] = tiny.history.read(tmp_path / str(compiled) / "out" / "train" / "history.csv")
-    for one, other in zip(rows[False], rows[True], strict=True):
-        assert float(one["discriminator_loss"]) == pytest.approx(float(other["discriminator_loss"]), rel=0.05, abs=0.05)
-
-
-@pytest.mark.gpu
-def test_resume_is_bit_exact_on_a_gpu_in_the_deterministic_mode(tmp_path: Path) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    run = tiny.run("transgan")
-    tiny.fit(run, tmp_path / "whole", device="cuda", deterministic=True)
-    with pytest.raises(HarnessError):
-        tiny.fit(run, tmp_path / "halves", device="cuda", deterministic=True, stop_nimg=80)
-    tiny.fit(run, tmp_path / "halves", device="cuda", deterministic=True)
-    tiny.assert_same(tiny.outcome(tmp_path / "whole"), tiny.outcome(tmp_path / "halves"))

@@ -19,6 +19,8 @@ from harness.config.schema import Augment, Drift, Ema, Optimiser, Penalty, Recip
 from harness.training import history
 from harness.training.image_stream import derive_seed  # noqa: F401
 from harness.training.loop import train
+from harness.training.state import State, new_state
+from harness.training.steps import Steps
 from models.transgan import build_discriminator, build_generator
 
 RESOLUTION = {"mlp": 8, "transgan": 8, "sngan": 32, "progan": 32, "stylegan2": 32}
@@ -95,6 +97,16 @@ def run(model: str = "mlp", seed: int = 0, options: dict[str, Any] | None = None
     generator = {"model": model, **(options or {})}
     discriminator, versions, resolution = {"model": model}, {"trainer": 1}, RESOLUTION[model]
     return Run("test", "tiny", seed, "noise", resolution, generator, discriminator, spec, versions, spec.length_nimg)
+
+
+def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **changes: Any) -> tuple[Steps, State]:
+    """Steps and state of one small model on the CPU."""
+    the_run = run(model, options=options, **changes)
+    torch.manual_seed(0)
+    generator = build("generator", the_run.generator, the_run.resolution).train()
+    discriminator = build("discriminator", the_run.discriminator, the_run.resolution).train()
+    state = new_state(the_run.recipe, generator, discriminator, "cpu")
+    return Steps(the_run.recipe, state, the_run.resolution, "cpu"), state
 
 
 def images(resolution: int, count: int = 30) -> np.ndarray:

@@ -1,0 +1,68 @@
+"""What a training leaves for the next stages: only when it is done, and only its own files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.networks import generator_file
+from harness.training.loop import TrainingStopped
+from tests.training import tiny
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Outcome of the MLP run without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    tiny.fit(tiny.run(), folder)
+    return tiny.outcome(folder)
+
+
+def test_outputs_deleted_by_the_pipeline_lose_nothing(tmp_path: Path, whole: dict[str, Any]) -> None:
+    import shutil
+
+    with pytest.raises(TrainingStopped):
+        tiny.fit(tiny.run(), tmp_path, stop_nimg=120)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    tiny.fit(tiny.run(), tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    tiny.fit(tiny.run(), tmp_path)
+    tiny.assert_same(whole, tiny.outcome(tmp_path))
+
+
+def test_stale_weights_never_stand_for_an_unfinished_run(tmp_path: Path) -> None:
+    tiny.fit(tiny.run(), tmp_path)
+    with pytest.raises(TrainingStopped):
+        tiny.fit(tiny.run(seed=1), tmp_path, stop_nimg=80)
+    assert not list((tmp_path / "out" / "weights").glob("*"))
+
+
+def test_recipe_of_no_length_exports_the_untrained_generator(tmp_path: Path) -> None:
+    run = tiny.run(length_nimg=0, snapshots_nimg=())
+    tiny.fit(run, tmp_path)
+    torch.manual_seed(tiny.derive_seed(0, "generator"))
+    expected = tiny.build("generator", {"model": "mlp"}, 8).state_dict()
+    generator = tiny.build("generator", {"model": "mlp"}, 8)
+    assert generator_file.load_generator(generator, tmp_path / "out" / "weights" / "last.safetensors") == 0
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in generator.state_dict().items())
+    assert json.loads((tmp_path / "out" / "train" / "train.json").read_text())["nimg"] == 0
+
+
+def test_published_files(tmp_path: Path) -> None:
+    tiny.fit(tiny.run(), tmp_path)
+    out = tmp_path / "out"
+    assert {p.name for p in (out / "weights").iterdir()} == {"60.safetensors", "100.safetensors", "last.safetensors"}
+    assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == [f"{n:09d}.png" for n in (0, 80, 160)]
+    generator = tiny.build("generator", {"model": "mlp"}, 8)
+    seen = {n: generator_file.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("100", "last")}
+    assert seen == {"100": 104, "last": 160}
+    record = json.loads((out / "train" / "train.json").read_text())
+    assert record["cost"]["images"] == 160
+    assert record["cost"]["images_per_sec"] == pytest.approx(160 / record["cost"]["wall_sec"])
+    rows = tiny.history.read(out / "train" / "history.csv")
+    assert [int(row["nimg"]) for row in rows] == [48, 96, 144, 160]
+    measured = ("discriminator_loss", "generator_loss", "penalty", "images_per_sec")
+    assert all(np.isfinite(float(row[key])) for row in rows for key in measured)
