@@ -38,7 +38,7 @@ def measured() -> str:
 
 
 def speed() -> str:
-    """Markdown: every ratio of the committed benches, one line per race."""
+    """Markdown: every ratio of the committed benches, one line per comparison."""
     scores, train = (read_json(ROOT / "results/bench" / name) for name in ("scores.json", "train-cpu.json"))
     plain, *variants = train["rows"]
     machine = scores["machine"]
@@ -47,8 +47,8 @@ def speed() -> str:
     for row in variants:
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else "not measured"
         lines.append(f"| TransGAN-S training cycle: {row['name']} | {plain['name']} | {ratio} |")
-    for race in scores["races"]:
-        lines.append(f"| {race['race']}: {race['ours']} | {race['peer']} | {race['ratio']:.2f} |")
+    for row in scores["races"]:
+        lines.append(f"| {row['race']}: {row['ours']} | {row['peer']} | {row['ratio']:.2f} |")
     return "\n".join(lines) + "\n"
 
 

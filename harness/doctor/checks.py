@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import experiments, schema
-from harness.doctor.estimate import scale_cost, training_records
+from harness.doctor.estimate import scale_cost
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_pixels
+from harness.paths import Checkout
 
 CONSTRAINTS = "constraints.txt"
 PACKAGES = ("harness", "models", "baselines")
@@ -266,7 +267,7 @@ def check_results(root: Path) -> list[Finding]:
     current = {name: model.version for name, model in experiments.load_models(root).items()}
     current |= experiments.load_versions(root)
     out, fresh = [], 0
-    for path in training_records(root):
+    for path in Checkout(root).train_records():
         try:
             old = stale(read_json(path)["run"]["versions"], current)
         except (HarnessError, KeyError, TypeError, AttributeError):

@@ -8,12 +8,13 @@ from typing import Any
 from harness.config import experiments, schema
 from harness.errors import HarnessError
 from harness.files import read_json
+from harness.networks.operations import Count, count, training_flop
+from harness.paths import Checkout, run_name
 
 # Part of a matrix product's speed that the networks reach; ours, measured on 2 CPU cores, good to a factor of about 2.
 TRAINING_EFFICIENCY = 0.3
 INCEPTION_EFFICIENCY = 0.7
 INCEPTION_FLOP = 11.4e9  # one 299-px image through Inception-v3: 5.7e9 multiply-adds (Szegedy et al. 2016, table 8)
-BACKWARD = 2  # a backward pass takes about twice a forward pass
 
 
 @dataclass(frozen=True)
@@ -33,29 +34,31 @@ def scale_cost(params: schema.Params, params_file: Path, root: Path, device: str
     """
     flop_per_sec = matmul_speed(device, params.threads)
     speeds = measured_speeds(root, device)
-    trainings = {}
-    networks = {}
+    models = experiments.load_models(root)
+    trainings, networks = {}, {}
     candidates = {}  # dumps that `best` is chosen on
     for key, entry in params.runs.items():
         run = experiments.resolve(params, entry.experiment, entry.seed, root)
-        networks[entry.experiment] = network = count_network(run, root)
+        networks[entry.experiment] = pair = count_networks(run, models)
         candidates[entry.experiment] = len(run.recipe.snapshots_nimg) + 1
-        trainings[key] = training_cost(run, network, speeds.get(entry.experiment), flop_per_sec)
+        trainings[key] = training_cost(run, pair, speeds.get(entry.experiment), flop_per_sec)
     definitions = experiments.load_datasets(root)
     datasets = sorted({run.dataset for run in params.runs.values()})
     images = {d: (definitions[d].get("count") or 0, definitions[d]["resolution"]) for d in datasets}
-    sampled = sum(networks[dump.experiment].generator_flop for dump in params.dumps.values()) * params.scoring.n_fake
+    sampled = (
+        sum(2 * networks[dump.experiment].generator.macs for dump in params.dumps.values()) * params.scoring.n_fake
+    )
     scored = 2 * (params.scoring.n_fake * len(params.dumps) + params.scoring.n_real * len(datasets))  # two scorers
     for choice in params.choices.values():
         images_drawn = params.scoring.n_choose * candidates[choice.experiment]
-        sampled += networks[choice.experiment].generator_flop * images_drawn
+        sampled += 2 * networks[choice.experiment].generator.macs * images_drawn
         scored += images_drawn
     seconds = {
         "train": sum(cost.seconds for cost in trainings.values()),
         "sample": sampled / (flop_per_sec * TRAINING_EFFICIENCY),
         "score": scored * INCEPTION_FLOP / (flop_per_sec * INCEPTION_EFFICIENCY),
     }
-    sides = [images[params.runs[f"{d.experiment}-seed{d.seed}"].dataset][1] for d in params.dumps.values()]
+    sides = [images[params.runs[run_name(d.experiment, d.seed)].dataset][1] for d in params.dumps.values()]
     size = {
         "data": sum(count * side**2 * 3 for count, side in images.values()),
         "train": sum(cost.bytes for cost in trainings.values()),
@@ -72,67 +75,37 @@ def scale_cost(params: schema.Params, params_file: Path, root: Path, device: str
 
 
 @dataclass(frozen=True)
-class Network:
-    """Operations of one forward pass of one image, and parameters, of a pair of networks."""
+class Networks:
+    """The two networks of an experiment."""
 
-    generator_flop: float
-    discriminator_flop: float
-    generator_parameters: int
-    discriminator_parameters: int
+    generator: Count
+    discriminator: Count
 
 
-def count_network(run: experiments.Run, root: Path) -> Network:
-    """Count on torch's `meta` device: nothing is computed and no memory is taken."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from harness.networks import registry
-
-    models = experiments.load_models(root)
-    flop, parameters = {}, {}
-    batch = 2
-    with torch.device("meta"), torch.no_grad():
-        for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
-            network = registry.build(role, spec, run.resolution, models)
-            shape = (batch, network.latent_dim) if role == "generator" else (batch, 3, run.resolution, run.resolution)
-            with FlopCounterMode(display=False) as counter:
-                network(torch.empty(*shape))
-            flop[role], parameters[role] = counter.get_total_flops() / batch, registry.parameters(network)
-    return Network(flop["generator"], flop["discriminator"], parameters["generator"], parameters["discriminator"])
+def count_networks(run: experiments.Run, models: dict[str, experiments.Model]) -> Networks:
+    """Count the networks of a run, without building them in memory."""
+    return Networks(
+        count("generator", run.generator, run.resolution, models),
+        count("discriminator", run.discriminator, run.resolution, models),
+    )
 
 
-def training_flop(recipe: schema.Recipe, network: Network) -> float:
-    """Operations of training per real image seen.
-
-    A discriminator step: one generated image (forward), the discriminator forward and backward on a real and a fake,
-    the penalty:
-    forward, backward, and the backward of both. A generator step, once in `n_critic`: both networks, forward and
-    backward.
-    """
-    forward_backward = 1 + BACKWARD
-    discriminator = network.generator_flop + 2 * forward_backward * network.discriminator_flop
-    if recipe.penalty.kind != "none":
-        discriminator += forward_backward * forward_backward * network.discriminator_flop / recipe.penalty.every
-    generator = forward_backward * (network.generator_flop + network.discriminator_flop)
-    return discriminator + generator * recipe.generator_batch / recipe.discriminator_batch / recipe.n_critic
-
-
-def training_cost(run: experiments.Run, network: Network, images_per_sec: float | None, flop_per_sec: float) -> Cost:
+def training_cost(run: experiments.Run, networks: Networks, images_per_sec: float | None, flop_per_sec: float) -> Cost:
     """Estimate one training: at its earlier speed if there is one, else at the machine's."""
     images = run.recipe.length_nimg
-    weights = 4 * network.generator_parameters * (1 + len(run.recipe.snapshots_nimg))
+    weights = 4 * networks.generator.parameters * (1 + len(run.recipe.snapshots_nimg))
     # a checkpoint: both networks with two Adam moments each, and the averaged generator; the new one beside the old
-    checkpoint = 2 * 4 * (4 * network.generator_parameters + 3 * network.discriminator_parameters)
+    checkpoint = 2 * 4 * (4 * networks.generator.parameters + 3 * networks.discriminator.parameters)
     if images_per_sec:
         return Cost(images / images_per_sec, weights + checkpoint, "measured")
-    speed = flop_per_sec * TRAINING_EFFICIENCY / training_flop(run.recipe, network)
+    speed = flop_per_sec * TRAINING_EFFICIENCY / training_flop(run.recipe, networks.generator, networks.discriminator)
     return Cost(images / speed, weights + checkpoint, "counted")
 
 
 def measured_speeds(root: Path, device: str) -> dict[str, float]:
     """Images per second of earlier trainings on the same kind of device, by experiment; the slowest of several."""
     speeds: dict[str, float] = {}
-    for path in training_records(root):
+    for path in Checkout(root).train_records():
         try:
             record = read_json(path)
             experiment, speed = record["run"]["experiment"], float(record["cost"]["images_per_sec"])
@@ -142,11 +115,6 @@ def measured_speeds(root: Path, device: str) -> dict[str, float]:
         if used.split(":")[0] == device.split(":")[0]:
             speeds[experiment] = min(speed, speeds.get(experiment, speed))
     return speeds
-
-
-def training_records(root: Path) -> list[Path]:
-    """Every train.json under `root`/results."""
-    return sorted((root / "results").glob("*/records/*/seed*/**/train.json"))
 
 
 def matmul_speed(device: str, threads: int, seconds: float = 0.2) -> float:

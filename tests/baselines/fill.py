@@ -1,14 +1,16 @@
-"""The deterministic fill behind golden_baselines.json (its `fill_rule`): role, stage and branch give every tensor."""
+"""How golden_baselines.json (its `fill_rule`) fills the baselines: role, stage and branch give every tensor."""
 
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+
+from tests import fill as golden
+from tests.fill import statistics, values
 
 RELATIVE = 1e-8  # tolerance of float64 numbers, as the file states
 ABSOLUTE = 1e-12  # for numbers that cancel to nearly zero
@@ -32,21 +34,14 @@ RESNET_DISCRIMINATOR = {
 }
 
 
-def values(shape: tuple[int, ...], role: int, s: int = 0, b: int = 0) -> Tensor:
-    """Return u of the fill rule, float64 in [-0.5, 0.5)."""
-    k = np.arange(math.prod(shape), dtype=np.int64)
-    t = (3 * k * k + 31 * k + 7919 * role + 104729 * s + 1299709 * b + 17) % 1009
-    return torch.from_numpy(t / 1009 - 0.5).reshape(shape)
-
-
 def latent(n: int, dim: int, role: int = 51) -> Tensor:
-    """Return latents [n,dim] of unit variance."""
-    return values((n, dim), role) * math.sqrt(12)
+    """Return latents [n, dim] of unit variance."""
+    return golden.latent(n, dim, role)
 
 
 def image(n: int, side: int, role: int = 52) -> Tensor:
-    """Return images [n,3,side,side] in [-1, 1)."""
-    return 2 * values((n, 3, side, side), role)
+    """Return images [n, 3, side, side] in [-1, 1)."""
+    return golden.image(n, side, role)
 
 
 Place = tuple[int, int, int]  # role, s, b
@@ -91,25 +86,6 @@ def fill(net: nn.Module, places: Mapping[str, str], full: bool) -> nn.Module:
 
 def _full(full: bool, shape: tuple[int, ...], role: int, s: int, b: int) -> Tensor:
     return 0.5 * values(shape, role, s, b) if full else torch.zeros(shape, dtype=torch.float64)
-
-
-def statistics(x: Tensor) -> dict[str, Any]:
-    """Return the statistics that the golden file keeps of a tensor."""
-    x = x.detach()
-    out: dict[str, Any] = {
-        "shape": list(x.shape),
-        "mean": x.mean().item(),
-        "std": x.std(correction=0).item(),
-        "min": x.min().item(),
-        "max": x.max().item(),
-        "l2": x.norm().item(),
-    }
-    if x.dim() == 4 and x.shape[1] == 3:
-        height, width = x.shape[2:]
-        out |= {f"px_b0_{i}_{j}": x[0, :, i, j].tolist() for i, j in ((0, 0), (0, 1), (1, 0))}
-        out["px_b0_last_last"] = x[0, :, -1, -1].tolist()
-        out["px_bLast_half_third"] = x[-1, :, height // 2, width // 3].tolist()
-    return out
 
 
 def assert_close(measured: Any, expected: Any) -> None:

@@ -1,17 +1,16 @@
-"""Golden fill of networks with equalised layers (StyleGAN2, progressive GAN), and a count of their multiplications.
+"""Golden fill of networks with equalised layers (StyleGAN2, progressive GAN).
 
 Raw parameters are u sqrt(12).
 """
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.baselines.fill import place_of, values
+from tests.baselines.fill import place_of
+from tests.fill import values
 
 
 @torch.no_grad()
@@ -42,18 +41,3 @@ def noise_maps(sides: list[int]) -> list[Tensor]:
     """Return fixed noise maps [1, 1, side, side], fine after coarse: roles 39 (up-sampling) and 40 of stage s."""
     roles = [(40, 0)] + [(role, s) for s in range(1, len(sides)) for role in (39, 40)]
     return [math.sqrt(12) * values((1, 1, side, side), role, s) for side, (role, s) in zip(sides, roles, strict=False)]
-
-
-class CountMacs(TorchDispatchMode):
-    """Multiply-accumulates of convolutions and linear layers, without the (depth-wise) blur and the demodulation."""
-
-    macs = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.addmm.default:
-            self.macs += args[1].shape[0] * args[1].shape[1] * args[2].shape[1]
-        elif func is torch.ops.aten.convolution.default and args[8] == 1:
-            x, weight, transposed = args[0], args[1], args[6]
-            self.macs += weight.numel() * (x if transposed else out).shape[2:].numel() * x.shape[0]
-        return out

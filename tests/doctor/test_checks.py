@@ -256,36 +256,6 @@ def test_disk():
 # ---------------------------------------------------------------- estimate
 
 
-def test_operations_and_parameters_are_counted_exactly(root, monkeypatch):
-    """An m x n matrix on one vector takes 2 m n operations."""
-    from torch import nn
-
-    from harness.networks import registry
-
-    def build(role, spec, resolution, models):
-        assert resolution == 32
-        if role == "discriminator":
-            return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1))
-        network = nn.Sequential(nn.Linear(10, 20), nn.Linear(20, 5))
-        network.latent_dim = 10
-        return network
-
-    monkeypatch.setattr(registry, "build", build)
-    run = experiments.resolve(read(Params, PARAMS, "test"), "tiny-sngan", 0, root)
-    assert estimate.count_network(run, root) == estimate.Network(2 * (200 + 100), 2 * 3072, 10 * 20 + 20 + 105, 3073)
-
-
-def test_training_cost_follows_the_recipe():
-    network = estimate.Network(
-        generator_flop=10, discriminator_flop=100, generator_parameters=1, discriminator_parameters=1
-    )
-    recipe = experiments.load_recipe("cpu-sngan")
-    recipe = dataclasses.replace(recipe, n_critic=5, discriminator_batch=32, generator_batch=64)
-    assert estimate.training_flop(recipe, network) == pytest.approx(10 + 600 + 330 * 2 / 5)
-    lazy = dataclasses.replace(recipe, penalty=dataclasses.replace(recipe.penalty, kind="r1", every=3))
-    assert estimate.training_flop(lazy, network) == pytest.approx(10 + 600 + 300 + 330 * 2 / 5)
-
-
 def test_estimate_from_operations_then_from_records(root):
     params = read(Params, PARAMS, "test")
     counted = estimate.scale_cost(params, root / "params.yaml", root, "cpu")
@@ -318,12 +288,12 @@ def test_estimate_counts_the_dumps_that_best_is_chosen_on(root, monkeypatch):
     assert chosen["train"] == plain["train"]
 
 
-# ---------------------------------------------------------------- the verb
+# ---------------------------------------------------------------- the subcommand
 
 
 @pytest.fixture
-def verb(root, monkeypatch):
-    """The verb in this process, without importing TensorFlow."""
+def doctor(root, monkeypatch):
+    """The subcommand in this process, without importing TensorFlow."""
     from click.testing import CliRunner
 
     from harness.commands.doctor import command
@@ -335,8 +305,8 @@ def verb(root, monkeypatch):
     return lambda *more: CliRunner().invoke(command, [*arguments, *more])
 
 
-def test_verb_exits_0_when_nothing_is_an_error(verb):
-    done = verb("--json")
+def test_doctor_exits_0_when_nothing_is_an_error(doctor):
+    done = doctor("--json")
     report = json.loads(done.stdout)
     assert [f["message"] for f in report["findings"] if f["status"] == "error"] == []
     assert (report["ok"], done.exit_code) == (True, 0)
@@ -345,20 +315,20 @@ def test_verb_exits_0_when_nothing_is_an_error(verb):
     assert report["estimate"]["scale"] == "tiny"
 
 
-def test_verb_exits_1_when_something_is(verb, root):
+def test_doctor_exits_1_when_something_is(doctor, root):
     record(root, sngan=0)
-    done = verb()
+    done = doctor()
     assert done.exit_code == 1
     assert "ERROR   results" in done.stdout
     assert "estimate for scale tiny" in done.stdout
     (root / "params.yaml").write_text("scale: tiny\n")
-    done = verb()
+    done = doctor()
     assert done.exit_code == 1
     assert "missing key" in done.stdout
 
 
 @pytest.mark.slow
-def test_verb_on_this_machine():
+def test_doctor_on_this_machine():
     """TensorFlow is really imported here, then torchvision and clean-fid."""
     command = [sys.executable, "-m", "harness", "doctor", "--json", "--params", str(ROOT / "params.yaml")]
     report = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)

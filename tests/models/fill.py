@@ -1,33 +1,24 @@
-"""The fill rule of golden.json: weights and inputs that depend on index, role, stage and block only."""
+"""How golden.json fills TransGAN's networks."""
 
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.transgan import Discriminator, Generator
+from tests import fill as golden
+from tests.fill import statistics, values
 
-
-def unit(count: int, role: int, stage: int = 0, block: int = 0) -> np.ndarray:
-    """u = t / 1009 - 0.5 for flat indices 0..count-1, float64."""
-    k = np.arange(count, dtype=np.int64)
-    t = (3 * k * k + 31 * k + 7919 * role + 104729 * stage + 1299709 * block + 17) % 1009
-    return t / 1009 - 0.5
-
-
-def values(shape: tuple[int, ...], role: int, stage: int = 0, block: int = 0, scale: float = 1.0) -> Tensor:
-    """`scale` * u, row-major, float64."""
-    return torch.from_numpy(scale * unit(math.prod(shape), role, stage, block)).view(shape)
+__all__ = ["fill", "image", "latent", "statistics", "values"]
 
 
 def latent(batch: int, latent_dim: int, role: int = 41) -> Tensor:
-    return values((batch, latent_dim), role, scale=math.sqrt(12))
+    return golden.latent(batch, latent_dim, role)
 
 
 def image(batch: int, side: int, role: int = 42) -> Tensor:
-    return values((batch, 3, side, side), role, scale=2.0)
+    return golden.image(batch, side, role)
 
 
 @torch.no_grad()
@@ -77,28 +68,3 @@ def _norm(layer: Any, kind: str, *, scale: int, shift: int, s: int = 0, b: int =
 def _offset(parameter: Tensor, kind: str, role: int, s: int, b: int) -> Tensor:
     assert kind in ("simple", "full"), kind
     return values(tuple(parameter.shape), role, s, b, 0.5 if kind == "full" else 0.0)
-
-
-def statistics(x: Tensor) -> dict[str, Any]:
-    """The statistics golden.json prints, for tokens [B,N,C], images [B,3,H,W] or flat features [B,F]."""
-    x = x.detach().double()
-    out: dict[str, Any] = {
-        "shape": list(x.shape),
-        "mean": x.mean().item(),
-        "std": x.std(correction=0).item(),
-        "min": x.min().item(),
-        "max": x.max().item(),
-        "l2": x.norm().item(),
-    }
-    if x.ndim == 3:
-        out |= {"tok0_first4": x[0, 0, :4].tolist(), "last_last4": x[-1, -1, -4:].tolist()}
-    if x.ndim == 4:
-        height, width = x.shape[2:]
-        out |= {
-            "px_b0_0_0": x[0, :, 0, 0].tolist(),
-            "px_b0_0_1": x[0, :, 0, 1].tolist(),
-            "px_b0_1_0": x[0, :, 1, 0].tolist(),
-            "px_b0_last_last": x[0, :, -1, -1].tolist(),
-            "px_bLast_half_third": x[-1, :, height // 2, width // 3].tolist(),
-        }
-    return out

@@ -24,11 +24,11 @@ NETWORKS = {
     "v1 generator CIFAR-10 XL": lambda: build_generator(32, size="XL"),
     "v1 generator STL-10 768": lambda: build_generator(48, size="L"),
     "v1 generator CelebA-64": lambda: build_generator(64, size="XL"),
-    "v1 critic 32 px": lambda: build_discriminator(32),
+    "v1 discriminator 32 px": lambda: build_discriminator(32),
     "NeurIPS generator cifar10": lambda: neurips.build_generator(32),
-    "NeurIPS critic cifar10": lambda: neurips.build_discriminator(32),
+    "NeurIPS discriminator cifar10": lambda: neurips.build_discriminator(32),
     "NeurIPS generator stl10": lambda: neurips.build_generator(48),
-    "NeurIPS critic stl10": lambda: neurips.build_discriminator(48),
+    "NeurIPS discriminator stl10": lambda: neurips.build_discriminator(48),
 }
 
 
@@ -256,9 +256,9 @@ def test_identify_every_released_layout() -> None:
         "v1 generator CIFAR-10 XL": ("XL", 32),
         "v1 generator STL-10 768": ("L", 48),
         "v1 generator CelebA-64": ("XL", 64),
-        "v1 critic 32 px": ("v1", 32),
+        "v1 discriminator 32 px": ("v1", 32),
         "NeurIPS generator cifar10": ("NeurIPS", 32),
-        "NeurIPS critic cifar10": ("NeurIPS", 32),
+        "NeurIPS discriminator cifar10": ("NeurIPS", 32),
         "NeurIPS generator stl10": ("NeurIPS", 48),
-        "NeurIPS critic stl10": ("NeurIPS", 48),
+        "NeurIPS discriminator stl10": ("NeurIPS", 48),
     }

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness.errors import HarnessError
+from harness.networks import operations
 from models.transgan import build_discriminator, build_generator
 from models.transgan.presets import PRESETS
 from tests.paths import GOLDEN as GOLDEN_DIR
@@ -24,10 +23,9 @@ def count(network: nn.Module) -> int:
 
 
 def macs(network: nn.Module, *shape: int) -> tuple[int, tuple[int, ...]]:
-    """Multiply-accumulates of one image by torch's counter, and the output's shape; nothing is computed on meta."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        out = network(torch.empty(1, *shape, device="meta"))
-    return counter.get_total_flops() // 2, tuple(out.shape)
+    """Multiply-accumulates of one image, and the output's shape; nothing is computed on meta."""
+    inputs = torch.empty(1, *shape, device="meta")
+    return operations.macs(network, inputs), tuple(network(inputs).shape)
 
 
 @pytest.mark.parametrize(("data", "size"), VALID)

@@ -103,7 +103,7 @@ def test_shapes_and_finite_gradients(name: str, resolution: int) -> None:
 
 @every_model
 def test_state_dict_round_trip(name: str, resolution: int) -> None:
-    inputs = (torch.randn(BATCH, zoo_latent(name, resolution)), torch.rand(BATCH, 3, resolution, resolution) * 2 - 1)
+    inputs = (torch.randn(BATCH, latent_of(name, resolution)), torch.rand(BATCH, 3, resolution, resolution) * 2 - 1)
     first, second = build(name, resolution, seed=0), build(name, resolution, seed=7)
     for ours, theirs, x in zip(first, second, inputs, strict=True):
         ours.train()
@@ -112,7 +112,7 @@ def test_state_dict_round_trip(name: str, resolution: int) -> None:
         assert torch.equal(seeded(ours.eval(), x), seeded(theirs.eval(), x))
 
 
-def zoo_latent(name: str, resolution: int) -> int:
+def latent_of(name: str, resolution: int) -> int:
     """Return the latent dimension of a model."""
     with torch.device("meta"):
         latent_dim: Any = registry.build("generator", {"model": name}, resolution).latent_dim
