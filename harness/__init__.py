@@ -12,8 +12,8 @@ def load_results(path: Path | str = "results") -> "Results":
 
     Example:
         >>> import harness
-        >>> scores = harness.load_results("results/quick").scores
-        >>> scores.query("scorer == 'tf'").groupby("experiment")["fid"].mean()
+        >>> results = harness.load_results("results/quick")
+        >>> results.summary().query("metric == 'fid' and snapshot == 'last'")
 
     Raises:
         HarnessError: no scores there, or a broken file.

@@ -191,11 +191,11 @@ class ScaleFolder:
 
     def train_records(self) -> list[Path]:
         """Every train.json, in order."""
-        return sorted(self.all_records.glob("*/seed*/train/train.json"))
+        return sorted(self.all_records.glob("*/*/train/train.json"))
 
     def histories(self) -> list[Path]:
         """Every training history, in order."""
-        return sorted(self.all_records.glob("*/seed*/train/history.csv"))
+        return sorted(self.all_records.glob("*/*/train/history.csv"))
 
     def sample_records(self) -> list[Path]:
         """Every samples.json, in order."""
@@ -203,7 +203,7 @@ class ScaleFolder:
 
     def scores(self) -> list[Path]:
         """Every score record, in order."""
-        return sorted(self.all_records.glob("*/seed*/*/*/*.json"))
+        return sorted(self.all_records.glob("*/*/*/*/*.json"))
 
     @property
     def tables(self) -> Path:

@@ -1,6 +1,7 @@
 """The README's tables, made from committed runs: `python -m tests.claims`."""
 
 from harness.files import read_json, write_text
+from harness.records import results
 from tests.paths import ROOT
 
 
@@ -29,11 +30,11 @@ def table() -> str:
 def measured() -> str:
     """Markdown: what the `cpu` scale measured, one line per dump."""
     lines = ["| run | images seen | FID-768, TensorFlow | FID-768, clean-fid |", "| --- | --- | --- | --- |"]
-    for path in sorted((ROOT / "results/cpu/records").glob("*/seed*/*/tf.json")):
-        tf, clean = read_json(path), read_json(path.with_name("clean.json"))
-        run = tf["run"]
-        name = f"{run['experiment']}, seed {run['seed']}"
-        lines.append(f"| {name} | {run['nimg']:,} | {tf['fid']:.2f} | {clean['fid']:.2f} |")
+    scores = results.load(ROOT / "results/cpu").scores
+    for (experiment, seed, _), part in scores.groupby(["experiment", "seed", "snapshot"], sort=True):
+        fid = part.set_index("scorer")["fid"]
+        name = f"{experiment}, seed {seed}"
+        lines.append(f"| {name} | {part['nimg'].iloc[0]:,} | {fid['tf']:.2f} | {fid['clean']:.2f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from harness.metrics.extractors.base import Setup
+    from harness.records.score_record import ScoreRecord
 
 
 @click.command("score")
@@ -83,9 +84,9 @@ def command(
     """
     import json
 
-    from harness.files import write_json
     from harness.metrics.extractors.base import Setup
     from harness.metrics.score import Request, score
+    from harness.records import score_record
 
     cache = cache or Path(__file__).resolve().parents[2] / ".cache"
     setup = Setup(weights, layer, bias, clean_mode, batch, threads, device, cache)
@@ -95,11 +96,11 @@ def command(
     if samples is None or reference is None:
         raise click.UsageError("--samples and --reference are both needed (or --self-test).")
     declared = dict(_declaration(entry) for entry in declare)
-    result = score(Request(samples, reference, scorer, setup, record, n, n_real, splits, kid, declared))
+    result = score(Request(samples, reference, scorer, setup, record, n, n_real, splits, kid, declared=declared))
     if out is not None:
-        write_json(out, result)
+        score_record.write(out, result)
     if as_json:
-        click.echo(json.dumps(result, indent=2, sort_keys=True))
+        click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
     else:
         click.echo(_summary(result))
 
@@ -127,10 +128,10 @@ def _declaration(entry: str) -> tuple[str, object]:
     return key, yaml.safe_load(value)
 
 
-def _summary(result: dict[str, object]) -> str:
+def _summary(result: "ScoreRecord") -> str:
     names = {"fid": "FID", "is_mean": "IS", "is_std": "±", "kid": "KID"}
-    values = "  ".join(f"{label} {result[key]:.4f}" for key, label in names.items() if key in result)
-    protocol = result["protocol"]
-    assert isinstance(protocol, dict), "a score carries its protocol"
-    made = f"{protocol['n_fake']} against {protocol['n_real'] or 'undeclared'}"
-    return f"{values}  ({result['scorer']}, {protocol['inception']} Inception, layer {protocol['layer']}, {made})"
+    values = {label: getattr(result.values, key) for key, label in names.items()}
+    text = "  ".join(f"{label} {value:.4f}" for label, value in values.items() if value is not None)
+    protocol = result.protocol
+    made = f"{protocol.n_fake} against {protocol.n_real or 'undeclared'}"
+    return f"{text}  ({protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made})"

@@ -1,5 +1,6 @@
 """A dump and a reference through one extractor, in one pass, into a JSON that says how the score was made."""
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,9 +21,9 @@ from harness.metrics.fid import Frechet, GaussianStatistics
 from harness.metrics.inception_score import InceptionScore
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.moments import Moments
+from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
 
-SCHEMA = 1
-RUN_KEYS = ("scale", "experiment", "seed", "snapshot", "nimg", "planned_nimg", "partial")
+FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 DECLARED = ("dataset", "split", "crop", "resize", "stand_in_data", "real_pixels_sha256")
 
 
@@ -39,6 +40,7 @@ class Request:
     n_real: int | None = None
     is_splits: int = 10
     kid: bool = False
+    protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
     declared: dict[str, Any] = field(default_factory=dict)  # protocol of an imported reference; keys of DECLARED
 
 
@@ -51,8 +53,8 @@ class Pass:
     device_sec: float
 
 
-def score(request: Request) -> dict[str, Any]:
-    """Score a dump against a reference; returns the JSON-able record that `harness score` writes.
+def score(request: Request) -> ScoreRecord:
+    """Score a dump against a reference; returns the record that `harness score` writes.
 
     Raises:
         HarnessError: unfit images or statistics, missing weights, an undefined combination.
@@ -83,17 +85,23 @@ def score(request: Request) -> dict[str, Any]:
         fake_features = _features_path(request.setup.cache, _content(images, extractor, request))
     fake = one_pass(images, extractor, request.setup, "samples", fake_features, request.is_splits)
     distance = reference.side.distance(fake.moments.mean, fake.moments.covariance)
-    record = _values(distance, fake)
+    kid: tuple[float | None, float | None] = (None, None)
     if real_features is not None and fake_features is not None:
         kid = kernel_distance(np.load(real_features, mmap_mode="r"), np.load(fake_features, mmap_mode="r"))
-        record["kid"], record["kid_std"] = kid
-    record["schema"] = SCHEMA
-    record["scorer"] = extractor.scorer
-    record["run"] = {key: described.get(key) for key in RUN_KEYS}
-    record["protocol"] = protocol(request, images, real, reference, extractor, described, "is_mean" in record)
-    record["diagnostics"] = {"rank": distance.rank, "clamped_mass": distance.clamped_mass}
-    record["provenance"] = _provenance(request, images, described, real_sec + fake.device_sec, started)
-    return record
+    provenance = _provenance(request, images, described, real_sec + fake.device_sec, started)
+    made = protocol(request, images, real, reference, extractor, described, fake.inception_score is not None)
+    return ScoreRecord(
+        run=Run(**{f.name: described.get(f.name) for f in dataclasses.fields(Run)}),
+        protocol=made,
+        values=_values(distance, fake, kid),
+        content=Content(
+            samples_sha256=provenance.pop("samples_sha256"),
+            weights_sha256=described.get("weights_sha256"),
+            real_pixels_sha256=made.real_pixels_sha256,
+        ),
+        diagnostics={"rank": distance.rank, "clamped_mass": distance.clamped_mass},
+        provenance=provenance,
+    )
 
 
 def find_reference(reference: str) -> Path:
@@ -190,7 +198,7 @@ def protocol(
     extractor: Extractor,
     described: dict[str, Any],
     has_is: bool,
-) -> dict[str, Any]:
+) -> Protocol:
     """Return everything that defines the score; `None` where a foreign set or statistics file does not say."""
     card = real.card if real is not None else reference.content  # kept statistics carry what they depend on
     real_side = {
@@ -198,33 +206,37 @@ def protocol(
         "split": card.get("split"),
         "crop": card.get("crop"),
         "resize": card.get("resize"),
-        "resolution": images.resolution,
         "stand_in_data": card.get("stand_in"),
         "real_pixels_sha256": reference.content.get("pixels_sha256"),
-        "n_real": reference.count,
         **request.declared,
     }
-    return {
+    return Protocol(
         **real_side,
-        "reference": "statistics" if real is None else "images",
-        "declared": sorted(request.declared),
-        "n_fake": len(images),
-        "resizer": extractor.resizer,
-        "inception": extractor.kind,
-        "inception_sha256": extractor.weights_sha256,
-        "stand_in_inception": extractor.kind == "stand-in",
-        "layer": request.setup.layer,
-        "quantisation": described.get("quantisation", "uint8"),
-        "is_splits": request.is_splits if has_is else None,
-        "is_bias": request.setup.is_bias if has_is else None,
-        "kid_subsets": SUBSETS if request.kid else None,
-        "kid_subset_size": min(SUBSET_SIZE, len(images), reference.count or 0) if request.kid else None,
-        "ema": described.get("ema"),
-        "snapshot": described.get("snapshot"),
-        "selection": described.get("selection"),  # how `best` was chosen
-        "scorer": extractor.scorer,
-        "scorer_versions": extractor.versions,
-    }
+        name=request.protocol_name or described.get("scale") or FOREIGN,
+        version=1,
+        n_fake=len(images),
+        resolution=images.resolution,
+        quantisation=described.get("quantisation"),
+        ema=described.get("ema"),
+        snapshot=described.get("snapshot"),
+        selection=described.get("selection"),
+        n_real=reference.count,
+        reference="statistics" if real is None else "images",
+        statistics_sha256=None,
+        scorer=extractor.scorer,
+        resizer=extractor.resizer,
+        inception=extractor.kind,
+        inception_sha256=extractor.weights_sha256,
+        stand_in_inception=extractor.kind == "stand-in",
+        layer=request.setup.layer,
+        is_splits=request.is_splits if has_is else None,
+        is_bias=request.setup.is_bias if has_is else None,
+        kid_subsets=SUBSETS if request.kid else None,
+        kid_subset_size=min(SUBSET_SIZE, len(images), reference.count or 0) if request.kid else None,
+        scorer_versions=extractor.versions,
+        declared=tuple(sorted(request.declared)),
+        caveats=(),
+    )
 
 
 def _check(request: Request) -> None:
@@ -239,13 +251,11 @@ def _check(request: Request) -> None:
         raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
 
 
-def _values(distance: Frechet, fake: Pass) -> dict[str, Any]:
+def _values(distance: Frechet, fake: Pass, kid: tuple[float | None, float | None]) -> Values:
     if not np.isfinite(distance.value):
         raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
-    values: dict[str, Any] = {"fid": distance.value}
-    if fake.inception_score is not None:
-        values["is_mean"], values["is_std"] = fake.inception_score
-    return values
+    is_mean, is_std = fake.inception_score or (None, None)
+    return Values(fid=distance.value, is_mean=is_mean, is_std=is_std, kid=kid[0], kid_std=kid[1])
 
 
 def _provenance(

@@ -74,8 +74,8 @@ def _layer_768(setup: Setup) -> list[Part]:
     for path, start in zip(halves, (0, 2500), strict=True):
         write_npy(path, images[start : start + 2500])
     result = score(Request(halves[0], str(halves[1]), "tf", replace(setup, weights=_deep_enough(setup), layer=768)))
-    name = f"FID-768 of CIFAR-10 train 0-2499 against 2500-4999 ({result['protocol']['inception']})"
-    return [_compared(name, result["fid"], TRUNK_FID, TRUNK_FID_TOLERANCE)]
+    name = f"FID-768 of CIFAR-10 train 0-2499 against 2500-4999 ({result.protocol.inception})"
+    return [_compared(name, result.values.fid, TRUNK_FID, TRUNK_FID_TOLERANCE)]
 
 
 def _deep_enough(setup: Setup) -> str:
@@ -91,10 +91,11 @@ def _official(setup: Setup) -> list[Part]:
     train, test = find_reference("cifar10"), find_reference("cifar10-test")
     result = score(Request(Path(train), str(test), "tf", replace(setup, weights="official", layer=2048)))
     return [
-        _compared("IS of CIFAR-10 train", result["is_mean"], INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE),
-        _compared("FID of CIFAR-10 train against test", result["fid"], FID, FID_TOLERANCE),
+        _compared("IS of CIFAR-10 train", result.values.is_mean, INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE),
+        _compared("FID of CIFAR-10 train against test", result.values.fid, FID, FID_TOLERANCE),
     ]
 
 
-def _compared(name: str, found: float, expected: float, tolerance: float) -> Part:
+def _compared(name: str, found: float | None, expected: float, tolerance: float) -> Part:
+    assert found is not None, "asked for above"
     return Part(name, abs(found - expected) <= tolerance, f"{found:.4f}, expected {expected} ± {tolerance}")

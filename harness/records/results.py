@@ -1,51 +1,74 @@
-"""Measured scores as tidy data frames, read from the JSON that the stages leave under `results/<scale>/records`."""
+"""Measured scores as tidy data frames, read from the records that the stages leave under `results/<scale>/records`."""
 
+import dataclasses
+import re
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.config import reader
 from harness.errors import HarnessError
 from harness.files import read_json
+from harness.paths import ScaleFolder
+from harness.records import score_record
+from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
 
-SCORERS = ("tf", "torch", "clean")
-RUN = ("scale", "experiment", "seed", "snapshot", "nimg", "planned_nimg", "partial")
-VALUES = ("fid", "is_mean", "is_std", "kid", "kid_std")
-PROTOCOL = (
-    "dataset",
-    "split",
-    "crop",
-    "resolution",
-    "n_fake",
-    "n_real",
-    "layer",
-    "inception",
-    "resizer",
-    "quantisation",
-    "is_splits",
-    "is_bias",
-    "ema",
-    "stand_in_data",
-    "stand_in_inception",
-    "inception_sha256",
-    "real_pixels_sha256",
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
+
+RENAMED = {"name": "protocol", "version": "protocol_version"}  # field of `Protocol` -> column
+PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "wall_sec", "device_sec")
+GROUP = ("scale", "experiment", "snapshot", "scorer", "protocol_id", "partial")  # what seeds are pooled within
+TRAINING = ("scale", "experiment", "seed", "nimg", "wall_sec", "device_sec", "device", "path")
+TRAINING_NUMBERS = ("seed", "nimg", "wall_sec", "device_sec")
+
+
+def _columns(kind: type[Any], *numbers: type) -> list[str]:
+    """Columns of a dataclass, or those of its fields that are of one of the types `numbers` or None."""
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    if numbers:
+        names = [
+            name for name in names if set(typing.get_args(hints[name]) or (hints[name],)) - {type(None)} <= {*numbers}
+        ]
+    return [RENAMED.get(name, name) if kind is Protocol else name for name in names]
+
+
+INTERVALS = tuple(f"{metric}_{end}" for metric in METRICS for end in ("low", "high"))
+VALUES = (*[name for name in _columns(Values) if not name.endswith("_interval")], *INTERVALS)
+SCORES = list(
+    dict.fromkeys(
+        [*_columns(Run), *VALUES, *_columns(Protocol), "protocol_id", *_columns(Content), *PROVENANCE, "path"]
+    )
 )
-PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "samples_sha256", "wall_sec", "device_sec")
+NUMBERS = [*_columns(Run, int), *VALUES, *_columns(Protocol, int), "threads", "wall_sec", "device_sec"]
 
 
 @dataclass(frozen=True)
 class Results:
-    """What was measured, tidy.
+    """What was measured, tidy; `scale` and `path` are columns of all three.
 
-    `scores`: one row per score JSON (run, values, protocol, `protocol_id`, provenance). `training`: one row per
-    training (images, seconds, device). `curves`: the training histories below each other.
+    `scores`: one row per score record: run, values, protocol, `protocol_id`, content hashes, provenance. `training`:
+    one row per training (images, seconds, device). `curves`: the training histories below each other.
     """
 
     scores: pd.DataFrame
     training: pd.DataFrame
     curves: pd.DataFrame
+
+    def summary(self) -> pd.DataFrame:
+        """Return mean and standard deviation over seeds, one row per experiment, snapshot, scorer, protocol and metric.
+
+        Columns: those of `GROUP`, `metric` (fid, is, kid), `n` seeds, `mean`, `sd` (divisor n - 1; NaN for one seed).
+        """
+        long = pd.concat(
+            [self.scores[[*GROUP]].assign(metric=metric, value=self.scores[key]) for metric, key in METRICS.items()]
+        ).dropna(subset=["value"])
+        grouped = long.groupby([*GROUP, "metric"], dropna=False)["value"]
+        return grouped.agg(n="count", mean="mean", sd="std").reset_index()
 
 
 def load(path: Path | str = "results") -> Results:
@@ -54,85 +77,149 @@ def load(path: Path | str = "results") -> Results:
     Example:
         >>> import harness
         >>> results = harness.load_results("results/quick")
-        >>> results.scores.query("scorer == 'tf'")[["experiment", "seed", "fid", "is_mean"]]
+        >>> results.summary().query("metric == 'fid' and snapshot == 'last'")
 
     Raises:
-        HarnessError: no scores there, or a JSON that is broken or lacks an entry.
+        HarnessError: no scores there; a broken record; one in another's place; one that is there twice.
     """
     path = Path(path)
     folders = [path] if (path / "records").is_dir() else sorted(p.parent for p in path.glob("*/records"))
-    scores = [_score(file) for folder in folders for file in _score_files(folder)]
+    scores, training, curves = [], [], []
+    for folder in map(ScaleFolder, folders):
+        found = [row(placed(folder, file), file) for file in folder.scores()]
+        if not found:
+            continue
+        scale = _scale_of(found)
+        scores += found
+        training += [_training(scale, file) for file in folder.train_records()]
+        curves += [_curve(scale, file) for file in folder.histories()]
     if not scores:
         raise HarnessError(
-            f"{path}: no scores (records/*/seed*/*/tf.json, torch.json or clean.json); run `dvc repro` first."
+            f"{path}: no scores (records/EXPERIMENT/seedS/SNAPSHOT/SCORER/PROTOCOL.json); run `dvc repro` first."
         )
-    training = [_training(folder, file) for folder in folders for file in find(folder, "train.json")]
-    curves = [_curve(folder, file) for folder in folders for file in find(folder, "history.csv")]
+    _refuse_copies(scores)
     return Results(
-        scores=pd.DataFrame(scores, columns=["scorer", *RUN, *VALUES, *PROTOCOL, "protocol_id", *PROVENANCE]),
-        training=pd.DataFrame(training, columns=TRAINING),
-        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["experiment", "seed", "nimg"]),
+        scores=frame(scores),
+        training=_numeric(pd.DataFrame(training, columns=TRAINING), TRAINING_NUMBERS),
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=[*CURVE, "nimg"]),
     )
 
 
-def _score_files(folder: Path) -> list[Path]:
-    return sorted(p for scorer in SCORERS for p in folder.glob(f"records/*/seed*/*/{scorer}.json"))
+def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows of `row` as a frame: numbers are numeric columns with NaN, everything else keeps None."""
+    return _numeric(pd.DataFrame(rows, columns=SCORES), NUMBERS)
 
 
-def _score(path: Path) -> dict[str, Any]:
-    score = read_json(path)
-    run, protocol, provenance = (_part(score, part, path) for part in ("run", "protocol", "provenance"))
-    if _entry(score, "scorer", path) not in SCORERS:
-        raise HarnessError(f"{path}: unknown scorer '{score['scorer']}'; known: {', '.join(SCORERS)}.")
-    row = {"scorer": score["scorer"]}
-    row |= {key: _entry(run, key, path) for key in RUN}
-    row["snapshot"] = str(row["snapshot"])
-    row |= {key: score.get(key) for key in VALUES}
-    row |= {key: _entry(protocol, key, path) for key in PROTOCOL if not key.startswith("is_")}
-    row |= {key: protocol.get(key) for key in PROTOCOL if key.startswith("is_")}  # absent where no IS is defined
-    row["protocol_id"] = reader.digest({"scorer": score["scorer"], **{key: row[key] for key in PROTOCOL}})[:8]
-    return row | {key: provenance.get(key) for key in PROVENANCE}
+def row(record: ScoreRecord, path: Path) -> dict[str, Any]:
+    """Return a record as one flat row; `protocol` is the protocol's name, a snapshot is always text."""
+    protocol = {RENAMED.get(key, key): value for key, value in dataclasses.asdict(record.protocol).items()}
+    values = dataclasses.asdict(record.values)
+    for metric in METRICS:
+        values[f"{metric}_low"], values[f"{metric}_high"] = values.pop(f"{metric}_interval") or (None, None)
+    provenance = {key: record.provenance.get(key) for key in PROVENANCE}
+    parts = dataclasses.asdict(record.run), values, protocol, dataclasses.asdict(record.content), provenance
+    merged: dict[str, Any] = {"protocol_id": record.protocol.protocol_id, "path": str(path)}
+    for part in parts:
+        merged |= part
+    return merged
 
 
-TRAINING = ("experiment", "seed", "nimg", "wall_sec", "device_sec", "device")
+def placed(folder: ScaleFolder, path: Path) -> ScoreRecord:
+    """Read a record and check that it lies where its run, scorer and protocol belong.
+
+    Raises:
+        HarnessError: a broken record, or one in another's place, naming both places.
+    """
+    run_of(folder, path)
+    record = score_record.read(path)
+    run = record.run
+    if run.experiment is None or run.seed is None or run.snapshot is None:
+        raise HarnessError(f"{path}: a score of samples from elsewhere; keep it out of {folder.all_records}.")
+    place = folder.score(run.experiment, run.seed, run.snapshot, record.protocol.scorer, record.protocol.name)
+    if place != path:
+        also = "which is there as well: one of both is a copy; move it away" if place.exists() else "move it there"
+        raise HarnessError(f"{path}: this record belongs at {place}, {also}.")
+    return record
 
 
-def find(folder: Path, name: str) -> list[Path]:
-    """Records called `name` of every training of a scale, in order."""
-    return sorted((folder / "records").glob(f"*/seed*/**/{name}"))
+def run_of(folder: ScaleFolder, path: Path) -> tuple[str, int]:
+    """Return experiment and seed of a record, from its place.
+
+    Raises:
+        HarnessError: the folder's name is no seed.
+    """
+    experiment, name = path.relative_to(folder.all_records).parts[:2]
+    if not re.fullmatch(r"seed(0|[1-9][0-9]*)", name):
+        raise HarnessError(
+            f"{folder.all_records / experiment / name}: the folder's name is no seed (seed0, seed1, ...); "
+            "if it is a copy, move it away."
+        )
+    return experiment, int(name.removeprefix("seed"))
 
 
-def whose(folder: Path, path: Path) -> tuple[str, int]:
-    """Experiment and seed of a record, from its place."""
-    experiment, seed = path.relative_to(folder / "records").parts[:2]
-    return experiment, int(seed.removeprefix("seed"))
+def _scale_of(rows: list[dict[str, Any]]) -> str:
+    """Return the scale that all records of a folder name."""
+    first = rows[0]
+    for other in rows:
+        if other["scale"] != first["scale"]:
+            raise HarnessError(
+                f"{first['path']} is of scale '{first['scale']}', {other['path']} of '{other['scale']}'; "
+                "one folder holds one scale: move the others away."
+            )
+    return str(first["scale"])
 
 
-def _training(folder: Path, path: Path) -> dict[str, Any]:
+def _refuse_copies(rows: list[dict[str, Any]]) -> None:
+    seen: dict[tuple[Any, ...], str] = {}
+    for one in rows:
+        key = tuple(one[k] for k in ("scale", "experiment", "seed", "snapshot", "scorer", "protocol"))
+        if key in seen:
+            raise HarnessError(f"{seen[key]} and {one['path']} are of one run and protocol; move the copy away.")
+        seen[key] = one["path"]
+
+
+def _training(scale: str, path: Path) -> dict[str, Any]:
+    experiment, seed = run_of(_folder_of(path), path)
     train = read_json(path)
     cost, provenance = _part(train, "cost", path), _part(train, "provenance", path)
-    experiment, seed = whose(folder, path)
     return {
+        "scale": scale,
         "experiment": experiment,
         "seed": seed,
         "nimg": _entry(train, "nimg", path),
         "wall_sec": _entry(cost, "wall_sec", path),
         "device_sec": cost.get("device_sec", cost["wall_sec"]),  # one device a training: it is held as long as it runs
         "device": str(provenance.get("device", "cpu")),
+        "path": str(path),
     }
 
 
-def _curve(folder: Path, path: Path) -> pd.DataFrame:
+CURVE = ("scale", "experiment", "seed", "path")
+
+
+def _curve(scale: str, path: Path) -> pd.DataFrame:
+    experiment, seed = run_of(_folder_of(path), path)
     try:
-        curve = pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        curve = pd.read_csv(path, dtype=float)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise HarnessError(f"{path}: not a readable csv ({error}); delete it and run its training again.") from None
-    if "nimg" not in curve:
+    if "nimg" not in curve or curve["nimg"].isna().any():
         raise HarnessError(f"{path}: no column `nimg`; delete it and run its training again.")
-    experiment, seed = whose(folder, path)
-    curve.insert(0, "seed", seed)
-    curve.insert(0, "experiment", experiment)
+    curve["nimg"] = curve["nimg"].astype("int64")
+    for name, value in zip(reversed(CURVE), (str(path), seed, experiment, scale), strict=True):
+        curve.insert(0, name, value)
     return curve
+
+
+def _folder_of(path: Path) -> ScaleFolder:
+    """Return the scale's folder of `records/EXPERIMENT/seedS/train/FILE`."""
+    return ScaleFolder(path.parents[4])
+
+
+def _numeric(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    for column in columns:
+        table[column] = pd.to_numeric(table[column])
+    return table
 
 
 def _part(value: Any, key: str, path: Path) -> dict[str, Any]:
@@ -148,11 +235,65 @@ def _entry(value: Any, key: str, path: Path) -> Any:
     return value[key]
 
 
+# ---------------------------------------------------------------- what may be counted
+
+
+def distinct_trainings(rows: pd.DataFrame) -> dict[str, str]:
+    """Return why rows that differ by seed only (one group of `GROUP`) are not as many trainings: field -> sentence.
+
+    Empty if every row has a seed, samples and weights of its own.
+    """
+    problems = {}
+    for column in ("seed", "samples_sha256", "weights_sha256"):
+        known = rows.dropna(subset=[column])
+        for value, part in known.groupby(column, sort=True):
+            if len(part) > 1:
+                said = str(value)[:12]
+                problems[column] = f"{column} {said} is counted {len(part)} times: {', '.join(part['path'])}"
+                break
+    return problems
+
+
+def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
+    """Split results into what the scale's params.yaml plans, and the records that nobody planned, named with a reason.
+
+    Planned are the scores of its dumps under its protocol, at the length that it plans now, and the trainings of its
+    `runs`.
+    """
+    params = scale.params
+    runs = {(run.experiment, run.seed): scale.run(run.experiment, run.seed) for run in params.runs.values()}
+    dumps = {(dump.experiment, dump.seed, dump.snapshot) for dump in params.dumps.values()}
+    orphans = []
+
+    def reason(one: dict[str, Any]) -> str:
+        if (one["experiment"], one["seed"], one["snapshot"]) not in dumps:
+            return "no dump of params.yaml"
+        if one["scale"] != params.scale or one["protocol"] != params.scale:
+            return f"scale '{one['scale']}' under protocol '{one['protocol']}', planned '{params.scale}'"
+        length = runs[one["experiment"], one["seed"]].recipe.length_nimg
+        if one["snapshot"] == "last" and one["nimg"] != length:
+            return f"trained for {one['nimg']} images, {length} are planned"
+        return ""
+
+    reasons = [reason(one) for one in results.scores.to_dict("records")]
+    orphans += [f"{path}: {why}" for path, why in zip(results.scores["path"], reasons, strict=True) if why]
+    trained = [(one["experiment"], one["seed"]) in runs for one in results.training.to_dict("records")]
+    orphans += [f"{p}: no run of params.yaml" for p in results.training["path"][[not known for known in trained]]]
+    keys = zip(results.curves["experiment"], results.curves["seed"], strict=True)
+    kept = Results(
+        scores=results.scores[[not why for why in reasons]].reset_index(drop=True),
+        training=results.training[trained].reset_index(drop=True),
+        curves=results.curves[[key in runs for key in keys]].reset_index(drop=True),
+    )
+    return kept, orphans
+
+
 def metrics(scores: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Scores for `dvc metrics show`: run name -> {tf_fid, tf_is_mean, clean_fid, clean_kid, ...}, NaN left out."""
     out: dict[str, dict[str, float]] = {}
-    for row in scores.to_dict("records"):
-        name = f"{row['experiment']}-seed{row['seed']}-{row['snapshot']}"
-        values = {f"{row['scorer']}_{key}": float(row[key]) for key in VALUES if pd.notna(row[key])}
+    for one in scores.to_dict("records"):
+        name = f"{one['experiment']}-seed{one['seed']}-{one['snapshot']}"
+        scores_of = [key for key in VALUES if key not in INTERVALS and pd.notna(one[key])]
+        values = {f"{one['scorer']}_{key}": float(one[key]) for key in scores_of}
         out.setdefault(name, {}).update(values)
     return out

@@ -5,6 +5,8 @@ the metrics that depend on it, or it is irrelevant, with the reason. A new field
 """
 
 import dataclasses
+import hashlib
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -68,6 +70,7 @@ class Protocol:
     n_real: int | None = compared(*REFERENCE_METRICS)
     real_pixels_sha256: str | None = compared(*REFERENCE_METRICS)  # of the n_real images used
     reference: str = irrelevant("images | statistics; statistics of the same images give the same score")
+    statistics_sha256: str | None = irrelevant("of a statistics file; names what the reference's pixels should name")
     stand_in_data: bool | None = compared()
     # the features
     scorer: str = irrelevant("tf and torch compute the same features to rounding (tested); resizer and weights differ")
@@ -111,7 +114,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Content:
-    """What was read in the pass, by sha256. `weights` is None for samples from elsewhere; `record` is samples.json."""
+    """What was read in the pass, by sha256: pixels in C order, and the generator's weights (None: from elsewhere)."""
 
     samples_sha256: str
     weights_sha256: str | None = None
@@ -137,8 +140,9 @@ class ScoreRecord:
             raise HarnessError(f"not a score record: {'; '.join(found)}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain mappings and lists for JSON."""
-        return dataclasses.asdict(self)
+        """Return mappings and lists for JSON, sealed: `sha256` is the digest of all the rest."""
+        value = dataclasses.asdict(self)
+        return value | {"sha256": _seal(value)}
 
 
 def problems(record: ScoreRecord) -> list[str]:
@@ -167,7 +171,7 @@ def problems(record: ScoreRecord) -> list[str]:
         found.append("values holds no score")
     hashes = {f"content.{key}": value for key, value in dataclasses.asdict(content).items()}
     hashes |= {"protocol.inception_sha256": protocol.inception_sha256}
-    hashes |= {"protocol.real_pixels_sha256": protocol.real_pixels_sha256}
+    hashes |= {f"protocol.{key}": getattr(protocol, key) for key in ("real_pixels_sha256", "statistics_sha256")}
     for key, value in hashes.items():
         if value is not None and not SHA256.fullmatch(value):
             found.append(f"{key} is '{value}', not a sha256")
@@ -202,19 +206,38 @@ def read(path: Path) -> ScoreRecord:
     """Read and validate one record.
 
     Raises:
-        HarnessError: missing, not JSON, an unknown or missing key, a wrong type or an impossible value.
+        HarnessError: missing, not JSON, an unknown or missing key, a wrong type, an impossible value, or changed since
+            it was written.
     """
     value = read_json(path)
+    fix = "Delete the file and run its stage again."
+    if not isinstance(value, dict) or not isinstance(value.get("provenance"), dict):
+        raise HarnessError(f"{path}: not a score record of this harness. {fix}")
+    seal = value.pop("sha256", None)
     try:
-        return reader.read(ScoreRecord, value, str(path))
+        record = reader.read(ScoreRecord, value, str(path))
     except HarnessError as error:
         text = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise HarnessError(f"{text} Delete the file and run its stage again.") from None
+        raise HarnessError(f"{text} {fix}") from None
+    if seal != _seal(value):
+        raise HarnessError(f"{path}: changed since it was written: its digest is {_seal(value)}, it says {seal}. {fix}")
+    return record
 
 
 def write(path: Path, record: ScoreRecord) -> None:
-    """Write one record atomically."""
-    write_json(path, record.to_json())
+    """Write one record atomically.
+
+    Raises:
+        HarnessError: a value of another type than its field's.
+    """
+    value = record.to_json()
+    if reader.read(ScoreRecord, {k: v for k, v in value.items() if k != "sha256"}, str(path)) != record:
+        raise HarnessError(f"{path}: a field of the record has another type than it declares.")
+    write_json(path, value)
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def compared_fields(metric: str) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """`harness score`: what it reads, what it refuses, what it writes."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from harness.metrics import score, self_test
 from harness.metrics.extractors.base import Setup
 from harness.metrics.inception_score import inception_score
 from harness.metrics.kid import kernel_distance
+from harness.records.score_record import Run, Values
 from tests.metrics.inception.helpers import PixelExtractor, noise_images, shape_images
 from tests.paths import ROOT
 
@@ -46,7 +49,12 @@ def run(tmp_path: Path, samples: object, reference: object, *more: str, json_out
     arguments += ["--layer", "64", *(["--json"] if json_out else []), *more]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout) if json_out else {"text": result.stdout}
+    return flat(json.loads(result.stdout)) if json_out else {"text": result.stdout}
+
+
+def flat(record: dict) -> dict:
+    """The record with its values beside its parts."""
+    return record | record["values"]
 
 
 # ---------------------------------------------------------------- values
@@ -99,7 +107,7 @@ def test_n_takes_the_first_images(tmp_path, pixel_scorer, sets):
     expected = run(tmp_path, tmp_path / "fewer.npy", tmp_path / "fewer_reals.npy")
     assert found["fid"] == expected["fid"]
     assert (found["protocol"]["n_fake"], found["protocol"]["n_real"]) == (80, 100)
-    assert found["provenance"]["samples_sha256"] == expected["provenance"]["samples_sha256"]
+    assert found["content"]["samples_sha256"] == expected["content"]["samples_sha256"]
 
 
 def test_kid_and_is_are_absent_where_undefined(tmp_path, monkeypatch, sets):
@@ -111,7 +119,7 @@ def test_kid_and_is_are_absent_where_undefined(tmp_path, monkeypatch, sets):
 
     monkeypatch.setattr(score, "open_extractor", lambda _, setup: NoLogits(setup))
     found = run(tmp_path, *sets, "--scorer", "clean")
-    assert not {"is_mean", "is_std", "kid", "kid_std"} & found.keys()
+    assert [found[key] for key in ("is_mean", "is_std", "kid", "kid_std")] == [None] * 4
     assert (found["protocol"]["is_splits"], found["protocol"]["is_bias"]) == (None, None)
 
 
@@ -139,10 +147,10 @@ def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     record.write_text(json.dumps(described))
     out = tmp_path / "tf.json"
     text = run(tmp_path, fakes, reals, "--run", str(record), "--out", str(out), json_out=False)["text"]
-    found = json.loads(out.read_text())
+    found = flat(json.loads(out.read_text()))
     assert text.startswith(f"FID {found['fid']:.4f}  IS {found['is_mean']:.4f}")
-    assert found["schema"] == 1
-    assert found["run"] == {key: described[key] for key in score.RUN_KEYS}
+    assert found["schema"] == 2
+    assert found["run"] == {field.name: described[field.name] for field in dataclasses.fields(Run)}
     protocol = found["protocol"]
     expected = {
         "n_fake": 90,
@@ -163,7 +171,7 @@ def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     }
     assert {key: protocol[key] for key in expected} == expected
     provenance = found["provenance"]
-    assert provenance["samples_sha256"] == described["samples_sha256"]
+    assert found["content"]["samples_sha256"] == described["samples_sha256"]
     assert provenance["seeds"] == {"samples": 3}
     assert provenance["wall_sec"] >= provenance["device_sec"] >= 0
     assert {"git_commit", "packages", "device", "threads"} <= provenance.keys()
@@ -320,7 +328,7 @@ def test_end_to_end_with_tensorflow(tmp_path):
 
 
 def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, monkeypatch):
-    values = {2048: {"is_mean": 11.24, "fid": 4.0}}
+    values = {2048: Values(is_mean=11.24, fid=4.0)}
 
     def missing(setup):
         raise HarnessError("data/cifar10 is not packed")
@@ -328,7 +336,7 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, monkey
     monkeypatch.setattr(self_test, "_layer_768", missing)
     monkeypatch.setattr(self_test, "_agreement", lambda setup: [self_test.Part("scorers", True, "equal")])
     monkeypatch.setattr(self_test, "find_reference", Path)
-    monkeypatch.setattr(self_test, "score", lambda request: values[request.setup.layer])
+    monkeypatch.setattr(self_test, "score", lambda request: SimpleNamespace(values=values[request.setup.layer]))
     result = CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)])
     assert isinstance(result.exception, HarnessError)
     lines = result.output.splitlines()
@@ -336,7 +344,7 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, monkey
     assert lines[1] == "not run  layer 768: data/cifar10 is not packed"
     assert lines[2] == "passed   IS of CIFAR-10 train: 11.2400, expected 11.24 ± 0.02"
     assert lines[3].startswith("FAILED   FID of CIFAR-10 train against test: 4.0000")
-    values[2048]["fid"] = 3.15
+    values[2048] = Values(is_mean=11.24, fid=3.15)
     monkeypatch.setattr(self_test, "_layer_768", lambda setup: [self_test.Part("trunk", True, "")])
     assert CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)]).exit_code == 0
 

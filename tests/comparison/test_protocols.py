@@ -1,5 +1,6 @@
 """Which scores may be held against which rows: every difference is named, every presumption priced."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,8 @@ import pytest
 from harness.comparison import protocols, reported
 from harness.comparison.protocols import Comparability, compare
 from harness.config import schema
-from harness.records.results import PROTOCOL, RUN
+from harness.records import results
+from harness.records.score_record import ScoreRecord
 from tests.records.score_trees import score
 
 
@@ -18,9 +20,7 @@ def book() -> reported.Ledger:
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    value = score(**changes)
-    merged = {**value["run"], **value["protocol"]}
-    return {key: merged[key] for key in (*RUN, *PROTOCOL)}
+    return results.row(score(**changes), Path("score.json"))
 
 
 def against(
@@ -119,12 +119,8 @@ def test_is_does_not_ask_for_the_reference_images(book: reported.Ledger) -> None
     assert against(book, AUTOGAN, "is", is_splits=1).reason == "is_splits: 1, reported 10"
 
 
-def frame(*scores: dict[str, Any]) -> pd.DataFrame:
-    lines = []
-    for value in scores:
-        values = {key: value.get(key) for key in ("scorer", "fid", "is_mean", "is_std", "kid")}
-        lines.append({**value["run"], **value["protocol"], **values, "protocol_id": "p"})
-    return pd.DataFrame(lines)
+def frame(*scores: ScoreRecord) -> pd.DataFrame:
+    return results.frame([results.row(value, Path("score.json")) for value in scores])
 
 
 def experiment(*links: str, dataset: str = "cifar10") -> schema.Experiment:

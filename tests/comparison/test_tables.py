@@ -186,16 +186,19 @@ def test_protocols_that_differ_have_different_ids(out: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.write_text('{"scorer": "tf"}'), "`run` is missing"),
+        (lambda p: p.write_text('{"scorer": "tf"}'), "not a score record"),
         (lambda p: p.write_text("{"), "not valid JSON"),
-        (lambda p: p.write_text(p.read_text().replace('"n_fake"', '"nfake"')), "`n_fake` is missing"),
-        (lambda p: p.write_text(p.read_text().replace('"scorer": "tf"', '"scorer": "tff"')), "unknown scorer 'tff'"),
+        (lambda p: p.write_text(p.read_text().replace('"n_fake"', '"nfake"')), "unknown key 'nfake'"),
+        (
+            lambda p: p.write_text(p.read_text().replace('"scorer": "tf"', '"scorer": "tff"')),
+            "protocol.scorer is 'tff'",
+        ),
     ],
 )
 def test_a_broken_score_is_named(tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]
-    score_trees.add(tmp_path)
-    spoil(tmp_path / "records" / "sngan-cifar10" / "seed0" / "last" / "tf.json")
-    with pytest.raises(HarnessError, match=rf"sngan-cifar10/seed0/last/tf\.json: .*{message}"):
+    path = score_trees.add(tmp_path)
+    spoil(path)
+    with pytest.raises(HarnessError, match=rf"sngan-cifar10/seed0/last/tf/test\.json.*{message}"):
         results.load(tmp_path)
 
 

@@ -60,7 +60,7 @@ def test_best_is_the_lowest_fid_of_the_choice_s_own_dumps(trained: Path) -> None
         np.save(dump, np.concatenate(list(draw.sample_chunks(generator, N, best_snapshot.choice_seed(0)))))
         setup = Setup("stand-in", 64, batch=64, threads=1, cache=trained / "cache")
         again = score(Request(dump, str(trained / "data/tiny"), "torch", setup, n_real=20))
-        assert one["fid"] == pytest.approx(again["fid"], rel=1e-9)
+        assert one["fid"] == pytest.approx(again.values.fid, rel=1e-9)
     best = min(record["candidates"], key=lambda one: one["fid"])
     assert record["chosen"] == best["snapshot"]
     chosen, source = (

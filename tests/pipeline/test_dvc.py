@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import tiny_root
 from tests.paths import ROOT
 
-SCORES = ("tf.json", "clean.json")
+SCORERS = ("tf", "clean")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -69,18 +69,18 @@ def test_a_second_repro_runs_nothing(scale: Path):
     assert repro(scale) == set()
 
 
-@pytest.mark.parametrize("name", SCORES)
-def test_a_score_says_how_it_was_made(scale: Path, name: str):
-    score = json.loads((scale / "out/records/e/seed0/last" / name).read_text())
-    assert score["fid"] > 0
-    assert ("kid" in score) == (name == "clean.json")
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_score_says_how_it_was_made(scale: Path, scorer: str):
+    score = json.loads((scale / f"out/records/e/seed0/last/{scorer}/tiny.json").read_text())
+    assert score["values"]["fid"] > 0
+    assert (score["values"]["kid"] is not None) == (scorer == "clean")
     protocol = score["protocol"]
     assert protocol["stand_in_data"] is True
     assert protocol["stand_in_inception"] is True
     assert (protocol["n_fake"], protocol["n_real"], protocol["layer"]) == (10, 20, 64)
     assert score["run"]["experiment"] == "e"
     samples = json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())
-    assert score["provenance"]["samples_sha256"] == samples["samples_sha256"]
+    assert score["content"]["samples_sha256"] == samples["samples_sha256"]
 
 
 def test_stand_ins_are_never_compared(scale: Path):

@@ -25,7 +25,7 @@ def test_from_plan_to_report(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) 
             run(
                 *("score", "--scorer", scorer, "--samples", f"{dump}/samples.npy", "--run", f"{records}/samples.json"),
                 *("--reference", "data/tiny", "--n-real", "20", "--weights", "stand-in", "--layer", "64"),
-                *("--out", f"{records}/{scorer}.json"),
+                *("--out", f"{records}/{scorer}/tiny.json"),
             )
     run("tables")
     run("check", "--write")

@@ -1,77 +1,101 @@
-"""Small synthetic results folders: score JSON in the contract's shape, without any model or image behind it."""
+"""Small synthetic results folders: score records of the real type, without any model or image behind them."""
 
-import copy
+import hashlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from harness.files import write_json, write_text
+from harness.paths import ScaleFolder
+from harness.records import score_record
+from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
 
-PROTOCOL = {
+PROTOCOL: dict[str, Any] = {
+    "name": "test",
+    "version": 1,
+    "n_fake": 50000,
+    "resolution": 32,
+    "quantisation": "uint8, rounded",
+    "ema": True,
+    "snapshot": "last",
+    "selection": None,
     "dataset": "cifar10",
     "split": "train",
     "crop": "none",
-    "resolution": 32,
-    "stand_in_data": False,
-    "real_pixels_sha256": "ab" * 32,
-    "n_fake": 50000,
+    "resize": "none",
     "n_real": 50000,
-    "layer": 2048,
+    "real_pixels_sha256": "ab" * 32,
+    "reference": "images",
+    "statistics_sha256": None,
+    "stand_in_data": False,
+    "scorer": "tf",
+    "resizer": "tf1-bilinear",
     "inception": "official",
     "inception_sha256": "cd" * 32,
     "stand_in_inception": False,
-    "resizer": "tf1-bilinear",
-    "quantisation": "uint8, rounded",
+    "layer": 2048,
     "is_splits": 10,
     "is_bias": False,
-    "ema": True,
+    "kid_subsets": None,
+    "kid_subset_size": None,
+    "scorer_versions": {},
+    "declared": (),
+    "caveats": (),
+}
+RUN: dict[str, Any] = {
+    "scale": "test",
+    "experiment": "sngan-cifar10",
+    "seed": 0,
     "snapshot": "last",
+    "nimg": 80_000_000,
+    "planned_nimg": 80_000_000,
+    "partial": False,
 }
 
 
-def score(scorer: str = "tf", **changes: Any) -> dict[str, Any]:
-    """One score JSON; `changes` are laid over run, protocol and values by name."""
-    run = {
-        "scale": "test",
-        "experiment": "sngan-cifar10",
-        "seed": 0,
-        "snapshot": "last",
-        "nimg": 80_000_000,
-        "planned_nimg": 80_000_000,
-        "partial": False,
-    }
-    value: dict[str, Any] = {"schema": 1, "scorer": scorer, "fid": 14.3}
-    value |= {"is_mean": 8.2, "is_std": 0.1} if scorer != "clean" else {"kid": 0.0123, "kid_std": 0.001}
-    protocol = copy.deepcopy(PROTOCOL)
+def score(scorer: str = "tf", **changes: Any) -> ScoreRecord:
+    """One record; `changes` are laid over run, protocol, values and content by name. Samples differ by run."""
+    run, protocol = dict(RUN), PROTOCOL | {"scorer": scorer}
+    values: dict[str, Any] = {"fid": 14.3}
+    values |= {"is_mean": 8.2, "is_std": 0.1} if scorer != "clean" else {"kid": 0.0123, "kid_std": 0.001}
     if scorer == "clean":
         protocol |= {"resizer": "clean-bicubic", "is_splits": None, "is_bias": None}
-    for key, change in changes.items():
-        assert key in run or key in protocol or key in ("fid", "is_mean", "is_std", "kid"), f"no entry {key} in a score"
-        for part in (run, protocol, value):
-            if key in part:
-                part[key] = change
-    if run["nimg"] < run["planned_nimg"]:
+        protocol |= {"kid_subsets": 100, "kid_subset_size": 1000}
+    known = {f.name for kind in (Run, Protocol, Values, Content) for f in fields(kind)}
+    assert changes.keys() <= known, f"no entry {', '.join(changes.keys() - known)} in a score"
+    for part, kind in ((run, Run), (protocol, Protocol), (values, Values)):
+        part |= {key: value for key, value in changes.items() if key in {f.name for f in fields(kind)}}
+    if "partial" not in changes and run["nimg"] < run["planned_nimg"]:
         run["partial"] = True
-    return value | {
-        "run": run,
-        "protocol": protocol,
-        "provenance": {"git_commit": "0" * 40, "git_dirty": False, "device": "cpu", "threads": 1, "wall_sec": 2.0},
-        "diagnostics": {},
+    named = "/".join(str(run[key]) for key in ("scale", "experiment", "seed", "snapshot"))
+    content = {
+        "samples_sha256": hashlib.sha256(f"samples of {named}".encode()).hexdigest(),
+        "weights_sha256": hashlib.sha256(f"weights of {named}".encode()).hexdigest(),
+        "real_pixels_sha256": protocol["real_pixels_sha256"],
     }
-
-
-def add(out: Path, scorer: str = "tf", **changes: Any) -> None:
-    """Write one score, and a training record beside it, into a results folder."""
-    value = score(scorer, **changes)
-    run = value["run"]
-    folder = out / "records" / run["experiment"] / f"seed{run['seed']}"
-    write_json(folder / str(run["snapshot"]) / f"{scorer}.json", value)
-    write_json(
-        folder / "train" / "train.json",
-        {
-            "nimg": run["nimg"],
-            "cost": {"images": run["nimg"], "wall_sec": 7200.0, "device_sec": 7200.0},
-            "provenance": {"device": "cuda"},
-        },
+    content |= {key: changes[key] for key in content if key in changes}
+    return ScoreRecord(
+        run=Run(**run),
+        protocol=Protocol(**protocol),
+        values=Values(**values),
+        content=Content(**content),
+        diagnostics={},
+        provenance={"git_commit": "0" * 40, "git_dirty": False, "device": "cpu", "threads": 1, "wall_sec": 2.0},
     )
+
+
+def add(out: Path, scorer: str = "tf", **changes: Any) -> Path:
+    """Write one score, and a training record beside it, into a results folder; return the score's path."""
+    record, folder = score(scorer, **changes), ScaleFolder(out)
+    run = record.run
+    assert run.experiment is not None, "every record here is of a run"
+    assert run.seed is not None, "every record here is of a run"
+    path = folder.score(run.experiment, run.seed, str(run.snapshot), scorer, record.protocol.name)
+    score_record.write(path, record)
+    train = folder.train_record(run.experiment, run.seed)
+    cost = {"images": run.nimg, "wall_sec": 7200.0, "device_sec": 7200.0}
+    write_json(train, {"nimg": run.nimg, "cost": cost, "provenance": {"device": "cuda"}})
     rows = "\n".join(f"{n},{1 / n:.6f},{2 / n:.6f},100.0" for n in range(1000, 9000, 1000))
-    write_text(folder / "train" / "history.csv", f"nimg,discriminator_loss,generator_loss,images_per_sec\n{rows}\n")
+    head = "nimg,discriminator_loss,generator_loss,images_per_sec"
+    write_text(train.with_name("history.csv"), f"{head}\n{rows}\n")
+    return path

@@ -149,6 +149,6 @@ def test_real_trunk_gives_the_known_fid_of_cifar10(shared_dir: Path, tmp_path, m
     np.save(tmp_path / "b.npy", images[2500:])
     setup = Setup("trunk", 768, cache=tmp_path)
     result = score(Request(tmp_path / "a.npy", str(tmp_path / "b.npy"), "tf", setup))
-    assert result["fid"] == pytest.approx(0.0619, abs=5e-5)
-    assert "is_mean" not in result
-    assert result["protocol"]["inception"] == "trunk"
+    assert result.values.fid == pytest.approx(0.0619, abs=5e-5)
+    assert result.values.is_mean is None
+    assert result.protocol.inception == "trunk"

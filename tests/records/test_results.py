@@ -1,0 +1,201 @@
+"""Results as frames: what is pooled, what is refused, what a scale plans."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import harness
+from harness.config import experiments
+from harness.errors import HarnessError
+from harness.paths import ScaleFolder
+from harness.records import results, score_record
+from tests.records import score_trees
+from tests.records.score_trees import score
+
+
+def test_the_summary_pools_seeds_and_never_snapshots(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        score_trees.add(tmp_path, seed=seed, fid=10.0 + seed)
+        score_trees.add(tmp_path, seed=seed, snapshot="1000", nimg=1000, fid=100.0 + seed)
+        score_trees.add(tmp_path, "clean", seed=seed, fid=20.0)
+    found = harness.load_results(tmp_path).summary().query("metric == 'fid'")
+    rows = found.set_index(["snapshot", "scorer"])[["n", "mean", "sd"]]
+    assert rows.loc[("last", "tf")].to_list() == [3, 11.0, 1.0]
+    assert rows.loc[("1000", "tf")].to_list() == [3, 101.0, 1.0]
+    assert rows.loc[("last", "clean")].to_list() == [3, 20.0, 0.0]
+
+
+@pytest.mark.parametrize("field", ["resize", "selection", "reference", "declared", "real_pixels_sha256", "n_fake"])
+def test_the_summary_never_pools_two_protocols(tmp_path: Path, field: str) -> None:
+    other = {"declared": ("split",), "real_pixels_sha256": "ef" * 32, "n_fake": 10}.get(field, "another")
+    score_trees.add(tmp_path, seed=0)
+    score_trees.add(tmp_path, seed=1, **{field: other})
+    assert set(harness.load_results(tmp_path).summary()["n"]) == {1}
+
+
+def test_the_documented_example_runs_on_committed_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = harness.load_results(Path(__file__).parents[2] / "results/cpu")
+    last = found.summary().query("metric == 'fid' and snapshot == 'last' and scorer == 'tf'")
+    assert dict(zip(last["experiment"], last["n"], strict=True)) == dict.fromkeys(last["experiment"], 1)
+    assert len(last) == 3
+    assert round(last.set_index("experiment")["mean"]["cpu-sngan"], 2) == 0.68
+    assert set(found.training["scale"]) == set(found.curves["scale"]) == {"cpu"}
+    assert all(kind.kind in "if" for kind in found.curves.drop(columns=["scale", "experiment", "path"]).dtypes)
+
+
+def test_columns_are_numbers_and_every_field_has_one(tmp_path: Path) -> None:
+    score_trees.add(tmp_path, fid_interval=(14.1, 14.5), stand_in_data=None)
+    frame = results.load(tmp_path).scores
+    assert (frame["fid_low"][0], frame["fid_high"][0]) == (14.1, 14.5)
+    assert frame["kid"].dtype == "float64", "a column of nothing is numeric too"
+    assert frame["stand_in_data"][0] is None, "unknown is not False"
+    for part in ("run", "values", "protocol", "content"):
+        for name, value in score().to_json()[part].items():
+            if not name.endswith("_interval"):
+                column = results.RENAMED.get(name, name)
+                assert column in frame, name
+                assert value is None or name in ("stand_in_data",) or frame[column][0] in (value, tuple_of(value))
+
+
+def tuple_of(value: object) -> object:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+# ---------------------------------------------------------------- copies and places
+
+
+def copy_seed(records: Path) -> Path:
+    return shutil.copytree(records / "seed0", records / "seed0 (copy)")
+
+
+def copy_snapshot(records: Path) -> Path:
+    return shutil.copytree(records / "seed0/last", records / "seed0/last.bak")
+
+
+def copy_experiment(records: Path) -> Path:
+    return shutil.copytree(records, records.with_name("other"))
+
+
+def copy_scorer(records: Path) -> Path:
+    return shutil.copytree(records / "seed0/last/tf", records / "seed0/last/torch")
+
+
+def copy_file(records: Path) -> Path:
+    folder = records / "seed0/last/tf"
+    return shutil.copy(folder / "test.json", folder / "test (1).json")
+
+
+def copy_seed_as_another(records: Path) -> Path:
+    return shutil.copytree(records / "seed0/last", records / "seed1/last")
+
+
+@pytest.mark.parametrize(
+    "copy", [copy_seed, copy_snapshot, copy_experiment, copy_scorer, copy_file, copy_seed_as_another]
+)
+def test_a_copy_is_not_one_more_run(tmp_path: Path, copy: Callable[[Path], Path]) -> None:
+    path = score_trees.add(tmp_path)
+    made = copy(tmp_path / "records" / "sngan-cifar10")
+    with pytest.raises(HarnessError) as error:
+        results.load(tmp_path)
+    assert str(made) in str(error.value)
+    assert copy is copy_seed or str(path) in str(error.value), "both files are named"
+
+
+def test_a_copied_scale_is_refused_naming_both(tmp_path: Path) -> None:
+    path = score_trees.add(tmp_path / "test")
+    shutil.copytree(tmp_path / "test", tmp_path / "test.bak")
+    assert len(results.load(tmp_path / "test.bak").scores) == 1
+    with pytest.raises(HarnessError) as error:
+        results.load(tmp_path)
+    assert str(path) in str(error.value)
+    assert "test.bak" in str(error.value)
+
+
+def test_two_scales_in_one_folder_are_refused(tmp_path: Path) -> None:
+    score_trees.add(tmp_path)
+    score_trees.add(tmp_path, experiment="other", scale="paper")
+    with pytest.raises(HarnessError, match=r"'paper'.*one folder holds one scale"):
+        results.load(tmp_path)
+
+
+def test_samples_from_elsewhere_are_no_run(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(score_trees.RUN, None)
+    record = score(**nothing)
+    score_record.write(ScaleFolder(tmp_path).score("e", 0, "last", "tf", "test"), record)
+    with pytest.raises(HarnessError, match="samples from elsewhere"):
+        results.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["nimg,loss\n8,x\n", "loss\n8\n", "", "nimg,loss\n,1\n"])
+def test_a_broken_history_is_named(tmp_path: Path, text: str) -> None:
+    path = score_trees.add(tmp_path).parents[2] / "train/history.csv"
+    path.write_text(text)
+    with pytest.raises(HarnessError, match=r"history\.csv.*run its training again"):
+        results.load(tmp_path)
+
+
+# ---------------------------------------------------------------- distinct trainings, planned records
+
+
+def rows(*records: score_record.ScoreRecord) -> pd.DataFrame:
+    return results.frame([results.row(record, Path(f"{i}.json")) for i, record in enumerate(records)])
+
+
+def test_three_seeds_are_three_trainings() -> None:
+    assert results.distinct_trainings(rows(*(score(seed=seed) for seed in (0, 1, 2)))) == {}
+
+
+def test_one_training_is_not_counted_thrice() -> None:
+    same = rows(score(), score(), score())
+    assert set(results.distinct_trainings(same)) == {"seed", "samples_sha256", "weights_sha256"}
+    dump = rows(*(score(seed=seed, samples_sha256="ab" * 32) for seed in (0, 1, 2)))
+    assert results.distinct_trainings(dump) == {
+        "samples_sha256": "samples_sha256 abababababab is counted 3 times: 0.json, 1.json, 2.json"
+    }
+
+
+@pytest.fixture
+def planned_scale(tiny_scale: Path) -> experiments.Scale:
+    for experiment in "ef":
+        score_trees.add(tiny_scale / "out", **common(experiment))
+    return experiments.open_scale(tiny_scale / "params.yaml")
+
+
+def common(experiment: str) -> dict[str, object]:
+    return {"experiment": experiment, "scale": "tiny", "name": "tiny", "nimg": 16, "planned_nimg": 16}
+
+
+def test_all_that_is_planned_is_kept(planned_scale: experiments.Scale) -> None:
+    kept, orphans = results.planned(results.load(planned_scale.out), planned_scale)
+    assert orphans == []
+    assert (len(kept.scores), len(kept.training), len(kept.curves)) == (2, 2, 16)
+
+
+def test_what_nobody_planned_is_named_and_left_out(planned_scale: experiments.Scale) -> None:
+    out = planned_scale.out
+    named = [
+        score_trees.add(out, **common("e") | {"seed": 7}),
+        score_trees.add(out, **common("e") | {"snapshot": "8", "nimg": 8}),
+        score_trees.add(out, **common("e") | {"name": "other"}),
+        score_trees.add(out, **common("f") | {"nimg": 12}),
+    ]
+    kept, orphans = results.planned(results.load(out), planned_scale)
+    assert list(kept.scores["experiment"]) == ["e"]
+    assert (set(kept.training["seed"]), set(kept.curves["seed"])) == ({0}, {0})
+    for path in (*named, out / "records/e/seed7/train/train.json"):
+        assert any(text.startswith(f"{path}: ") for text in orphans), path
+    assert len(orphans) == 5
+
+
+def test_a_dump_taken_out_of_params_leaves_its_scores_out(planned_scale: experiments.Scale) -> None:
+    path = planned_scale.root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    del params["dumps"]["f-seed0-last"]
+    path.write_text(yaml.safe_dump(params))
+    kept, orphans = results.planned(results.load(planned_scale.out), experiments.open_scale(path))
+    assert list(kept.scores["experiment"]) == ["e"]
+    assert len(orphans) == 1
