@@ -1,18 +1,17 @@
 """CelebA (Liu et al. 2015), aligned: JPEGs of 178 x 218 in a zip or a folder, listed in list_eval_partition.txt."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
-import numpy as np
-
 from harness.data.card import Definition
-from harness.data.source import Picture, Source, check_md5, check_members
+from harness.data.image_file import MAX_BYTES, decode_image, read_image
+from harness.data.source import Picture, Source, check_md5, check_members, read_limited
 from harness.errors import HarnessError
 
 FOLDER = "img_align_celeba"  # inside the official zip
 PARTITION = "list_eval_partition.txt"
+_CONVERT = ("jpeg", "grey", "ignore-exif")  # the official files, decoded as torchvision decodes them
 SPLITS = {"all": None, "train": "0", "valid": "1", "test": "2"}
 
 
@@ -47,25 +46,22 @@ def download(folder: Path) -> None:
 def _names(partition: Path, split: str) -> list[str]:
     if split not in SPLITS:
         raise HarnessError(f"CelebA has no split '{split}'. Valid: {', '.join(SPLITS)}.")
-    rows = [line.split() for line in partition.read_text(encoding="ascii").splitlines() if line.strip()]
-    return [name for name, part in rows if SPLITS[split] in (None, part)]
+    rows = [line.split() for line in partition.read_text(encoding="ascii", errors="replace").splitlines()]
+    wrong = next((row for row in rows if row and (len(row) != 2 or Path(row[0]).name != row[0])), None)
+    if wrong:
+        raise HarnessError(
+            f"{partition}: '{' '.join(wrong)[:80]}' is no line of a file name and a part; fetch it again."
+        )
+    return [row[0] for row in rows if row and SPLITS[split] in (None, row[1])]
 
 
 def _from_folder(path: Path, names: list[str]) -> Iterator[Picture]:
     for name in names:
-        yield _decode((path / name).read_bytes(), name), None
+        yield read_image(path / name, _CONVERT), None
 
 
 def _from_zip(path: Path, names: list[str]) -> Iterator[Picture]:
     with ZipFile(path) as archive:
         for name in names:
-            yield _decode(archive.read(f"{FOLDER}/{name}"), name), None
-
-
-def _decode(data: bytes, name: str) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except OSError as error:
-        raise OSError(f"{name}: {error}") from error
+            with archive.open(f"{FOLDER}/{name}") as handle:
+                yield decode_image(read_limited(handle, MAX_BYTES, name), name, _CONVERT), None

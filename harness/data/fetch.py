@@ -12,7 +12,7 @@ from typing import Any
 from harness.data import celeba, cifar10, folder, standin, stl10
 from harness.data.card import Definition, definition
 from harness.data.pack import exclusive, pack, packed_card
-from harness.data.source import Source
+from harness.data.source import Source, check_md5
 from harness.errors import HarnessError
 
 ENVIRONMENT = "HARNESS_DATA"
@@ -29,9 +29,18 @@ def prepare(name: str, out: Path, root: Path) -> dict[str, Any]:
         HarnessError: unknown name, nothing to make it from, or something that is not the official data.
     """
     entry = definition(name, root)
+    if out.exists() and not out.is_dir():
+        raise HarnessError(f"{out}: is a file; name the folder to write with --out.")
     with exclusive(out.parent / f".{out.name}.lock", f"packing {name}"):
         card = packed_card(name, entry, out)
+        if card is not None and entry.source == "folder" and not _unchanged(card, entry, root):
+            print(f"{out}: files of {entry.path} were changed since; packing it again.", file=sys.stderr)
+            card = None
         return card if card is not None else pack(name, entry, open_source(name, entry, root), out)
+
+
+def _unchanged(card: dict[str, Any], entry: Definition, root: Path) -> bool:
+    return folder.state(_users_path(entry.path, root), entry).items() <= card.items()
 
 
 def open_source(name: str, entry: Definition, root: Path) -> Source:
@@ -101,11 +110,26 @@ def _download(name: str, entry: Definition, root: Path) -> Path:
             part.mkdir(parents=True, exist_ok=True)
             with _explained(name, entry, part), _timeout(), redirect_stdout(sys.stderr):
                 SOURCES[entry.source].download(part)
+                _verify(entry, part)
             _drop_extracted(entry, part)
             os.replace(part, final)
             found = _find(entry, final)
     assert found is not None, "the official archive lies where torchvision puts it"
     return found
+
+
+def _verify(entry: Definition, part: Path) -> None:
+    """Compare what came with the definition's md5s before it gets its name; another file is removed."""
+    wanted = {entry.archive: entry.archive_md5, **(entry.members if entry.source == "celeba" else {})}
+    for name, md5 in wanted.items():
+        file = next(part.rglob(name), None)
+        if file is None:
+            raise HarnessError(f"{name} did not come")
+        try:
+            check_md5(file, md5)
+        except HarnessError:
+            file.unlink()
+            raise
 
 
 def _drop_extracted(entry: Definition, part: Path) -> None:

@@ -4,23 +4,20 @@ import hashlib
 import os
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from pickle import UnpicklingError
-from tarfile import TarError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from harness.data.arrays import ValueRange
 from harness.data.card import Definition, make_card, matches
-from harness.data.packed import CARD, IMAGES, LABELS, load
+from harness.data.packed import CARD, IMAGES, LABELS, check_pixels, load
 from harness.data.source import Picture, Source
 from harness.errors import HarnessError
-from harness.files import sha256_pixels, write_json, write_npy
+from harness.files import write_json, write_npy
 
 CHUNK = 256  # images held in memory at once
 
@@ -57,6 +54,7 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
             origin=source.origin,
             archive_sha256=source.archive_sha256,
             pixels_sha256=digest,
+            **source.card,
             verified=[*source.verified, *(key for key, value in pinned.items() if value is not None)],
         )
         write_json(part / CARD, card)
@@ -76,14 +74,12 @@ def packed_card(name: str, entry: Definition, out: Path) -> dict[str, Any] | Non
         return None
     try:
         found = load(out)
+        if not matches(found.card, name, entry):
+            print(f"{out / CARD}: made by another definition of {name}; packing it again.", file=sys.stderr)
+            return None
+        check_pixels(found, out)
     except HarnessError as error:
         print(f"{error} Packing it again.", file=sys.stderr)
-        return None
-    if not matches(found.card, name, entry):
-        print(f"{out / CARD}: made by another definition of {name}; packing it again.", file=sys.stderr)
-        return None
-    if sha256_pixels(found.images) != found.card["pixels_sha256"]:
-        print(f"{out / IMAGES}: the pixels are not those of its card; packing it again.", file=sys.stderr)
         return None
     return found.card
 
@@ -160,9 +156,12 @@ def _write_images(path: Path, entry: Definition, source: Source, name: str) -> t
 
 
 def _checked(source: Source, entry: Definition) -> Iterator[Picture]:
+    values = ValueRange(source.origin)
     for index, (image, label) in enumerate(_readable(source)):
         if index == source.count:
             raise HarnessError(f"{source.origin}: holds more than the expected {source.count:,} images.")
+        if entry.source == "folder":
+            values.look(image[None])
         if entry.source_size is not None and image.shape != (*entry.source_size, 3):
             height, width = entry.source_size
             raise HarnessError(
@@ -173,6 +172,7 @@ def _checked(source: Source, entry: Definition) -> Iterator[Picture]:
             yield fit(image, entry), label
         except HarnessError as error:
             raise HarnessError(f"{source.origin}: image {index}: {error}.") from None
+    values.finish()
 
 
 def _readable(source: Source) -> Iterator[Picture]:
@@ -183,7 +183,9 @@ def _readable(source: Source) -> Iterator[Picture]:
             picture = next(pictures)
         except StopIteration:
             return
-        except (OSError, EOFError, ValueError, KeyError, zlib.error, TarError, BadZipFile, UnpicklingError) as error:
+        except (HarnessError, MemoryError):
+            raise
+        except Exception as error:  # zlib, tarfile, zipfile, pickle and struct have no base class of their own
             raise HarnessError(f"{source.origin}: truncated or damaged ({error}); fetch it again.") from error
         yield picture
 

@@ -3,16 +3,20 @@
 Reading needs NumPy only.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.data.arrays import NpyFile
 from harness.errors import HarnessError
-from harness.files import read_json
+from harness.files import read_json, sha256_pixels
 
 IMAGES, LABELS, CARD = "train.npy", "labels.npy", "card.json"
+SEAL = "card_sha256"
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,20 @@ class ImageSet:
 
 
 def load(folder: Path) -> ImageSet:
-    """Open a packed data set without reading its pixels into memory.
+    """Open a packed data set without reading its pixels into memory; `check_pixels` compares them with the card.
 
     Raises:
-        HarnessError: the folder is missing or incomplete, or its arrays are not what its card says.
+        HarnessError: the folder is missing or incomplete, its card was changed, or its arrays are not what it says.
     """
     folder = Path(folder)
     fix = f"run `harness data {folder.name} --out {folder}`"
     if not (folder / CARD).is_file():
         raise HarnessError(f"{folder}: no packed data set here (no {CARD}); {fix}.")
-    card = read_json(folder / CARD)
+    card = _read_card(folder / CARD, fix)
     try:
         expected = (card["count"], card["resolution"], card["resolution"], 3)
         labelled = card["labels"]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise HarnessError(f"{folder / CARD}: not the card of a data set (missing {error}); {fix}.") from None
     images = _open(folder / IMAGES, fix)
     if images.dtype != np.uint8 or images.shape != expected:
@@ -57,10 +61,40 @@ def load(folder: Path) -> ImageSet:
     return ImageSet(images, labels, card)
 
 
+def check_pixels(images: ImageSet, folder: Path) -> None:
+    """Read all pixels and compare them with the card.
+
+    Raises:
+        HarnessError: they are others; the message names both.
+    """
+    found, stated = sha256_pixels(images.images), images.card.get("pixels_sha256")
+    if found != stated:
+        raise HarnessError(
+            f"{folder / IMAGES}: the pixels are not those of its card: their sha256 is {found}, "
+            f"but {folder / CARD} says {stated}; run `harness data {folder.name} --out {folder}`."
+        )
+
+
+def seal(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the card with `card_sha256`, the sha256 of its other entries."""
+    body = {key: value for key, value in card.items() if key != SEAL}
+    return {**body, SEAL: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
+
+
+def _read_card(path: Path, fix: str) -> dict[str, Any]:
+    card = read_json(path)
+    if not isinstance(card, dict) or SEAL not in card:
+        raise HarnessError(f"{path}: not the card of a data set (missing '{SEAL}'); {fix}.")
+    if seal(card) != card:
+        raise HarnessError(f"{path}: was changed after it was written ({SEAL} does not fit its entries); {fix}.")
+    return card
+
+
 def _open(path: Path, fix: str) -> np.ndarray:
     try:
+        NpyFile(path)  # its header fits its size
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise HarnessError(f"{path}: no such file; {fix}.") from None
-    except (ValueError, EOFError, OSError) as error:
+    except (HarnessError, ValueError, OSError) as error:
+        if not path.exists():
+            raise HarnessError(f"{path}: no such file; {fix}.") from None
         raise HarnessError(f"{path}: not a readable NumPy array ({error}); {fix}.") from None

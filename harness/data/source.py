@@ -1,10 +1,11 @@
 """One opened source: how many images it holds, and the images one by one, so that packing never holds many at once."""
 
+import gzip
 import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,7 @@ import numpy as np
 from harness.data.card import Definition
 from harness.errors import HarnessError
 
+_AT_ONCE = 1 << 26  # bytes unpacked by one read
 Picture = tuple[np.ndarray, int | None]  # uint8 [H, W, 3], class or None
 
 
@@ -25,6 +27,7 @@ class Source:
     origin: str  # for the card: what was read, without machine-specific paths
     archive_sha256: str | None = None
     verified: tuple[str, ...] = ()
+    card: Mapping[str, str] = field(default_factory=dict)  # more of what was read, for the card
 
 
 def hash_file(path: Path) -> tuple[str, str]:
@@ -82,14 +85,36 @@ def open_member(path: Path, folder: str, name: str) -> Iterator[IO[bytes]]:
         with open(path / name, "rb") as handle:
             yield handle
         return
-    with tarfile.open(path) as archive:
+    with _Limited(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         for info in archive:
             if info.name.removeprefix("./") == f"{folder}/{name}":
-                member = archive.extractfile(info)
-                assert member is not None, "a member that is read is a regular file"
+                member = archive.extractfile(info) if info.isreg() and not info.issparse() else None
+                if member is None:
+                    raise HarnessError(f"{path}: {info.name} is no ordinary file; it is not the official archive.")
                 yield member
                 return
     raise HarnessError(f"{path}: has no member {folder}/{name}; it is not the official archive.")
+
+
+class _Limited(gzip.GzipFile):
+    """A gzip stream that refuses to unpack much at once: a header of an archive may state any size for itself."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _AT_ONCE:
+            raise ValueError(f"a read of {size:,} bytes" if size is not None and size >= 0 else "a read of all bytes")
+        return super().read(size)
+
+
+def read_limited(handle: IO[bytes], limit: int, name: str) -> bytes:
+    """Return all bytes of a stream that should have at most `limit`.
+
+    Raises:
+        HarnessError: it has more.
+    """
+    data = handle.read(limit + 1)
+    if len(data) > limit:
+        raise HarnessError(f"{name}: has more than {limit:,} bytes; it is not the official file.")
+    return data
 
 
 def open_archive(path: Path, entry: Definition, pictures: Iterator[Picture]) -> Source:

@@ -54,14 +54,8 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 
-def draw(count: int, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images uint8 [count, R, R, 3] and their classes uint8 [count], which run 0, 1, ..., 9, 0, 1, ..."""
-    parts = list(chunks(count, resolution))
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-
-
 def chunks(count: int, resolution: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield `draw`'s images and classes, at most CHUNK at a time."""
+    """Yield images uint8 [n, R, R, 3] and their classes uint8 [n], which run 0, 1, ..., 9, 0, 1, ...; n <= CHUNK."""
     for start in range(0, count, CHUNK):
         index = np.arange(start, min(start + CHUNK, count), dtype=np.uint64)
         labels = (index % len(SHAPES)).astype(np.uint8)

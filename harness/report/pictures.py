@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
+from harness.sampling.grid import grid
 
 COLUMNS, ROWS = 10, 4
 # Eight colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
@@ -25,11 +26,7 @@ def real_images(folder: Path) -> bytes | None:
     images = images[: len(images) // COLUMNS * COLUMNS]
     if not len(images):
         return None
-    side = images.shape[1]
-    framed = np.pad(images, ((0, 0), (2, 0), (2, 0), (0, 0)), constant_values=255)
-    rows = framed.reshape(-1, COLUMNS, side + 2, side + 2, 3).swapaxes(1, 2).reshape(-1, COLUMNS * (side + 2), 3)
-    grid = np.pad(rows, ((0, 2), (0, 2), (0, 0)), constant_values=255)  # the sampler's layout: borders of 2 pixels
-    return _png(grid)
+    return _png(grid(images, COLUMNS))
 
 
 def samples(path: Path) -> str:

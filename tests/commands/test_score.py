@@ -13,6 +13,7 @@ import scipy.linalg
 from click.testing import CliRunner
 
 from harness.commands.score import command
+from harness.data import seal
 from harness.errors import HarnessError
 from harness.files import sha256_pixels
 from harness.metrics import score, self_test
@@ -184,7 +185,7 @@ def test_protocol_takes_the_real_side_from_a_packed_data_set(tmp_path, pixel_sco
     folder.mkdir(parents=True)
     np.save(folder / "train.npy", np.load(sets[1]))
     card = {"name": "some-set", "stand_in": True, "split": "train", "crop": "none", "resize": "none"}
-    (folder / "card.json").write_text(json.dumps(card | {"resolution": 8, "count": 150, "labels": False}))
+    (folder / "card.json").write_text(json.dumps(seal(card | {"resolution": 8, "count": 150, "labels": False})))
     by_name, by_path = run(tmp_path, sets[0], "some-set"), run(tmp_path, sets[0], folder)
     assert by_name["fid"] == by_path["fid"]
     assert by_name["protocol"]["dataset"] == "some-set"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.data import seal
 from harness.data.images import Images, Recorded, open_dump, open_images
 from harness.errors import HarnessError
 from harness.files import sha256_pixels, write_json
@@ -51,7 +52,7 @@ UNFIT = {
     "other names": (lambda p: np.savez(p / "x.npz", fakes=GOOD), "x.npz", "expected `images` or `arr_0`"),
     "text": (lambda p: (p / "x.txt").write_text("x"), "x.txt", "cannot be read as images"),
     "missing": (lambda p: None, "x.npy", "no such file"),
-    "empty folder": (lambda p: (p / "x").mkdir(), "x", "no images"),
+    "empty folder": (lambda p: (p / "x").mkdir(), "x", "no images here"),
     "grey png": (lambda p: _edited(GOOD, p / "x", _as_mode("L")), "x", "grey"),
     "alpha png": (lambda p: _edited(GOOD, p / "x", _as_mode("RGBA")), "x", "alpha"),
     "palette png": (lambda p: _edited(GOOD, p / "x", _as_mode("P")), "x", "palette"),
@@ -113,7 +114,7 @@ def test_pixels_that_are_not_those_of_the_card_are_refused_at_the_end_of_the_pas
     folder.mkdir()
     np.save(folder / "train.npy", GOOD)
     card = {"resolution": 8, "count": 12, "labels": False, "pixels_sha256": sha256_pixels(GOOD)}
-    write_json(folder / "card.json", card)
+    write_json(folder / "card.json", seal(card))
     images = open_images(folder).first(n)
     assert sum(map(len, images.stream(4))) == len(images)
     other = GOOD.copy()

@@ -158,15 +158,19 @@ def test_any_folder_of_images_with_classes(tmp_path):
         file = tmp_path / "root" / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (40, 24), value).save(file)
-    data = prepared("mine", folder_definition(path="photos", crop="center-square", resize="lanczos"), tmp_path)
+    definition = folder_definition(path="photos", crop="center-square", resize="lanczos", convert=["jpeg", "grey"])
+    data = prepared("mine", definition, tmp_path)
     assert data.images[:, 0, 0, 0].tolist() == [10, 20, 200]
     assert data.labels.tolist() == [0, 0, 1]
     assert data.card["count"] == 3
+    assert data.card["convert"] == ["jpeg", "grey"]
+    assert data.card["found"] == "1 JPEGs and 2 PNGs in 2 folders"
+    assert data.card["jpeg_library"].startswith("libjpeg")
 
 
 def test_a_flat_folder_has_no_classes(tmp_path):
     (tmp_path / "root" / "photos").mkdir(parents=True)
-    Image.new("RGB", (16, 16)).save(tmp_path / "root" / "photos" / "1.png")
+    Image.new("RGB", (16, 16), "orange").save(tmp_path / "root" / "photos" / "1.png")
     assert prepared("mine", folder_definition(path="photos"), tmp_path).labels is None
 
 

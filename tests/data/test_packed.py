@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from harness.data import load
+from harness.data import load, seal
 from harness.data.fetch import prepare
 from harness.errors import HarnessError
 from harness.files import write_json
@@ -78,7 +78,7 @@ def test_load_refuses_what_its_card_does_not_say(packed, damage, words):
 def test_labels_of_an_earlier_definition_do_not_stay(packed):
     folder, root = packed
     (root / "photos.npz").parent.mkdir(exist_ok=True)
-    np.savez(root / "photos.npz", images=np.zeros((2, 32, 32, 3), np.uint8))
+    np.savez(root / "photos.npz", images=np.full((2, 32, 32, 3), 9, np.uint8))
     own = {"source": "folder", "split": "own", "resolution": 32, "licence": "mine", "path": "photos.npz"}
     prepare("c", folder, official.write_root(root, c=own))
     assert load(folder).labels is None
@@ -100,7 +100,7 @@ def test_the_card_is_json_a_person_can_read(packed):
         "archive_sha256",
     ):
         assert key in card
-    write_json(folder / "card.json", card | {"labels": False})
+    write_json(folder / "card.json", seal(card | {"labels": False}))
     assert load(folder).labels is None
 
 

@@ -23,16 +23,21 @@ def test_prepared_set_has_pinned_pixels_and_says_it_is_a_stand_in(name, resoluti
     assert "pixels sha256" in card["verified"]
 
 
+def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = zip(*standin.chunks(count, 32), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
 def test_an_image_depends_on_its_index_only():
-    few, _ = standin.draw(7, 32)
-    many, labels = standin.draw(203, 32)
+    few, _ = draw(7)
+    many, labels = draw(203)
     assert np.array_equal(many[:7], few)
     assert len({image.tobytes() for image in many}) == 203
     assert labels.tolist() == [i % 10 for i in range(203)]
 
 
 def test_classes_differ_and_vary():
-    images, labels = standin.draw(400, 32)
+    images, labels = draw(400)
     means = np.stack([images[labels == k].mean(0) for k in range(10)])
     own = np.abs(images - means[labels]).mean((1, 2, 3))
     nearest = np.stack([np.abs(images - mean).mean((1, 2, 3)) for mean in means]).argmin(0)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.comparison import check
+from harness.data import seal
 from harness.errors import HarnessError
 from harness.files import write_json, write_npy
 from harness.report import page, pictures
@@ -46,7 +47,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_npy(folder / "standin-cifar10" / "train.npy", noise(50, 32, 32, 3))
-    write_json(folder / "standin-cifar10" / "card.json", {"count": 50, "resolution": 32, "labels": False})
+    write_json(folder / "standin-cifar10" / "card.json", seal({"count": 50, "resolution": 32, "labels": False}))
     return folder
 
 

@@ -1,0 +1,184 @@
+"""One image file as 8-bit RGB, or refused. Every image, packed or scored, is read here."""
+
+import io
+import struct
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+
+MAX_PIXELS = 1 << 26  # of one image: 8192 x 8192
+MAX_BYTES = 1 << 28  # of one file
+
+# What a data set's definition may ask for under `convert`; without it such files are refused.
+CONVERSIONS = {
+    "jpeg": "JPEGs are decoded (their compression has changed the pixels, and with them FID)",
+    "grey": "the one channel becomes red, green and blue",
+    "palette": "the colours of the palette are looked up",
+    "alpha": "what is transparent is laid over white",
+    "ignore-exif": "a rotation noted in the EXIF data is not applied, as in torchvision",
+}
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+
+def read_image(path: Path, convert: Collection[str] = ()) -> np.ndarray:
+    """Read one file as uint8 [H, W, 3].
+
+    Raises:
+        HarnessError: not an undamaged PNG (or declared JPEG) of 8-bit RGB, or larger than the limits.
+    """
+    return decode_image(_read_bytes(path), str(path), convert)
+
+
+def check_image(path: Path, convert: Collection[str] = ()) -> tuple[str, tuple[int, int]]:
+    """Return format and (height, width) of one file from its header, without decoding it.
+
+    Raises:
+        HarnessError: the header says that `read_image` would refuse it.
+    """
+    from PIL import Image
+
+    with _opened(path) as handle:
+        head = handle.read(32)
+        form = _check_format(head, str(path), convert)
+        handle.seek(0)
+        try:
+            with Image.open(handle, formats=[form]) as image:
+                _check_header(image, head, str(path), convert)
+                return form, (image.height, image.width)
+        except (HarnessError, MemoryError):
+            raise
+        except Exception as error:
+            raise _unreadable(str(path), error) from None
+
+
+def decode_image(data: bytes, name: str, convert: Collection[str] = ()) -> np.ndarray:
+    """Decode the bytes of one file, called `name` in messages, as uint8 [H, W, 3].
+
+    Raises:
+        HarnessError: as `read_image`.
+    """
+    from PIL import Image
+
+    form = _check_format(data, name, convert)
+    if form == "PNG":
+        _check_chunks(data, name)
+    try:
+        with Image.open(io.BytesIO(data), formats=[form]) as image:
+            _check_header(image, data, name, convert)
+            image.load()
+            if "ignore-exif" not in convert and image.getexif().get(_ORIENTATION, 1) != 1:
+                raise _unfit(name, "with a rotation in its EXIF data", "ignore-exif")
+            return np.asarray(_rgb(image))
+    except (HarnessError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error and others
+        raise _unreadable(name, error) from None
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise HarnessError(f"{path}: {path.stat().st_size:,} bytes; an image file may have {MAX_BYTES:,}.")
+        return open(path, "rb")
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    with _opened(path) as handle:
+        try:
+            return handle.read(MAX_BYTES)
+        except OSError as error:
+            raise HarnessError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _check_format(data: bytes, name: str, convert: Collection[str]) -> str:
+    form = next((form for signature, form in _SIGNATURES.items() if data.startswith(signature)), None)
+    if form is None:
+        raise HarnessError(f"{name}: not a readable image (neither PNG nor JPEG); truncated?")
+    if form == "PNG" or (form == "JPEG" and "jpeg" in convert):
+        return form
+    disguise = " under the name of a PNG" if name.lower().endswith(".png") else ""
+    raise HarnessError(f"{name}: is {form}{disguise}; {only(form)}.")
+
+
+def only(form: str) -> str:
+    """Say what to do with images of a format that is not read."""
+    if form == "JPEG":
+        return (
+            "JPEG changes the pixels, and with them FID: write samples losslessly as PNG, "
+            "or declare it (`--allow-jpeg` in scoring, `convert: [jpeg]` in a data set's definition)"
+        )
+    return "only PNG and declared JPEG are read: write the images losslessly as PNG"
+
+
+def _check_chunks(data: bytes, name: str) -> None:
+    """Compare the checksum of every chunk of a PNG: Pillow leaves out those of the pixels."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        end = at + 12 + length
+        if end > len(data):
+            break
+        (checksum,) = struct.unpack(">I", data[end - 4 : end])
+        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != checksum:
+            raise HarnessError(f"{name}: not a readable image (a checksum of the PNG is wrong); damaged?")
+        if data[at + 4 : at + 8] == b"IEND":
+            return
+        at = end
+    raise HarnessError(f"{name}: not a readable image (the PNG ends too early); truncated?")
+
+
+def _check_header(image: Any, data: bytes, name: str, convert: Collection[str]) -> None:
+    """Refuse what the header says is too large or not 8-bit RGB. `data`: at least the first 32 bytes."""
+    if image.width * image.height > MAX_PIXELS:
+        raise HarnessError(f"{name}: {image.width} x {image.height} pixels; an image may have {MAX_PIXELS:,}.")
+    if image.format == "PNG" and data[24] == 16:  # Pillow cuts 16-bit RGB to 8 bits
+        raise _unfit(name, "16 bits a channel")
+    if getattr(image, "is_animated", False):
+        raise _unfit(name, f"{getattr(image, 'n_frames', 'several')} frames")
+    if image.mode in ("RGBA", "LA") or "transparency" in image.info:
+        if "alpha" not in convert:
+            raise _unfit(name, "with alpha", "alpha")
+    elif image.mode in ("L", "1"):
+        if "grey" not in convert:
+            raise _unfit(name, "grey", "grey")
+    elif image.mode == "P":
+        if "palette" not in convert:
+            raise _unfit(name, "palette", "palette")
+    elif image.mode != "RGB":
+        raise _unfit(name, f"mode {image.mode}")
+
+
+def _rgb(image: Any) -> Any:
+    from PIL import Image
+
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in ("RGBA", "LA") or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _unfit(name: str, what: str, conversion: str = "") -> HarnessError:
+    how = f" (a data set's definition may ask for `convert: [{conversion}]`)" if conversion else ""
+    return HarnessError(f"{name}: {what}, expected 8-bit RGB; convert it on purpose, it is not guessed here{how}.")
+
+
+def _unreadable(name: str, error: Exception) -> HarnessError:
+    return HarnessError(f"{name}: not a readable image ({error}); truncated?")
