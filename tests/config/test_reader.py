@@ -64,9 +64,9 @@ def test_a_recipe_reads_numbers_as_yaml_writes_them():
         ({"objectiv": "hinge"}, ["unknown key 'objectiv'", "'objective'"]),
         ({"ema": {"kind": "fixed", "decai": 0.9}}, ["here.ema", "'decai'", "'decay'"]),
         ({"discriminator_batch": "many"}, ["here.discriminator_batch", "'many'"]),
-        ({"flip": 1}, ["here.flip", "bool"]),
+        ({"flip": 1}, ["here.flip", "true or false"]),
         ({"discriminator_optimiser": {"lr": 1, "betas": [0.5]}}, ["betas", "2 values"]),
-        ({"discriminator_batch": True}, ["here.discriminator_batch", "int"]),
+        ({"discriminator_batch": True}, ["here.discriminator_batch", "whole number"]),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_place(change: dict, words: list[str]):

@@ -1,0 +1,64 @@
+"""What a value may be, written into its type: `lr: Positive`, `batch: Count`, `kind: Literal["none", "r1"]`.
+
+`harness.config.reader` enforces it. A check is any object with `problem(value) -> str | None`.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+LARGEST = 2**53  # of whole numbers: exact in float64, JSON and every library that reads them
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included unless `above` or `below` excludes them."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def problem(self, value: float) -> str | None:
+        """Say what is wrong with a number; None if nothing is."""
+        if value < self.low or (self.above and value == self.low):
+            return f"must be {'above' if self.above else 'at least'} {self.low:g}"
+        if value > self.high or (self.below and value == self.high):
+            return f"must be {'below' if self.below else 'at most'} {self.high:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Text that matches a pattern as a whole; `words` says which text that is."""
+
+    pattern: str
+    words: str
+
+    def problem(self, value: str) -> str | None:
+        """Say what is wrong with a text; None if nothing is."""
+        return None if re.fullmatch(self.pattern, value, re.ASCII) else f"must be {self.words}"
+
+
+NAME = Matches(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}",
+    "a name of at most 100 letters, digits, - and _, because it becomes a path, a stage name and a shell word",
+)
+
+Count = Annotated[int, Range(low=1, high=LARGEST)]
+Images = Annotated[int, Range(low=0, high=LARGEST)]  # an image count, a place in a training
+Pair = Annotated[int, Range(low=2, high=LARGEST)]  # images of which a covariance is taken
+Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
+Positive = Annotated[float, Range(low=0, above=True)]
+NonNegative = Annotated[float, Range(low=0)]
+Fraction = Annotated[float, Range(low=0, high=1)]
+Decay = Annotated[float, Range(low=0, high=1, below=True)]
+Name = Annotated[str, NAME]
+ShellWord = Annotated[
+    str, Matches(r"[A-Za-z0-9_./][A-Za-z0-9@%+=:,./_-]*", "one shell word: letters, digits and @ % + = : , . / _ -")
+]
+Folder = Annotated[
+    str, Matches(r"([A-Za-z0-9_.][A-Za-z0-9@%+=:,./_-]*)?", "a relative path of letters, digits, . / _ -")
+]
+Snapshot = Annotated[str, Matches(r"last|best|[1-9][0-9]{0,15}", "`last`, `best` or an image count")]
