@@ -5,6 +5,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.records.results import Results
+    from harness.records.train_record import TrainRecord
+
+
+def train(
+    experiment: str,
+    seed: int = 0,
+    *,
+    scale: Path | str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> "TrainRecord":
+    """Train one experiment of a scale, as `harness train` does; see `harness.training.experiment.train`.
+
+    Args:
+        scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
+        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        threads: CPU threads; default: the scale's.
+
+    Example:
+        >>> import harness
+        >>> record = harness.train("quick-cifar10-transgan", seed=0)
+        >>> record.weights_sha256["last"]
+
+    Raises:
+        HarnessError: an unknown experiment, unfit data, a training that was stopped or diverged, or a full disk.
+    """
+    from harness.training import experiment as stage
+
+    return stage.train(experiment, seed, scale=scale, device=device, threads=threads)
 
 
 def load_results(path: Path | str = "results") -> "Results":

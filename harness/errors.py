@@ -11,9 +11,13 @@ class HarnessError(Exception):
 
 
 class TrainingDiverged(HarnessError):
-    """A loss or gradient became NaN or infinite; never zeroed, never scored."""
+    """A loss, a gradient or a weight became NaN or infinite before `nimg` images; never zeroed, never scored."""
 
     exit_code = 3
+
+    def __init__(self, message: str, nimg: int) -> None:
+        super().__init__(message)
+        self.nimg = nimg
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,10 +1,15 @@
-"""Files that are whole or absent: everything is written beside its final name, flushed, then renamed."""
+"""Files that are whole or absent: everything is written to a temporary, flushed, then renamed."""
 
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +19,159 @@ from harness.errors import HarnessError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` only if the block succeeds.
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a sentence about `path`.
 
     Raises:
-        HarnessError: the disk is full or the folder cannot be written (nothing stands under `path` but what was there).
+        HarnessError: the disk is full or read-only, or permissions forbid it.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        yield
     except OSError as error:
         raise HarnessError(
             f"{path}: could not be written ({error.strerror or error}). The previous file, if any, is intact; "
             "free disk space or fix permissions and run again."
         ) from error
+
+
+@contextmanager
+def replacing(path: Path, temporaries: Path | None = None) -> Iterator[Path]:
+    """Yield an empty temporary file; rename it to `path` only if the block succeeds.
+
+    The new file has the permissions that the umask gives. Temporaries that killed writers of `path` left are removed.
+
+    Args:
+        path: the file to be written; a symbolic link is replaced, never followed.
+        temporaries: folder for the temporary, where a pipeline hashes the folder of `path`; default, and where it lies
+            on another disk: the folder of `path`.
+
+    Raises:
+        HarnessError: the disk is full or the folder cannot be written (nothing stands under `path` but what was there).
+    """
+    path = Path(path)
+    with writing(path):
+        make_folder(path.parent)
+        folder = path.parent
+        if temporaries is not None and temporaries.stat().st_dev == folder.stat().st_dev:
+            folder = temporaries
+        sweep(folder, path.name)
+        temporary, descriptor = _create_temporary(folder, path.name)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        sync_folder(path.parent)
+
+
+def _create_temporary(folder: Path, name: str) -> tuple[Path, int]:
+    """Create `.name.<random>.part` and lock it, so that `sweep` knows its writer lives; return it and a descriptor."""
+    while True:
+        path = folder / f".{name}.{secrets.token_hex(8)}.part"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else swept between its creation and its lock
+            return path, descriptor
+        os.close(descriptor)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove temporaries of killed writers of `name` (default: of any file) from a folder."""
+    pattern = "*" if name == "*" else glob.escape(name)
+    for path in Path(folder).glob(f".{pattern}.*.part"):
+        with suppress(OSError):  # not ours to remove, or gone
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the writer lives
+                os.unlink(path)
+            finally:
+                os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, and let their names reach the disk."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder reach the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the system releases it when the process ends, however it ends.
+
+    Raises:
+        HarnessError: another process holds it (its id is named), or the file cannot be written or locked.
+    """
+    with writing(path):
+        make_folder(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 100).decode(errors="replace").strip() or "unknown"
+            raise HarnessError(
+                f"{path.parent}: process {holder} is working here; wait until it is done, or stop it."
+            ) from None
+        except OSError as error:
+            raise HarnessError(f"{path}: cannot be locked ({error.strerror}); use a folder on another disk.") from error
+        with writing(path):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()} on {os.uname().nodename}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, and let that reach the disk.
+
+    Raises:
+        HarnessError: it cannot be removed.
+    """
+    try:
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise HarnessError(f"{path}: could not be removed ({error.strerror or error}); fix permissions.") from error
+
+
+def copy(source: Path, target: Path, sha256: str | None = None, temporaries: Path | None = None) -> None:
+    """Copy one file atomically; `temporaries`: see `replacing`.
+
+    Raises:
+        HarnessError: `source` has another sha256 than given, or the target cannot be written.
+    """
+    with replacing(target, temporaries) as temporary:
+        shutil.copyfile(source, temporary)
+        found = sha256_file(temporary) if sha256 is not None else None
+        if found != sha256:
+            raise HarnessError(
+                f"{source}: has sha256 {found}, but {sha256} was written there: it changed on the disk. Nothing was "
+                f"published from it; delete it and run again."
+            )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,7 +201,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HarnessError(f"{path}: no such file; run the stage that makes it (`dvc repro` runs all).") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HarnessError(f"{path}: not valid JSON ({error}); delete it and run its stage again.") from None
 
 

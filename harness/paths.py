@@ -239,3 +239,46 @@ def dump_name(experiment: str, seed: int, snapshot: str) -> str:
 def weights_folder(snapshot: str) -> str:
     """Return the folder of a training that holds a snapshot: what training left, or what was chosen from it."""
     return "chosen" if snapshot == "best" else "weights"
+
+
+@dataclass(frozen=True)
+class TrainingFolders:
+    """What one training leaves: big files under `artifacts`, small ones under `records`."""
+
+    artifacts: Path
+    records: Path
+
+    @property
+    def weights(self) -> Path:
+        """The generators: `last.safetensors` and one file a snapshot."""
+        return self.artifacts / "weights"
+
+    @property
+    def chosen(self) -> Path:
+        """What was chosen among them: `best.safetensors`."""
+        return self.artifacts / "chosen"
+
+    @property
+    def train(self) -> Path:
+        """Folder of the small files."""
+        return self.records / "train"
+
+    @property
+    def record(self) -> Path:
+        """What a finished training says of itself."""
+        return self.train / "train.json"
+
+    @property
+    def stopped(self) -> Path:
+        """What a training that was stopped or diverged says of itself; gone when it is finished."""
+        return self.train / "stopped.json"
+
+    @property
+    def history(self) -> Path:
+        """Losses and speed, a row a log point."""
+        return self.train / "history.csv"
+
+    @property
+    def grids(self) -> Path:
+        """Pictures of samples during the training."""
+        return self.train / "grids"

@@ -13,12 +13,13 @@ from harness.config import experiments
 from harness.config.experiments import Run, Scale
 from harness.data.images import open_images
 from harness.errors import HarnessError
-from harness.files import sha256_file, write_json
+from harness.files import write_json
 from harness.metrics import score
 from harness.metrics.extractors.base import Setup
 from harness.metrics.moments import Moments
 from harness.networks import registry
-from harness.networks.generator_file import load_generator, save_generator
+from harness.networks.generator_file import load_strictly, save_tensors
+from harness.records.train_record import open_snapshot
 from harness.sampling import draw
 
 SCORER = "torch"  # gives the TF scorer's numbers, on a GPU where there is one
@@ -77,21 +78,23 @@ def choose(
     generator = registry.build("generator", run.generator, run.resolution).to(device)
     found = []
     for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
-        nimg, moments = load_generator(generator, path), Moments(scoring.layer)
+        weights, moments = open_snapshot(scale.folder, run.experiment, run.seed, path.stem), Moments(scoring.layer)
+        load_strictly(generator, weights.tensors, str(path))
         for images in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
             moments.update(extractor(images)[0])
         fid = reals.side.distance(moments.mean, moments.covariance).value
-        found.append({"snapshot": path.stem, "nimg": nimg, "fid": fid, "weights_sha256": sha256_file(path)})
+        found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})
     best = min(found, key=lambda one: one["fid"])
     selection = (
         f"lowest FID of {len(found)} snapshots, {scoring.n_choose} other samples each, "
         f"{SCORER} scorer, {extractor.kind} Inception, layer {scoring.layer}"
     )
-    load_generator(generator, scale.folder.weights(run.experiment, run.seed, best["snapshot"]))
-    metadata = {"experiment": run.experiment, "seed": str(run.seed), "selection": selection}
-    save_generator(scale.folder.weights(run.experiment, run.seed, "best"), generator, best["nimg"], metadata)
+    weights = open_snapshot(scale.folder, run.experiment, run.seed, best["snapshot"])
+    chosen = scale.folder.weights(run.experiment, run.seed, "best")
+    sha256 = save_tensors(chosen, weights.tensors, weights.metadata | {"selection": selection}, artifacts)
     record = {
         "chosen": best["snapshot"],
+        "weights_sha256": sha256,
         "selection": selection,
         "candidates": found,
         "protocol": {

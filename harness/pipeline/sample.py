@@ -12,9 +12,10 @@ from tqdm import tqdm
 from harness import provenance
 from harness.config import experiments
 from harness.config.experiments import Run, Scale
-from harness.files import replacing, sha256_file, write_json
+from harness.files import replacing, write_json
 from harness.networks import registry
-from harness.networks.generator_file import load_generator, read_metadata
+from harness.networks.generator_file import load_strictly
+from harness.records.train_record import open_snapshot
 from harness.sampling import draw, grid
 
 PICTURED = 100  # images of the grid
@@ -40,9 +41,9 @@ def sample(
     scoring, started = scale.params.scoring, time.perf_counter()
     n = n or scoring.n_fake
     torch.set_num_threads(threads or scale.params.threads)
-    weights = scale.folder.weights(run.experiment, run.seed, snapshot)
+    weights = open_snapshot(scale.folder, run.experiment, run.seed, snapshot)
     generator = registry.build("generator", run.generator, run.resolution).to(device)
-    nimg = load_generator(generator, weights)
+    load_strictly(generator, weights.tensors, str(scale.folder.weights(run.experiment, run.seed, snapshot)))
     quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
     chunks = quantised(generator, n, run.seed, device)
     dump = scale.folder.dump(run.experiment, run.seed, snapshot)
@@ -53,17 +54,17 @@ def sample(
         "experiment": run.experiment,
         "seed": run.seed,
         "snapshot": snapshot,
-        "selection": read_metadata(weights).get("selection"),
-        "nimg": nimg,
+        "selection": weights.metadata.get("selection"),
+        "nimg": weights.nimg,
         "planned_nimg": run.planned_nimg,
         # the best may lie before the end of a whole training
-        "partial": run.partial if snapshot == "best" else nimg < run.planned_nimg,
+        "partial": run.partial if snapshot == "best" else weights.nimg < run.planned_nimg,
         "dataset": run.dataset,
         "n": n,
         "ema": run.recipe.ema.kind != "none",
         "quantisation": scoring.quantisation,
         "samples_sha256": samples_sha256,
-        "weights_sha256": sha256_file(weights),
+        "weights_sha256": weights.sha256,
         "provenance": provenance.collect(
             scale.root,
             device=device,

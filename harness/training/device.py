@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from harness.errors import HarnessError
+from harness.device import check_device
 
 
 def set_device(device: str, threads: int, deterministic: bool, precision: str) -> None:
@@ -18,13 +18,12 @@ def set_device(device: str, threads: int, deterministic: bool, precision: str) -
     float32 no TF32 is used: the faithful mode computes what it says.
 
     Raises:
-        HarnessError: no such device.
+        HarnessError: not a device, or not one of this machine.
     """
+    check_device(device)
     torch.set_num_threads(threads)
-    if not device.startswith("cuda"):
+    if device == "cpu":
         return
-    if not torch.cuda.is_available():
-        raise HarnessError(f"device '{device}': torch sees no GPU here; use --device cpu.")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts; needed for determinism
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
@@ -40,10 +39,15 @@ def memory_mib(device: str) -> float:
 
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them; the loop looks after each iteration."""
+    """Collect SIGTERM, SIGINT and SIGHUP, which end a process by default; the loop looks after each iteration.
+
+    An ignored SIGHUP stays ignored: `nohup` asks for that.
+    """
     received: list[int] = []
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    stops = (signal.SIGTERM, signal.SIGINT, *hangup)
     try:
-        old = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
+        old = {stop: signal.signal(stop, lambda number, _: received.append(number)) for stop in stops}
     except ValueError:  # not the main thread: signals stay with whoever has them
         old = {}
     try:

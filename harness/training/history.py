@@ -1,10 +1,14 @@
-"""What a run writes down while it trains: means between log points, kept on the device until someone looks."""
+"""The means that a training writes down at each log point, summed on the device."""
 
 import csv
+import hashlib
+import io
 import os
 from pathlib import Path
 
 import torch
+
+from harness.files import replacing, writing
 
 TIMING = ("images_per_sec", "wall_sec", "memory_mib")  # the columns that differ between two identical runs
 
@@ -41,24 +45,42 @@ class Meter:
 
 
 class History:
-    """history.csv: one row per log point, each flushed to disk; rows after a resumed checkpoint are dropped."""
+    """history.csv: one row per log point, each flushed to the disk.
 
-    def __init__(self, path: Path, columns: tuple[str, ...], resume_nimg: int) -> None:
-        """Open `path`, keep its whole rows up to `resume_nimg` and append from there."""
+    `size` (bytes) and `sha256` are those of what was written, whatever the disk holds.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], kept: bytes = b"") -> None:
+        """Start `path` afresh with the rows of a checkpoint, `kept` (header included), or with a header alone."""
         self.path, self.columns = path, columns
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read(path) if int(row["nimg"]) <= resume_nimg]
-        with open(path, "w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, columns)
-            writer.writeheader()
-            writer.writerows(kept)
+        content = kept or self._line(dict(zip(columns, columns, strict=True)))
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        self.size, self._digest = len(content), hashlib.sha256(content)
 
     def append(self, row: dict[str, float]) -> None:
-        """Add one row; missing columns stay empty."""
-        with open(self.path, "a", newline="", encoding="utf-8") as handle:
-            csv.DictWriter(handle, self.columns).writerow({k: repr(v) for k, v in row.items()})
+        """Add one row; missing columns stay empty.
+
+        Raises:
+            HarnessError: it could not be written (a full disk, say).
+        """
+        line = self._line({key: repr(value) for key, value in row.items()})
+        with writing(self.path), open(self.path, "ab") as handle:
+            handle.write(line)
             handle.flush()
             os.fsync(handle.fileno())
+        self.size += len(line)
+        self._digest.update(line)
+
+    @property
+    def sha256(self) -> str:
+        """Of all that was written."""
+        return self._digest.hexdigest()
+
+    def _line(self, row: dict[str, str]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns).writerow(row)
+        return text.getvalue().encode()
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -24,9 +24,9 @@ class ImageStream:
     """
 
     def __init__(self, images: np.ndarray, seed: int, device: str | torch.device) -> None:
-        """Copy `images` (uint8 [N, R, R, 3]) to `device`."""
+        """Put `images` (uint8 [N, R, R, 3]) on `device`; a memory map is read into memory."""
         assert images.dtype == np.uint8, f"the data set is uint8 [N,R,R,3], got {images.dtype} {images.shape}"
-        self.images = torch.from_numpy(np.array(images)).to(device)
+        self.images = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
         self.seed = seed
         self._orders: dict[int, torch.Tensor] = {}
 

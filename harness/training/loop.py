@@ -1,22 +1,29 @@
 """The training loop for every model; lengths and schedules are in real images the discriminator has seen (nimg)."""
 
+import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from harness import provenance
 from harness.errors import HarnessError, TrainingDiverged
-from harness.networks import generator_file, registry
+from harness.networks import registry
+from harness.networks.generator_file import not_finite, save_generator
+from harness.paths import TrainingFolders
+from harness.records import train_record
+from harness.records.train_record import Cost, StoppedRecord, TrainRecord, trained_run
 from harness.sampling import draw, grid
 from harness.training import checkpoint
 from harness.training.device import memory_mib, set_device, signals
 from harness.training.history import TIMING, History
 from harness.training.image_stream import ImageStream, derive_seed
-from harness.training.run_folder import RunFolder
+from harness.training.published import clear, publish
+from harness.training.run_folder import RunFolder, open_run_folder
 from harness.training.schedules import check_recipe, crossed, half_width, learning_rate
 from harness.training.state import Build, State, build_networks, new_state
 from harness.training.steps import TERMS, Steps
@@ -28,71 +35,100 @@ COLUMNS = ("nimg", *TERMS, "discriminator_lr", "generator_lr", *TIMING)
 
 
 class TrainingStopped(HarnessError):
-    """The run saved its state and left before its end; run it again to go on."""
+    """The run saved its state and left before its end, after `nimg` images; run it again to go on."""
 
     exit_code = 143  # 128 + SIGTERM; not zero, so that a pipeline does not take the stage for done
+
+    def __init__(self, message: str, nimg: int) -> None:
+        super().__init__(message)
+        self.nimg = nimg
 
 
 def train(
     run: "Run",
     images: np.ndarray,
-    out: Path,
+    artifacts_dir: Path,
     checkpoints: Path,
     device: str = "cpu",
     threads: int = 2,
     *,
-    records: Path | None = None,
+    records_dir: Path | None = None,
     deterministic: bool = False,
     stop_nimg: int | None = None,
+    checkout: Path | None = None,
     build: Build = registry.build,
-) -> None:
+) -> TrainRecord:
     """Train one generator, going on where an interrupted run of the same identity left off.
 
     Args:
         run: what to train; its recipe says how.
         images: uint8 [N, R, R, 3].
-        out: receives `weights/last.safetensors` (the averaged generator) and `weights/<nimg>.safetensors`.
+        artifacts_dir: receives `weights/last.safetensors` (the averaged generator) and `weights/<nimg>.safetensors`.
         checkpoints: folder for working state, one subfolder per run identity; never an output of a pipeline.
         device: `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; results repeat bit for bit at an equal number only.
-        records: receives `train/history.csv`, `train/train.json` and `train/grids/*.png`; default: `out`.
+        records_dir: receives `train/history.csv`, `train/train.json` and `train/grids/*.png`; default: `artifacts_dir`.
         deterministic: deterministic kernels on a GPU.
         stop_nimg: save and leave once this many images are seen.
+        checkout: root of the checkout that names the run, for the record's provenance.
         build: makes the networks from (role, spec, resolution).
 
     Raises:
-        TrainingDiverged: NaN or infinity in a loss or gradient norm; the state is dumped beside the checkpoints.
-        TrainingStopped: SIGTERM, SIGINT or `stop_nimg`; the state is saved.
-        HarnessError: a recipe that cannot be run, or a full disk (the previous checkpoint is intact).
+        TrainingDiverged: NaN or infinity in a loss, a gradient norm or the averaged generator; the state is dumped
+            beside the checkpoints.
+        TrainingStopped: SIGTERM, SIGINT, SIGHUP or `stop_nimg`; the state is saved.
+        HarnessError: a recipe that cannot be run, another process at the same training, or a full disk (the previous
+            checkpoint is intact).
     """
-    recipe, batch = run.recipe, run.recipe.discriminator_batch
-    check_recipe(recipe)
+    check_recipe(run.recipe)
     assert images.shape[1:] == (run.resolution, run.resolution, 3), f"{images.shape} is not {run.resolution} px RGB"
+    set_device(device, threads, deterministic, run.recipe.precision)
+    folders = TrainingFolders(Path(artifacts_dir), Path(records_dir or artifacts_dir))
+    with open_run_folder(checkpoints, run, images) as folder:
+        pixels_sha256 = folder.identity["pixels_sha256"]
+        environment = {"device": device, "threads": threads, "deterministic": deterministic}
+        where_from = provenance.collect(checkout, pixels_sha256=pixels_sha256, **environment)
+        try:
+            return _train(folder, images, folders, where_from, stop_nimg, build)
+        except (TrainingStopped, TrainingDiverged) as error:
+            write_stopped(folder, folders, error, where_from)
+            raise
+
+
+def _train(
+    folder: RunFolder,
+    images: np.ndarray,
+    folders: TrainingFolders,
+    where_from: dict[str, Any],
+    stop_nimg: int | None,
+    build: Build,
+) -> TrainRecord:
+    """See `train`; `where_from` is the record's provenance."""
+    run, recipe, batch = folder.run, folder.run.recipe, folder.run.recipe.discriminator_batch
+    device, threads = where_from["device"], where_from["threads"]
 
     # ---------------- set up
-    set_device(device, threads, deterministic, recipe.precision)
-    folder = RunFolder(checkpoints, run, images)
     generator, discriminator = build_networks(run, build, device)
     state = new_state(recipe, generator, discriminator, device)
     steps = Steps(recipe, state, run.resolution, device)
     stream = ImageStream(images, run.seed, device)
 
     # ---------------- resume
-    nimg, wall_sec = 0, 0.0
+    nimg, wall_sec, kept = 0, 0.0, b""
     saved = checkpoint.load(folder.path, folder.digest)
     if saved is not None:
-        nimg, tensors, scalars = saved
-        state.restore(tensors)
-        wall_sec = scalars["wall_sec"]
-        if (scalars["threads"], scalars["device"]) != (threads, device):
-            was = f"{scalars['threads']} threads on {scalars['device']}"
+        nimg, wall_sec, kept = saved.nimg, saved.scalars["wall_sec"], saved.history
+        state.restore(saved.tensors)
+        folder.weights_sha256 = dict(saved.weights_sha256)
+        if (saved.scalars["threads"], saved.scalars["device"]) != (threads, device):
+            was = f"{saved.scalars['threads']} threads on {saved.scalars['device']}"
             print(f"warning: begun with {was}; the rest will not repeat it bit for bit.", file=sys.stderr)
         print(
             f"{run.experiment}: resuming at {nimg} of {recipe.length_nimg} images from {folder.path}", file=sys.stderr
         )
     if nimg < recipe.length_nimg:
-        folder.clear(out)
-    history = History(folder.path / "history.csv", COLUMNS, nimg)
+        clear(folders)
+    history = History(folder.history, COLUMNS, kept)
     started, logged_at, logged_nimg = time.perf_counter() - wall_sec, time.perf_counter(), nimg
     if nimg == 0 and 0 in recipe.grids_nimg:
         draw_grid(folder, state, 0, device)
@@ -142,6 +178,8 @@ def train(
             snapshots = [n for n in recipe.snapshots_nimg if previous < n <= nimg]
             if log_due or save_due or snapshots:
                 means = state.meter.means()
+                if save_due or snapshots:
+                    means |= {name: math.nan for name in not_finite(state.average.current().state_dict())}
                 if not np.isfinite(list(means.values())).all():
                     raise diverged(folder, state, nimg, means)
             if log_due:
@@ -159,36 +197,78 @@ def train(
                 draw_grid(folder, state, n, device)
             if save_due:
                 scalars = {"wall_sec": time.perf_counter() - started, "threads": threads, "device": device}
-                checkpoint.save(folder.path, folder.digest, nimg, state.tensors(), scalars)
+                beside = checkpoint.Beside(folder.weights_sha256, history.size, history.sha256)
+                checkpoint.save(folder.path, folder.digest, nimg, state.tensors(), scalars, beside)
             if stopping:
                 why = f"signal {received[0]}" if received else f"{stop_nimg} images asked for"
-                raise TrainingStopped(f"{run.experiment}: {why}: saved at {nimg} in {folder.path}; run again to go on.")
+                raise TrainingStopped(
+                    f"{run.experiment}: {why}: saved at {nimg} in {folder.path}; run again to go on.", nimg
+                )
 
     # ---------------- done
     export(folder, state, "last", nimg)
     draw_grid(folder, state, nimg, device)
     wall_sec = time.perf_counter() - started
-    cost = {"wall_sec": wall_sec, "images_per_sec": nimg / wall_sec, "memory_mib": memory_mib(device)}
-    folder.publish(out, records or out, nimg, cost, device=device, threads=threads, deterministic=deterministic)
+    trained, told = trained_run(run)
+    record = TrainRecord(
+        run=trained,
+        recipe=told,
+        digest=folder.digest,
+        nimg=nimg,
+        partial=run.partial,
+        weights_sha256=folder.weights_sha256,
+        history_sha256=history.sha256,
+        cost=Cost(nimg, wall_sec, nimg / wall_sec, memory_mib(device)),
+        provenance=where_from,
+    )
+    weights = {name: folder.weights / f"{name}.safetensors" for name in folder.weights_sha256}
+    publish(record, weights, folder.history, sorted(folder.grids.glob("*.png")), folders)
+    return record
 
 
 def export(folder: RunFolder, state: State, name: str, nimg: int) -> None:
-    """Write the averaged generator to the run folder."""
+    """Write the averaged generator to the run folder and note its sha256."""
     metadata = {"experiment": folder.run.experiment, "seed": str(folder.run.seed), "digest": folder.digest}
-    generator_file.save_generator(
-        folder.path / "weights" / f"{name}.safetensors", state.average.current(), nimg, metadata
-    )
+    path = folder.weights / f"{name}.safetensors"
+    folder.weights_sha256[name] = save_generator(path, state.average.current(), nimg, metadata)
 
 
 def draw_grid(folder: RunFolder, state: State, nimg: int, device: str) -> None:
     """Write a picture of the averaged generator's first 64 samples."""
     images = next(draw.sample_chunks(state.average.current(), 64, folder.run.seed, device))
-    grid.grid_png(images, folder.path / "grids" / f"{nimg:09d}.png", columns=8)
+    grid.grid_png(images, folder.grids / f"{nimg:09d}.png", columns=8)
 
 
 def diverged(folder: RunFolder, state: State, nimg: int, means: dict[str, float]) -> TrainingDiverged:
     """Dump the state beside the checkpoints and say which number went wrong."""
-    dump = folder.path / "diverged"
-    checkpoint.save(dump, folder.digest, nimg, state.tensors(), {name: repr(value) for name, value in means.items()})
+    scalars = {name: repr(value) for name, value in means.items()}
+    checkpoint.save(folder.diverged, folder.digest, nimg, state.tensors(), scalars)
     bad = ", ".join(f"{name} is {value}" for name, value in means.items() if not np.isfinite(value))
-    return TrainingDiverged(f"{folder.run.experiment}: diverged before {nimg} images: {bad}. The state is in {dump}.")
+    return TrainingDiverged(
+        f"{folder.run.experiment}: diverged before {nimg} images: {bad}. The state is in {folder.diverged}.", nimg
+    )
+
+
+def write_stopped(
+    folder: RunFolder,
+    folders: TrainingFolders,
+    error: TrainingStopped | TrainingDiverged,
+    where_from: dict[str, Any],
+) -> None:
+    """Leave `stopped.json`, which says where and why a training was left; a finished one removes it."""
+    run = folder.run
+    record = StoppedRecord(
+        experiment=run.experiment,
+        seed=run.seed,
+        digest=folder.digest,
+        state="diverged" if isinstance(error, TrainingDiverged) else "stopped",
+        why=str(error),
+        nimg=error.nimg,
+        length_nimg=run.recipe.length_nimg,
+        checkpoint=str(folder.path),
+        provenance=where_from,
+    )
+    try:
+        train_record.write(folders.stopped, record)
+    except HarnessError as failure:  # the reason for leaving matters more
+        print(f"warning: {failure}", file=sys.stderr)

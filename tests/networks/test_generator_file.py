@@ -18,7 +18,7 @@ def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
     other = torch.nn.Linear(3, 2)
     assert generator_file.load_generator(other, paths[0]) == 7
     assert torch.equal(other.weight, module.weight)
-    assert generator_file.read_metadata(paths[0]) == {"nimg": "7", **run}
+    assert generator_file.open_weights(paths[0]).metadata == {"nimg": "7", **run}
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:

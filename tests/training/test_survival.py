@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, Optimiser, PathLength, Penalty
 from harness.errors import HarnessError, TrainingDiverged
 from harness.networks import generator_file
-from harness.training import checkpoint
 from harness.training.loop import TrainingStopped
 from tests.training import tiny
 
@@ -230,7 +230,7 @@ def test_divergence_dumps_and_exits_with_3(poison: str, tmp_path: Path) -> None:
     dump = list((tmp_path / "work").glob("*/*/diverged/*.safetensors"))
     assert len(dump) == 1
     for path in (tmp_path / "work").glob("*/*/0*.safetensors"):
-        tensors = checkpoint.load_file(path)
+        tensors = load_file(path)
         assert all(torch.isfinite(t).all() for t in tensors.values()), f"{path} holds no NaN"
 
 

@@ -1,0 +1,83 @@
+"""One experiment of a scale, from its packed data set to a published generator."""
+
+from pathlib import Path
+
+import numpy as np
+
+from harness.config import experiments
+from harness.config.experiments import Scale, find_scale
+from harness.data.images import open_images
+from harness.device import check_device
+from harness.errors import HarnessError
+from harness.paths import TrainingFolders
+from harness.records.train_record import TrainRecord
+from harness.training import loop, released_weights
+
+READ_AT_ONCE = 4096  # images
+
+
+def train(
+    experiment: str,
+    seed: int = 0,
+    *,
+    scale: Scale | Path | str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    checkpoints: Path | None = None,
+    deterministic: bool = False,
+    stop_nimg: int | None = None,
+) -> TrainRecord:
+    """Train `experiment` and return what `train.json` says of it; an interrupted training goes on.
+
+    Weights, `history.csv`, grids and `train.json` are written to the scale's folders (`paths.TrainingFolders`). An
+    experiment with a released checkpoint takes its weights instead.
+
+    Args:
+        scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
+        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        threads: CPU threads; default: the scale's.
+        checkpoints: folder for working state; default: `.checkpoints` of the checkout.
+        deterministic: deterministic kernels on a GPU; a CPU repeats bit for bit anyway.
+        stop_nimg: save and leave (TrainingStopped) once this many images are seen.
+
+    Raises:
+        TrainingDiverged: NaN or infinity; nothing is published.
+        TrainingStopped: SIGTERM, SIGINT, SIGHUP or `stop_nimg`; `stopped.json` says so.
+        HarnessError: an unknown experiment, unfit data, another process at the same training, or a full disk.
+    """
+    if not isinstance(scale, Scale):
+        scale = find_scale(params=Path(scale) if scale is not None else None)
+    device = check_device(device or "cpu")
+    run = scale.run(experiment, seed)
+    folders = TrainingFolders(scale.folder.artifacts(experiment, seed), scale.folder.records(experiment, seed))
+    released = experiments.load(scale.root)[experiment].checkpoint
+    if released:
+        return released_weights.publish(run, released, folders, scale.root)
+    return loop.train(
+        run,
+        read_pixels(scale.checkout.data(run.dataset)),
+        folders.artifacts,
+        checkpoints or scale.checkout.checkpoints,
+        device,
+        threads or scale.params.threads,
+        records_dir=folders.records,
+        deterministic=deterministic,
+        stop_nimg=stop_nimg,
+        checkout=scale.root,
+    )
+
+
+def read_pixels(folder: Path) -> np.ndarray:
+    """Read a packed data set into memory, uint8 [N, R, R, 3], and compare its pixels with its card.
+
+    Raises:
+        HarnessError: it is missing or incomplete, or the pixels are not those of the card.
+    """
+    if not (folder / "card.json").is_file():
+        raise HarnessError(f"{folder}: no packed data set here; run `harness data {folder.name}`.")
+    found = open_images(folder)
+    pixels, start = np.empty(found.pixels.shape, np.uint8), 0
+    for batch in found.stream(READ_AT_ONCE):
+        pixels[start : start + len(batch)] = batch
+        start += len(batch)
+    return pixels
