@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ class Variant:
     """One row of the table."""
 
     name: str
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     gpu_only: bool = False
 

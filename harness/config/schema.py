@@ -4,7 +4,17 @@ Lengths and schedules are in real images seen by the discriminator (`nimg`).
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from harness.config.ranges import (
+    Count,
+    Decay,
+    Fraction,
+    Images,
+    Name,
+    NonNegative,
+    Positive,
+)
 
 # ---------------------------------------------------------------- recipe: how a model is trained
 
@@ -13,10 +23,10 @@ from typing import Any
 class Optimiser:
     """Adam; `decay: linear` goes from `lr` to 0 over the recipe's length."""
 
-    lr: float
-    betas: tuple[float, float]
-    eps: float = 1e-8
-    decay: str = "constant"  # constant | linear
+    lr: Positive
+    betas: tuple[Decay, Decay]
+    eps: Positive = 1e-8
+    decay: Literal["constant", "linear"] = "constant"
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,10 @@ class Penalty:
     multiplied by `every`.
     """
 
-    kind: str = "none"  # none | gradient | r1
-    weight: float = 0.0
-    target: float = 1.0
-    every: int = 1
+    kind: Literal["none", "gradient", "r1"] = "none"
+    weight: NonNegative = 0.0
+    target: Positive = 1.0
+    every: Count = 1
     through_augment: bool = True  # r1: gradient with respect to the image before (True) or after (False) augmentation
 
 
@@ -40,8 +50,8 @@ class Drift:
     """Keeps the discriminator near zero: `squared-mean` = weight * E[D(real)]^2; `mean-square` = weight *
     E[D(real)^2]."""
 
-    kind: str = "none"  # none | squared-mean | mean-square
-    weight: float = 0.0
+    kind: Literal["none", "squared-mean", "mean-square"] = "none"
+    weight: NonNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,30 +63,30 @@ class Ema:
     `start_nimg`: before it the average is a plain copy. `buffers`: `copy` takes the live network's buffers.
     """
 
-    kind: str = "none"  # none | fixed | half-life
-    decay: float = 0.0
-    half_life_nimg: float = 0.0
-    ramp: float | None = None
-    start_nimg: int = 0
+    kind: Literal["none", "fixed", "half-life"] = "none"
+    decay: Decay = 0.0
+    half_life_nimg: NonNegative = 0.0
+    ramp: NonNegative | None = None
+    start_nimg: Images = 0
 
 
 @dataclass(frozen=True)
 class Ada:
     """Adaptive augmentation probability (StyleGAN2-ADA): pipe `bgc`."""
 
-    target: float = 0.6
-    speed_nimg: int = 500_000
-    every: int = 4
+    target: Fraction = 0.6
+    speed_nimg: Count = 500_000
+    every: Count = 4
 
 
 @dataclass(frozen=True)
 class Augment:
     """Differentiable augmentation of every image the discriminator sees, in the order of `policy`."""
 
-    policy: tuple[str, ...] = ()  # of: color, translation, cutout
-    translation: float = 0.125
-    cutout: float = 0.5
-    cutout_probability: float = 1.0  # one draw per discriminator call
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = ()
+    translation: Fraction = 0.125
+    cutout: Fraction = 0.5
+    cutout_probability: Fraction = 1.0  # one draw per discriminator call
     ada: Ada | None = None
 
 
@@ -84,36 +94,36 @@ class Augment:
 class Locality:
     """Locality-aware initialisation: attention limited to `half_width` until `until_nimg`, then free."""
 
-    shape: str = "band"  # band (1-D, as released) | window (2-D, as the paper draws it)
-    schedule: tuple[tuple[int, int], ...] = ()  # (until_nimg, half_width), ascending
+    shape: Literal["band", "window"] = "band"  # 1-D, as released, or 2-D, as the paper draws it
+    schedule: tuple[tuple[Images, Images], ...] = ()  # (until_nimg, half_width), ascending
 
 
 @dataclass(frozen=True)
 class Cotraining:
     """Multi-task co-training: super-resolution of average-pooled reals, MSE times `weight` until `until_nimg`."""
 
-    weight: float = 50.0
-    until_nimg: int = 0
+    weight: NonNegative = 50.0
+    until_nimg: Images = 0
 
 
 @dataclass(frozen=True)
 class PathLength:
     """StyleGAN2 path-length regularisation: every `every` generator steps, the term is multiplied by `every`."""
 
-    weight: float = 2.0
-    every: int = 4
-    decay: float = 0.01
-    batch_shrink: int = 2  # the term is computed on a generator batch smaller by this factor
+    weight: NonNegative = 2.0
+    every: Count = 4
+    decay: Fraction = 0.01
+    batch_shrink: Count = 2  # the term is computed on a generator batch smaller by this factor
 
 
 @dataclass(frozen=True)
 class Growth:
     """Progressive growing: a resolution fades in over `fade_nimg`, stays `stable_nimg`; Adam resets at each change."""
 
-    first_resolution: int = 4
-    first_nimg: int = 400_000
-    fade_nimg: int = 400_000
-    stable_nimg: int = 400_000
+    first_resolution: Count = 4
+    first_nimg: Images = 400_000
+    fade_nimg: Count = 400_000
+    stable_nimg: Images = 400_000
 
 
 @dataclass(frozen=True)
@@ -121,32 +131,35 @@ class Recipe:
     """How an experiment is trained: one discriminator step sees `discriminator_batch` real images and advances `nimg`
     by as much."""
 
-    objective: str  # wasserstein | hinge | lsgan | non-saturating
-    length_nimg: int
-    discriminator_batch: int
-    generator_batch: int
+    objective: Literal["wasserstein", "hinge", "lsgan", "non-saturating"]
+    length_nimg: Images
+    discriminator_batch: Count
+    generator_batch: Count
     discriminator_optimiser: Optimiser
     generator_optimiser: Optimiser
-    n_critic: int = 1
-    generator_phase: int = 0  # the generator is updated after discriminator step k when k % n_critic == generator_phase
+    n_critic: Count = 1
+    generator_phase: Images = (
+        0  # the generator is updated after discriminator step k when k % n_critic == generator_phase
+    )
     simultaneous: bool = False  # discriminator and generator use the same fakes and the same weights (progressive GAN)
     penalty: Penalty = Penalty()
     drift: Drift = Drift()
-    clip_grad_norm: float | None = None
+    clip_grad_norm: Positive | None = None
     ema: Ema = Ema()
     augment: Augment = Augment()
     flip: bool = False
-    dequantise: str = "none"  # none | wgan-gp: 2 (v / 256 - 0.5) + U(0, 1/128) | sn-gan: v / 128 - 1 + U(0, 1/128)
+    # wgan-gp: 2 (v / 256 - 0.5) + U(0, 1/128); sn-gan: v / 128 - 1 + U(0, 1/128)
+    dequantise: Literal["none", "wgan-gp", "sn-gan"] = "none"
     locality: Locality | None = None
     cotraining: Cotraining | None = None
     path_length: PathLength | None = None
     growth: Growth | None = None
-    precision: str = "float32"  # float32 | bfloat16 (autocast)
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: by autocast
     compile: bool = False
-    snapshots_nimg: tuple[int, ...] = ()
-    grids_nimg: tuple[int, ...] = ()
-    log_every_nimg: int = 10_000
-    checkpoint_every_nimg: int = 100_000
+    snapshots_nimg: tuple[Count, ...] = ()
+    grids_nimg: tuple[Images, ...] = ()
+    log_every_nimg: Count = 10_000
+    checkpoint_every_nimg: Count = 100_000
     source: str = ""  # where the numbers come from
 
 
@@ -154,10 +167,10 @@ class Recipe:
 class Experiment:
     """One row of a table: data set x generator x discriminator x recipe. `changes` is laid over the named recipe."""
 
-    dataset: str
+    dataset: Name
     generator: dict[str, Any]  # {model: name, **options of that model's build_generator}
     discriminator: dict[str, Any]
-    recipe: str
+    recipe: Name
     changes: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = (
         ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS

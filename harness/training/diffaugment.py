@@ -9,17 +9,8 @@ probability 0.3.
 import torch
 
 from harness.config.schema import Augment
-from harness.errors import HarnessError, nearest
 
 Draws = dict[str, torch.Tensor]
-OPERATIONS = ("color", "translation", "cutout")
-
-
-def check_policy(spec: Augment) -> None:
-    """Raise a HarnessError for an operation that does not exist."""
-    for name in spec.policy:
-        if name not in OPERATIONS:
-            raise HarnessError(f"augment.policy: unknown operation '{name}'.{nearest(name, OPERATIONS)}")
 
 
 def draw(spec: Augment, count: int, resolution: int, device: torch.device | str) -> Draws:

@@ -1,11 +1,12 @@
 """What changes with the image count, and what a recipe may say."""
 
-from collections.abc import Collection
+import dataclasses
 
+from torch import nn
+
+from harness.config.reader import read
 from harness.config.schema import Locality, Optimiser, Recipe
-from harness.errors import HarnessError, nearest
-from harness.training import diffaugment, losses
-from harness.training.image_stream import DEQUANTISE
+from harness.errors import HarnessError
 
 
 def learning_rate(spec: Optimiser, nimg: int, planned_nimg: int) -> float:
@@ -24,36 +25,54 @@ def crossed(interval: int, previous: int, nimg: int) -> bool:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse names, numbers and combinations that the loop does not know.
+    """Refuse numbers that a recipe's fields do not allow, and combinations that the loop does not know.
 
     Raises:
         HarnessError: with the key, the value and what to write instead.
     """
-    names: dict[str, tuple[str, Collection[str]]] = {
-        "objective": (recipe.objective, losses.OBJECTIVES),
-        "penalty.kind": (recipe.penalty.kind, ("none", "gradient", "r1")),
-        "drift.kind": (recipe.drift.kind, ("none", "squared-mean", "mean-square")),
-        "ema.kind": (recipe.ema.kind, ("none", "fixed", "half-life")),
-        "dequantise": (recipe.dequantise, DEQUANTISE),
-        "precision": (recipe.precision, ("float32", "bfloat16")),
-        "discriminator_optimiser.decay": (recipe.discriminator_optimiser.decay, ("constant", "linear")),
-        "generator_optimiser.decay": (recipe.generator_optimiser.decay, ("constant", "linear")),
-    }
-    for key, (name, valid) in names.items():
-        if name not in valid:
-            raise HarnessError(f"recipe: {key} '{name}' is unknown.{nearest(name, valid)}")
-    diffaugment.check_policy(recipe.augment)
-    counts = ("discriminator_batch", "generator_batch", "n_critic", "log_every_nimg", "checkpoint_every_nimg")
-    for key in counts:
-        if getattr(recipe, key) < 1:
-            raise HarnessError(f"recipe: {key} is {getattr(recipe, key)}; it must be at least 1.")
-    if not 0 <= recipe.generator_phase < recipe.n_critic:
+    read(Recipe, dataclasses.asdict(recipe), "recipe")
+    if recipe.generator_phase >= recipe.n_critic:
         raise HarnessError(f"recipe: generator_phase {recipe.generator_phase} is not in 0..{recipe.n_critic - 1}.")
     if recipe.simultaneous and (recipe.n_critic != 1 or recipe.generator_batch != recipe.discriminator_batch):
         raise HarnessError(
             "recipe: simultaneous updates share their fakes, so n_critic is 1 and the two batches are equal."
         )
     if recipe.compile and (recipe.augment.ada or recipe.growth):
-        raise HarnessError("recipe: compile does not go with diffaugment.ada or growth; set compile: false.")
+        raise HarnessError("recipe: compile does not go with augment.ada or growth; set compile: false.")
     if recipe.locality is not None and list(recipe.locality.schedule) != sorted(recipe.locality.schedule):
         raise HarnessError(f"recipe: locality.schedule {list(recipe.locality.schedule)} is not ascending.")
+    if recipe.ema.kind == "half-life" and recipe.ema.half_life_nimg == 0:
+        raise HarnessError("recipe: ema.kind half-life needs half_life_nimg above 0.")
+    if recipe.path_length is not None and recipe.path_length.batch_shrink > recipe.generator_batch:
+        raise HarnessError(
+            f"recipe: path_length.batch_shrink {recipe.path_length.batch_shrink} leaves no image of a generator_batch "
+            f"of {recipe.generator_batch}."
+        )
+
+
+HOOKS = (  # part of a recipe -> what it calls: (role, method)
+    ("locality", "generator", "set_locality"),
+    ("cotraining", "generator", "super_resolve"),
+    ("growth", "generator", "set_lod"),
+    ("growth", "discriminator", "set_lod"),
+    ("path_length", "generator", "images_and_styles"),
+)
+
+
+def check_networks(recipe: Recipe, generator: nn.Module, discriminator: nn.Module, resolution: int) -> None:
+    """Refuse a recipe that asks of the networks what they cannot do.
+
+    Raises:
+        HarnessError: names the part of the recipe.
+    """
+    networks = {"generator": generator, "discriminator": discriminator}
+    for part, role, method in HOOKS:
+        if getattr(recipe, part) is not None and not hasattr(networks[role], method):
+            name = type(networks[role]).__name__
+            raise HarnessError(f"recipe: {part} needs a {role} with `{method}`, which {name} lacks; set {part}: null.")
+    if recipe.cotraining is not None and generator.entry_stage is None:
+        raise HarnessError("recipe: cotraining needs the generator's option entry_stage, e.g. 1; or cotraining: null.")
+    if recipe.growth is not None and recipe.growth.first_resolution > resolution:
+        raise HarnessError(
+            f"recipe: growth.first_resolution {recipe.growth.first_resolution} is above the images' {resolution} px."
+        )

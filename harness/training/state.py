@@ -14,6 +14,7 @@ from harness.training.ada import AdaPipe
 from harness.training.ema import Average
 from harness.training.history import Meter
 from harness.training.image_stream import derive_seed
+from harness.training.schedules import check_networks
 
 if TYPE_CHECKING:
     from harness.config.experiments import Run
@@ -138,6 +139,7 @@ def build_networks(run: "Run", build: Build, device: str) -> tuple[nn.Module, nn
         if sum(isinstance(m, nn.Conv2d) for m in network.modules()) > 1:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         networks.append(network)
+    check_networks(run.recipe, networks[0], networks[1], run.resolution)
     return networks[0], networks[1]
 
 

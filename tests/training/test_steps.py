@@ -237,17 +237,20 @@ def test_average_starts_late_and_copies_buffers() -> None:
 
 WRONG = {
     "objective": ("hings", "Did you mean 'hinge'"),
-    "penalty": (Penalty("r2"), "penalty.kind 'r2'"),
+    "penalty": (Penalty("r2"), "penalty.kind: 'r2'"),
     "drift": (Drift("square"), "drift.kind"),
     "ema": (Ema("halflife"), "Did you mean 'half-life'"),
     "dequantise": ("sngan", "Did you mean 'sn-gan'"),
     "precision": ("float16", "Did you mean"),
     "augment": (Augment(("colour",)), "Did you mean 'color'"),
     "generator_phase": (5, "generator_phase 5 is not in 0..1"),
-    "log_every_nimg": (0, "log_every_nimg is 0"),
+    "log_every_nimg": (0, "log_every_nimg: 0 must be at least 1"),
     "simultaneous": (True, "n_critic is 1"),
     "locality": (Locality("band", ((20, 4), (10, 6))), "not ascending"),
     "discriminator_optimiser": (Optimiser(1.0, (0, 0), decay="liner"), "Did you mean 'linear'"),
+    "generator_optimiser": (Optimiser(float("nan"), (0, 0)), "lr: nan is not a finite number"),
+    "path_length": (PathLength(batch_shrink=17), "batch_shrink 17 leaves no image"),
+    "length_nimg": (-5, "length_nimg: -5 must be at least 0"),
 }
 
 
