@@ -52,7 +52,6 @@ def prepare(work: Work, images: int) -> None:
     import torch
     from PIL import Image
 
-    from harness.metrics.extractors import clean_fid
     from harness.metrics.inception import weights
     from harness.metrics.moments import Moments
 
@@ -65,7 +64,6 @@ def prepare(work: Work, images: int) -> None:
     for i, image in enumerate(pixels):
         Image.fromarray(image).save(work.folder / "png" / f"{i:06d}.png")
     found = weights.load("stand-in", work.cache)
-    clean_fid.find_script(found, work.cache)
     torch.save(port_state_dict(found.parameters), work.port)
     scales = np.geomspace(1, 1e-3, CHANNELS)
     for side in (1, 2):
@@ -179,8 +177,7 @@ def _clean_fid(workers_per_thread: int) -> Callable[[Work], Statistics]:
         from harness.metrics.extractors import clean_fid
         from harness.metrics.inception import weights
 
-        script, _ = clean_fid.find_script(weights.load("stand-in", work.cache), work.cache)
-        network = clean_fid.library_network(script)
+        network = clean_fid.library_network(weights.load("stand-in", work.cache).parameters)
         files, workers = work.files, workers_per_thread * work.threads
 
         def statistics(n: int) -> np.ndarray:

@@ -239,7 +239,6 @@ def check_weights(params: schema.Params, cache: Path) -> list[Finding]:
     names = {
         "official": (weights.OFFICIAL_GRAPH, weights.OFFICIAL_ARCHIVE, weights.PORT_NAME),
         "trunk": (weights.TRUNK_NAME,),
-        "stand-in": (f"stand-in-v{weights.STAND_IN_VERSION}.pb",),
     }
     place = os.environ.get(weights.ENVIRONMENT)
     folders = [cache / "inception", *([Path(place)] if place else [])]
@@ -250,7 +249,6 @@ def check_weights(params: schema.Params, cache: Path) -> list[Finding]:
         how = {
             "official": "it will be downloaded when first used",
             "trunk": f"set {weights.ENVIRONMENT} to {weights.TRUNK_NAME}",
-            "stand-in": "it will be made when first used",
         }[spec]
         status = "error" if spec == "trunk" else "warning"
         return [Finding("weights", status, f"{spec} Inception: not there yet; {how}.")]
@@ -258,8 +256,8 @@ def check_weights(params: schema.Params, cache: Path) -> list[Finding]:
         found = weights.load(spec, cache)
     except HarnessError as error:
         return [Finding("weights", "error", str(error))]
-    details = {"kind": found.kind, "path": str(found.path), "sha256": found.sha256}
-    return [Finding("weights", "ok", f"{found.kind} Inception: {found.path}, sha256 {found.sha256[:12]}", details)]
+    details = {"kind": found.kind, "path": found.where, "sha256": found.sha256}
+    return [Finding("weights", "ok", f"{found.kind} Inception: {found.where}, sha256 {found.sha256[:12]}", details)]
 
 
 def check_results(root: Path) -> list[Finding]:

@@ -9,9 +9,10 @@ class InceptionScore:
     """Inception score of a stream of logits whose length is known beforehand.
 
     Splits are contiguous and in order: split i holds images floor(i * total / splits) up to floor((i + 1) * total /
-    splits), as in OpenAI's improved-gan (`inception_score/model.py`), whose code AutoGAN and TransGAN carry. When
-    `total` is not divisible every image is still used and the sizes differ by at most one. The std over splits is the
-    population std (divisor `splits`). Sums are float64; memory is one row per split.
+    splits). When `total` is not divisible every image is still used and the sizes differ by at most one. The std over
+    splits is the population std (divisor `splits`). Sums are float64; memory is one row per split.
+
+    Source: OpenAI's improved-gan (`inception_score/model.py`), whose code AutoGAN and TransGAN carry.
     """
 
     def __init__(self, splits: int, total: int):
@@ -62,21 +63,6 @@ class InceptionScore:
         log_q = np.log(q, out=np.zeros_like(q), where=q > 0)  # 0 log 0 = 0
         scores = np.exp(self._negative_entropies / self._sizes - (q * log_q).sum(axis=1))
         return float(scores.mean()), float(scores.std())
-
-
-def inception_score(logits: np.ndarray, splits: int = 10) -> tuple[float, float]:
-    """Inception score of a whole set: mean and population std over contiguous splits.
-
-    Args:
-        logits: float [n, classes], before the softmax, in image order.
-        splits: number of splits; ten in the literature.
-
-    Raises:
-        HarnessError: fewer images than splits, or a logit that is not finite.
-    """
-    score = InceptionScore(splits, len(logits))
-    score.update(logits)
-    return score.result()
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

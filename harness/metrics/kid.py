@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 
-SUBSETS, SUBSET_SIZE = 100, 1000  # defaults of clean-fid and torch-fidelity
+SUBSETS, SUBSET_SIZE = 100, 1000  # Source: defaults of clean-fid 0.1.35 and torch-fidelity 0.4.0
 
 
 def kernel_distance(

@@ -18,9 +18,9 @@ from harness.errors import HarnessError
 from harness.files import sha256_pixels
 from harness.metrics import score, self_test
 from harness.metrics.extractors.base import Setup
-from harness.metrics.inception_score import inception_score
 from harness.metrics.kid import kernel_distance
 from harness.records.score_record import Run, Values
+from tests.metrics.features import inception_score
 from tests.metrics.inception.helpers import PixelExtractor, noise_images, shape_images
 from tests.paths import ROOT
 

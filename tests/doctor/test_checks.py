@@ -196,7 +196,7 @@ def scoring(weights):
 
 
 @pytest.mark.parametrize(
-    ("weights", "status"), [("stand-in", "warning"), ("official", "warning"), ("trunk", "error"), ("no.pb", "error")]
+    ("weights", "status"), [("stand-in", "ok"), ("official", "warning"), ("trunk", "error"), ("no.pb", "error")]
 )
 def test_weights_that_are_not_there_are_not_fetched(weights, status, tmp_path, monkeypatch):
     monkeypatch.delenv("HARNESS_INCEPTION", raising=False)

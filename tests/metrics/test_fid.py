@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from harness.metrics.fid import GaussianStatistics, frechet_distance, from_features
-from harness.metrics.moments import Moments
+from harness.metrics.fid import GaussianStatistics, caveats
+from tests.metrics.features import distance, distance_by_rows, frechet_distance
 
 
 def random_covariance(rng: np.random.Generator, dim: int) -> np.ndarray:
@@ -69,15 +69,9 @@ def test_golden_value(golden_dir):
     golden = json.loads((golden_dir / "golden.json").read_text())["frechet"]
     random = np.random.RandomState(0)
     real, fake = random.randn(200, 8), random.randn(300, 8) * 1.5 + 0.3
-    sides = [Moments(8), Moments(8)]
-    for side, rows in zip(sides, (real, fake), strict=True):
-        side.update(rows)
-    a, b = sides
     assert golden["cov_matches_ddof1"]
-    assert frechet_distance(a.mean, a.covariance, b.mean, b.covariance).value == pytest.approx(
-        golden["exact_float64"], rel=1e-11
-    )
-    assert from_features(real, fake).value == pytest.approx(golden["exact_float64"], rel=1e-11)
+    assert distance(real, fake).value == pytest.approx(golden["exact_float64"], rel=1e-11)
+    assert distance_by_rows(real, fake) == pytest.approx(golden["exact_float64"], rel=1e-11)
     # what TransGAN itself prints: Newton-Schulz iterations in float32
     assert golden["official_newton_schulz_float32"] == pytest.approx(golden["exact_float64"], rel=1e-6)
 
@@ -94,14 +88,13 @@ def test_features_and_covariances_agree(rng, n_real, n_fake):
     dim = 48
     scales = np.geomspace(1, 1e-2, dim)
     real, fake = rng.standard_normal((n_real, dim)) * scales, rng.standard_normal((n_fake, dim)) * scales + 0.1
-    mean1, cov1, mean2, cov2 = real.mean(0), np.cov(real, rowvar=False), fake.mean(0), np.cov(fake, rowvar=False)
-    by_rows, by_covariances = from_features(real, fake), frechet_distance(mean1, cov1, mean2, cov2)
+    cov1, cov2 = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    by_rows, by_covariances = distance_by_rows(real, fake), distance(real, fake)
     # rounding of a zero eigenvalue is eps * largest; its root is what the covariance path can be wrong by, per channel
     bound = 2 * dim * np.sqrt(np.finfo(float).eps * np.linalg.norm(cov1, 2) * np.linalg.norm(cov2, 2))
-    assert by_rows.value == pytest.approx(by_covariances.value, abs=bound)
-    assert by_rows.rank == min(dim, n_real - 1, n_fake - 1)
+    assert by_rows == pytest.approx(by_covariances.value, abs=bound)
+    assert by_covariances.rank == min(dim, n_real - 1, n_fake - 1)
     assert by_covariances.clamped_mass < bound
-    assert GaussianStatistics(mean1, cov1).distance_to_features(fake).value == pytest.approx(by_rows.value, rel=1e-9)
 
 
 def test_rank_deficient_closed_form(rng):
@@ -110,23 +103,21 @@ def test_rank_deficient_closed_form(rng):
     real, fake = rng.standard_normal((2, dim)), rng.standard_normal((2, dim))
     u, v = (real[0] - real[1]) / np.sqrt(2), (fake[0] - fake[1]) / np.sqrt(2)
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + u @ u + v @ v - 2 * abs(u @ v)
-    assert from_features(real, fake).value == pytest.approx(expected, rel=1e-12)
-    assert from_features(real, fake).rank == 1
-    covariances = frechet_distance(real.mean(0), np.cov(real, rowvar=False), fake.mean(0), np.cov(fake, rowvar=False))
-    assert covariances.value == pytest.approx(expected, rel=1e-12)
-    assert covariances.rank == 1
+    assert distance_by_rows(real, fake) == pytest.approx(expected, rel=1e-12)
+    assert distance(real, fake).value == pytest.approx(expected, rel=1e-12)
+    assert distance(real, fake).rank == 1
 
 
 def test_same_few_images_are_at_distance_zero(rng):
     rows = rng.standard_normal((20, 100))
-    assert from_features(rows, rows[::-1].copy()).value == pytest.approx(0, abs=1e-11)
+    assert distance(rows, rows[::-1].copy()).value == pytest.approx(0, abs=1e-11)
 
 
 def test_subspaces_that_do_not_meet(rng):
     """Orthogonal supports: the trace root vanishes, and so does the rank."""
     real, fake = np.zeros((30, 40)), np.zeros((30, 40))
     real[:, :20], fake[:, 20:] = rng.standard_normal((2, 30, 20))
-    result = from_features(real, fake)
+    result = distance(real, fake)
     expected = ((real.mean(0) - fake.mean(0)) ** 2).sum() + real.var(0, ddof=1).sum() + fake.var(0, ddof=1).sum()
     assert result.value == pytest.approx(expected, rel=1e-12)
     assert result.rank == 0
@@ -139,12 +130,18 @@ def test_an_indefinite_covariance_is_reported_not_hidden():
     assert result.rank == 1
 
 
-def test_the_real_side_is_factored_once(pair, monkeypatch):
+def test_a_reference_is_factored_once(pair, monkeypatch):
     mean1, cov1, mean2, cov2 = pair
     calls = []
     eigh = np.linalg.eigh
     monkeypatch.setattr(np.linalg, "eigh", lambda a: calls.append(1) or eigh(a))
-    side = GaussianStatistics(mean1, cov1)
-    values = {side.distance(mean2, cov2).value for _ in range(3)}
+    reference = GaussianStatistics(mean1, cov1)
+    values = {reference.distance(mean2, cov2).value for _ in range(3)}
     assert len(calls) == 1
     assert values == {frechet_distance(*pair).value}
+
+
+def test_too_few_images_for_the_channels_are_a_caveat():
+    assert caveats(64, 65, 1000) == caveats(64, None, 65) == []
+    assert caveats(2048, 10_000, 100) == ["100 generated images at 2048 channels: the covariance is singular"]
+    assert [c.split()[0] for c in caveats(64, 64, 3)] == ["64", "3"]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.metrics.inception_score import InceptionScore, inception_score
+from harness.metrics.inception_score import InceptionScore
+from tests.metrics.features import inception_score
 
 
 def textbook(logits: np.ndarray, splits: int) -> tuple[float, float]:

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.metrics.fid import frechet_distance, from_features
-from harness.metrics.inception_score import inception_score
 from harness.metrics.kid import kernel_distance
-from harness.metrics.moments import Moments
+from tests.metrics.features import distance, distance_by_rows, inception_score, moments
 
 
 def feature_sets(n_real: int, n_fake: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,19 +17,9 @@ def feature_sets(n_real: int, n_fake: int, dim: int) -> tuple[np.ndarray, np.nda
     return real.astype(np.float32), fake.astype(np.float32)
 
 
-def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    moments = Moments(features.shape[1])
-    moments.update(features)
-    return moments.mean, moments.covariance
-
-
 @pytest.fixture(params=[(600, 500, 32), (900, 1000, 64)], ids=["32", "64"])
 def sets(request):
     return feature_sets(*request.param)
-
-
-def our_distance(real: np.ndarray, fake: np.ndarray) -> float:
-    return frechet_distance(*statistics(real), *statistics(fake)).value
 
 
 # ---------------------------------------------------------------- Frechet distance
@@ -44,7 +32,7 @@ def test_frechet_is_pytorch_fids(sets):
     expected = peer.calculate_frechet_distance(
         real.mean(0), np.cov(real, rowvar=False), fake.mean(0), np.cov(fake, rowvar=False)
     )
-    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
+    assert distance(*sets).value == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.verifies("Fréchet distance equals pytorch-fid, torch-fidelity and clean-fid on the same features")
@@ -52,7 +40,7 @@ def test_frechet_is_torch_fidelitys(sets):
     peer = pytest.importorskip("torch_fidelity.metric_fid")
     stats = [peer.fid_features_to_statistics(torch.from_numpy(s.astype(np.float64))) for s in sets]
     expected = peer.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
-    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
+    assert distance(*sets).value == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.verifies("Fréchet distance equals pytorch-fid, torch-fidelity and clean-fid on the same features")
@@ -61,8 +49,7 @@ def test_frechet_is_clean_fids(sets):
 
     real, fake = (s.astype(np.float64) for s in sets)
     expected = fid_from_feats(real, fake)
-    assert our_distance(*sets) == pytest.approx(expected, rel=1e-9)
-    assert from_features(*sets).value == pytest.approx(expected, rel=1e-9)
+    assert distance(*sets).value == pytest.approx(expected, rel=1e-9)
 
 
 def test_frechet_of_fewer_images_than_channels_is_torch_fidelitys():
@@ -71,8 +58,8 @@ def test_frechet_of_fewer_images_than_channels_is_torch_fidelitys():
     real, fake = (s.astype(np.float64) for s in feature_sets(40, 30, 64))
     stats = [peer.fid_features_to_statistics(torch.from_numpy(s)) for s in (real, fake)]
     expected = peer.fid_statistics_to_metric(*stats, verbose=False)["frechet_inception_distance"]
-    assert from_features(real, fake).value == pytest.approx(expected, rel=1e-5)  # 64 roots of +-1e-16
-    assert our_distance(real, fake) == pytest.approx(from_features(real, fake).value, rel=1e-6)
+    assert distance_by_rows(real, fake) == pytest.approx(expected, rel=1e-5)  # 64 roots of +-1e-16
+    assert distance(real, fake).value == pytest.approx(distance_by_rows(real, fake), rel=1e-6)
 
 
 # ---------------------------------------------------------------- Inception score
@@ -119,16 +106,17 @@ def test_2048_channels_agree_with_clean_fids_square_root():
     from cleanfid.fid import frechet_distance as peer
 
     real, fake = feature_sets(2600, 2500, 2048)
-    expected = peer(*statistics(real), *statistics(fake))  # SciPy's sqrtm
-    assert our_distance(real, fake) == pytest.approx(expected, rel=1e-8)
+    a, b = moments(real), moments(fake)
+    expected = peer(a.mean, a.covariance, b.mean, b.covariance)  # SciPy's sqrtm
+    assert distance(real, fake).value == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.slow
 def test_2048_channels_and_500_images():
     real, fake = feature_sets(3000, 500, 2048)
-    by_rows = from_features(real, fake)
-    assert by_rows.rank == 499
-    assert our_distance(real, fake) == pytest.approx(by_rows.value, rel=1e-6)
+    found = distance(real, fake)
+    assert found.rank == 499
+    assert found.value == pytest.approx(distance_by_rows(real.astype(float), fake.astype(float)), rel=1e-6)
 
 
 # ---------------------------------------------------------------- end to end: the peers' own networks, the same weights
@@ -204,9 +192,7 @@ def test_scores_are_torch_fidelitys_end_to_end(port):
 
     shallow_fake, shallow_real = features(fake, 192), features(real, 192)
     logits = features(fake, 2048) @ parameters.softmax_weights
-    assert from_features(shallow_real, shallow_fake).value == pytest.approx(
-        expected["frechet_inception_distance"], rel=1e-3
-    )
+    assert distance(shallow_real, shallow_fake).value == pytest.approx(expected["frechet_inception_distance"], rel=1e-3)
     assert kernel_distance(shallow_real, shallow_fake, subsets=5, subset_size=10) == pytest.approx(
         (expected["kernel_inception_distance_mean"], expected["kernel_inception_distance_std"]), rel=1e-3
     )

@@ -1,8 +1,8 @@
 """What every scorer offers: an extractor from uint8 images to Inception features (and logits, where they exist).
 
-`harness.metrics.score` streams a dump and its reference through one extractor, whatever its scorer; a scorer module
-(`tf_scorer`, `torch_scorer`, `clean_scorer`) defines `open_extractor(setup: Setup) -> Extractor`, and nothing else is
-asked of it.
+`harness.metrics.score` streams a dump and its reference through one extractor, whatever its scorer. A scorer's module
+(`tensorflow`, `torch`, `clean_fid`) defines `open_extractor(setup: Setup) -> Extractor`, and `registry` opens it by
+name.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SCORERS = ("tf", "torch", "clean")
 class Setup:
     """How a scorer is opened.
 
-    `weights` is `stand-in`, `trunk`, `official` or a file (.pb, .tgz, .pth, .pt, .npz); see `weights.load`.
+    `weights` is `stand-in`, `trunk`, `official` or a file (.pb, .tgz, .pth, .pt, .npz); see `inception.weights.load`.
     """
 
     weights: str = "official"
@@ -28,7 +28,7 @@ class Setup:
     clean_mode: str = "clean"  # clean | legacy_tensorflow, clean-fid's modes
     batch: int = 50
     threads: int = 2
-    device: str = "cpu"
+    device: str = "cpu"  # cpu | cuda | cuda:N | auto
     cache: Path = field(default_factory=lambda: Path(".cache"))
 
 
@@ -38,7 +38,8 @@ class Extractor(Protocol):
     scorer: str  # tf | torch | clean
     resizer: str  # tf1-bilinear | clean-bicubic | ...: which pixels the network sees
     kind: str  # official | trunk | stand-in | file
-    weights_sha256: str  # of the weights' content
+    weights_sha256: str  # of the weights' file; of the parameters for the stand-in
+    device_used: str  # cpu | cuda | cuda:N, as it is, not as it was asked for
     versions: dict[str, str]  # packages that computed the features
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

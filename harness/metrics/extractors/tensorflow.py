@@ -5,48 +5,40 @@ from typing import Any
 
 import numpy as np
 
+from harness.device import NAMES, is_device
 from harness.errors import HarnessError
 from harness.metrics.extractors.base import Extractor, Setup
-from harness.metrics.inception import weights
+from harness.metrics.inception import frozen_graph, weights
+from harness.metrics.inception.topology import FEATURE_NODES, Parameters
 
 INPUT_TENSOR = "ExpandDims:0"  # float32 NHWC in 0..255, any size; the graph resizes to 299 px
 
 
 class TensorFlowExtractor:
-    """Features of the frozen graph as it is on disk, in a v1 session on a graph of its own."""
+    """Features of a frozen graph in a v1 session on a graph of its own.
+
+    The graph is written from the verified weights, whatever file they came from: it has the ops of the 2015 file and no
+    others.
+    """
 
     scorer = "tf"
     resizer = "tf1-bilinear"
 
     def __init__(self, setup: Setup):
-        self.weights = weights.load(setup.weights, setup.cache)
-        self.weights.require(setup.layer)
-        self.kind, self.weights_sha256 = self.weights.kind, self.weights.sha256
+        if not is_device(setup.device):
+            raise HarnessError(f"device '{setup.device}' is unknown; use {NAMES}.")
+        found = weights.load(setup.weights, setup.cache)
+        found.require(setup.layer)
+        self.kind, self.weights_sha256 = found.kind, found.sha256
         tf = _tensorflow()
         self.versions = {"tensorflow": tf.__version__}
-        parameters = self.weights.parameters
-        self._softmax = parameters.softmax_weights if setup.layer == 2048 else None
-        self._bias = parameters.softmax_biases if setup.is_bias else None
-        self._session, self._input, self._features = self._open(tf, setup)
-
-    def _open(self, tf: Any, setup: Setup) -> tuple[Any, Any, Any]:
-        v1 = tf.compat.v1
-        definition = v1.GraphDef.FromString(self.weights.graph_bytes)
-        for node in definition.node:
-            node.attr.pop("_output_shapes", None)  # some copies store shapes with batch 1
-        graph = tf.Graph()
-        with graph.as_default():
-            # in place of ExpandDims, whose static batch is 1
-            images = v1.placeholder(tf.float32, [None, None, None, 3])
-            node = f"{self.weights.feature_nodes[setup.layer]}:0"
-            (output,) = tf.import_graph_def(definition, {INPUT_TENSOR: images}, [node], name="")
-            features = tf.reduce_mean(output, axis=[1, 2])
-        visible = {} if setup.device.startswith("cuda") else {"GPU": 0}
-        options = v1.ConfigProto(
-            intra_op_parallelism_threads=setup.threads, inter_op_parallelism_threads=1, device_count=visible
-        )
-        options.gpu_options.allow_growth = True
-        return v1.Session(graph=graph, config=options), images, features
+        self._softmax = found.parameters.softmax_weights if setup.layer == 2048 else None
+        self._bias = found.parameters.softmax_biases if setup.is_bias else None
+        self._session, self._input, self._features = _open(tf, found.parameters, setup)
+        is_gpu = any(device.device_type == "GPU" for device in self._session.list_devices())
+        if setup.device.startswith("cuda") and not is_gpu:
+            raise HarnessError(f"device '{setup.device}': TensorFlow sees no such GPU here; use --device cpu.")
+        self.device_used = "cpu" if not is_gpu else setup.device.replace("auto", "cuda")
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features and logits; see `harness.metrics.extractors.base.Extractor`."""
@@ -57,11 +49,33 @@ class TensorFlowExtractor:
         return features, logits if self._bias is None else logits + self._bias
 
 
+def _open(tf: Any, parameters: Parameters, setup: Setup) -> tuple[Any, Any, Any]:
+    """Return a session, the placeholder of its images and the tensor of their features."""
+    v1 = tf.compat.v1
+    definition = v1.GraphDef.FromString(frozen_graph.build(parameters).SerializeToString(deterministic=True))
+    graph = tf.Graph()
+    with graph.as_default():
+        # in place of ExpandDims, whose static batch is 1
+        images = v1.placeholder(tf.float32, [None, None, None, 3])
+        node = f"{FEATURE_NODES[setup.layer]}:0"
+        (output,) = tf.import_graph_def(definition, {INPUT_TENSOR: images}, [node], name="")
+        features = tf.reduce_mean(output, axis=[1, 2])
+    _, _, number = setup.device.partition(":")
+    visible = {"GPU": 0} if setup.device == "cpu" else {}
+    options = v1.ConfigProto(
+        intra_op_parallelism_threads=setup.threads, inter_op_parallelism_threads=1, device_count=visible
+    )
+    options.gpu_options.allow_growth = True
+    options.gpu_options.visible_device_list = number
+    return v1.Session(graph=graph, config=options), images, features
+
+
 def open_extractor(setup: Setup) -> Extractor:
     """Open the TensorFlow scorer.
 
     Raises:
-        HarnessError: TensorFlow is not installed, or the weights are missing, damaged or too shallow for the layer.
+        HarnessError: TensorFlow is not installed or has no such device, or the weights are missing, damaged or too
+            shallow for the layer.
     """
     return TensorFlowExtractor(setup)
 

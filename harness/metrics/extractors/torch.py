@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from harness.errors import HarnessError
+from harness.device import check_device
 from harness.metrics.extractors.base import Extractor, Setup
 from harness.metrics.extractors.resize import tf1_bilinear
 from harness.metrics.inception import torch_module, weights
@@ -16,23 +16,21 @@ class TorchExtractor:
     resizer = "tf1-bilinear"
 
     def __init__(self, setup: Setup):
-        if setup.device.startswith("cuda") and not torch.cuda.is_available():
-            raise HarnessError(f"--device {setup.device}: torch sees no CUDA device; use --device cpu.")
+        self.device_used = check_device(setup.device)
         found = weights.load(setup.weights, setup.cache)
         found.require(setup.layer)
         self.kind, self.weights_sha256 = found.kind, found.sha256
         self.versions = {"torch": str(torch.__version__)}
         torch.set_num_threads(setup.threads)
-        self._device = setup.device
         network = torch_module.build(found.parameters, setup.layer)
-        self._network = network.to(setup.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.to(self.device_used).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._softmax = found.parameters.softmax_weights if setup.layer == 2048 else None
         self._bias = found.parameters.softmax_biases if setup.is_bias else None
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features and logits; see `harness.metrics.extractors.base.Extractor`."""
-        pixels = tf1_bilinear(images, device=self._device).contiguous(memory_format=torch.channels_last)
+        pixels = tf1_bilinear(images, device=self.device_used).contiguous(memory_format=torch.channels_last)
         # TF32 convolutions, cuDNN's default, lose the digits that the parity with TensorFlow needs
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self._network(pixels).cpu().numpy()

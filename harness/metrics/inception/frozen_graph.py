@@ -23,7 +23,6 @@ from harness.metrics.inception.topology import (
     layers,
 )
 
-STAND_IN_MARK = "harness_stand_in"  # a node of this name says that the weights are not the official ones
 _POOLS = {"max": "MaxPool", "average": "AvgPool"}
 _PASS_THROUGH = {"Identity", "CheckNumerics", "Reshape", "Squeeze", "StopGradient", "PlaceholderWithDefault"}
 _NORM = "BatchNormWithGlobalNormalization"
@@ -34,15 +33,13 @@ _FLOAT = {"T": graphdef.FLOAT}
 # ---------------------------------------------------------------- writing
 
 
-def build(parameters: Parameters, stand_in: bool = False) -> Any:
+def build(parameters: Parameters) -> Any:
     """Return a GraphDef with node names and ops of the 2015 file, as deep as the parameters reach.
 
     `DecodeJpeg -> Cast -> ExpandDims -> ResizeBilinear -> Sub -> Mul -> network -> pool_3 -> softmax`; weights that end
     at `mixed_7` give a graph that ends in `mixed_7/join`.
     """
     graph = graphdef.new_graph()
-    if stand_in:
-        graphdef.add_node(graph, STAND_IN_MARK, "NoOp")
     _add_preamble(graph)
     for layer in layers(parameters.deepest):
         if layer.op == "conv":
@@ -107,19 +104,12 @@ def _window(layer: Layer) -> dict[str, Any]:
 # ---------------------------------------------------------------- reading
 
 
-def is_stand_in(graph: Any) -> bool:
-    """Return whether the graph says that its weights are a stand-in."""
-    return any(node.name == STAND_IN_MARK for node in graph.node)
+def convert(graph: Any, where: str) -> Parameters:
+    """Read the weights of a 2015 graph, checking its topology against the table edge by edge.
 
-
-def convert(graph: Any, where: str) -> tuple[Parameters, dict[int, str]]:
-    """Read a 2015 graph, checking its topology against the table edge by edge.
-
-    Node names matter only at the outputs (`pool_3`, or `mixed_7/join` in a truncated graph) and at the classifier;
-    nodes that pass their input through (CheckNumerics, control_dependency, reshape) may stand on any edge.
-
-    Returns:
-        The weights, and for each feature layer (64, 192, 768, 2048) that the graph reaches, the node that computes it.
+    Only the weights are taken: the graph that runs is always written by `build`, so that nothing else in the file is
+    executed. Node names matter only at the outputs (`pool_3`, or `mixed_7/join` in a truncated graph) and at the
+    classifier; nodes that pass their input through (CheckNumerics, control_dependency, reshape) may stand on any edge.
 
     Raises:
         HarnessError: another network, or a damaged one; names `where`, the node and what was expected there.
@@ -131,8 +121,10 @@ class _Reader:
     def __init__(self, graph: Any, where: str):
         self.nodes = {node.name: node for node in graph.node}
         self.where = where
+        if len(self.nodes) < len(graph.node):
+            raise HarnessError(f"{where}: two nodes have one name; it is damaged.")
 
-    def read(self) -> tuple[Parameters, dict[int, str]]:
+    def read(self) -> Parameters:
         outputs = [channels for channels, name in FEATURE_NODES.items() if name in self.nodes]
         if not outputs:
             raise HarnessError(f"{self.where}: no node {' or '.join(FEATURE_NODES.values())}: not the 2015 Inception.")
@@ -148,8 +140,7 @@ class _Reader:
         self.preamble(found[INPUT])
         convs = {layer.name: convs[layer.name] for layer in NETWORK if layer.name in convs}
         classifier = self.classifier() if deepest == 2048 else (None, None)
-        nodes = {channels: found[name].name for channels, name in FEATURE_NODES.items() if channels <= deepest}
-        return Parameters(convs, *classifier), nodes
+        return Parameters(convs, *classifier)
 
     def fail(self, node: Any, problem: str) -> None:
         raise HarnessError(
@@ -161,18 +152,24 @@ class _Reader:
 
     def follow(self, name: str) -> Any:
         """Return the node behind an edge, beyond pass-through nodes."""
-        node = self.nodes.get(name.split(":")[0])
-        if node is None:
-            raise HarnessError(f"{self.where}: an edge reads node {name}, which the file does not hold; it is damaged.")
-        return self.follow(node.input[0]) if node.op in _PASS_THROUGH else node
+        for _ in self.nodes:  # more steps than nodes would be a circle
+            node = self.nodes.get(name.split(":")[0])
+            if node is None:
+                raise HarnessError(f"{self.where}: an edge reads node {name}, which is not in the file; it is damaged.")
+            if node.op not in _PASS_THROUGH:
+                return node
+            if not node.input:
+                self.fail(node, "passes on an input that it does not have")
+            name = node.input[0]
+        raise HarnessError(f"{self.where}: the edges from node {name} go in a circle; it is damaged.")
 
     def expect(self, node: Any, op: str, n_inputs: int, **attributes: Any) -> list[Any]:
         """Check a node's op, number of inputs and attributes; return its inputs."""
         if node.op != op:
             self.fail(node, f"expected {op}")
-        held = graphdef.attributes(node)
         for key, value in attributes.items():
-            found = list(held[key].list.i) if isinstance(value, list) else held[key].s.decode()
+            held = self.attribute(node, key)
+            found = list(held.list.i) if isinstance(value, list) else held.s.decode(errors="replace")
             if found != value:
                 self.fail(node, f"{key} is {found}, expected {value}")
         incoming = self.inputs(node)
@@ -180,13 +177,19 @@ class _Reader:
             self.fail(node, f"{len(incoming)} inputs, expected {n_inputs}")
         return incoming
 
+    def attribute(self, node: Any, key: str) -> Any:
+        held = graphdef.attributes(node).get(key)
+        if held is None:
+            self.fail(node, f"has no attribute {key}")
+        return held
+
     def window(self, layer: Layer, node: Any) -> Iterator[Any]:
         if layer.op != "concat":
             return iter(self.expect(node, _POOLS[layer.op], 1, **_window(layer)))
         axis_last = node.op == "ConcatV2"
         incoming = self.expect(node, "ConcatV2" if axis_last else "Concat", len(layer.inputs) + 1)
         axis = incoming.pop(-1 if axis_last else 0)
-        if int(self.constant(axis, ())) != 3:
+        if int(self.constant(axis, (), graphdef.INT32)) != 3:
             self.fail(node, "not over the channels")
         return iter(incoming)
 
@@ -195,11 +198,11 @@ class _Reader:
         conv, mean, variance, beta, gamma = self.expect(norm, _NORM, 5)
         strides = [1, layer.stride, layer.stride, 1]
         source, kernel = self.expect(conv, "Conv2D", 2, strides=strides, padding=layer.padding)
-        attributes = graphdef.attributes(norm)
-        if not np.isclose(attributes["variance_epsilon"].f, EPSILON):
-            self.fail(norm, f"variance_epsilon is {attributes['variance_epsilon'].f}, expected {EPSILON}")
+        epsilon = self.attribute(norm, "variance_epsilon").f
+        if not np.isclose(epsilon, EPSILON):
+            self.fail(norm, f"variance_epsilon is {epsilon}, expected {EPSILON}")
         vectors = [self.constant(v, (layer.channels,)) for v in (gamma, beta, mean, variance)]
-        if not attributes["scale_after_normalization"].b:  # the op then ignores gamma
+        if not self.attribute(norm, "scale_after_normalization").b:  # the op then ignores gamma
             vectors[0] = np.ones(layer.channels, np.float32)
         convs[layer.name] = ConvParameters(self.constant(kernel, _SHAPES[layer.name]), *vectors)
         return iter([source])
@@ -214,8 +217,9 @@ class _Reader:
         corners = [graphdef.attributes(resized).get(key) for key in ("align_corners", "half_pixel_centers")]
         if any(flag is not None and flag.b for flag in corners):
             self.fail(resized, "expected neither aligned corners nor half-pixel centres")
-        if self.constant(size, (2,)).tolist() != [SIZE, SIZE]:
-            self.fail(resized, f"resizes to {self.constant(size, (2,)).tolist()}, expected {SIZE}")
+        sides = self.constant(size, (2,), graphdef.INT32).tolist()
+        if sides != [SIZE, SIZE]:
+            self.fail(resized, f"resizes to {sides}, expected {SIZE}")
 
     def classifier(self) -> tuple[np.ndarray, np.ndarray]:
         product = self.nodes.get("softmax/logits/MatMul")
@@ -227,8 +231,5 @@ class _Reader:
         biases = self.nodes.get("softmax/biases", product)
         return self.constant(weights, (2048, CLASSES)), self.constant(biases, (CLASSES,))
 
-    def constant(self, node: Any, shape: tuple[int, ...]) -> np.ndarray:
-        value = graphdef.constant(node, self.where)
-        if value.shape != shape:
-            self.fail(node, f"shape {value.shape}, expected {shape}")
-        return value
+    def constant(self, node: Any, shape: tuple[int, ...], kind: int = graphdef.FLOAT) -> np.ndarray:
+        return graphdef.constant(node, kind, shape, self.where)

@@ -1,10 +1,12 @@
 """TensorFlow's GraphDef file format, read and written without TensorFlow.
 
-Only the fields a frozen graph uses are declared; protobuf keeps the others. Source of the field numbers:
-tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types}.proto.
+Only the fields a frozen graph uses are declared; protobuf keeps the others.
+
+Source: field numbers of tensorflow/core/framework/{graph,node_def,attr_value,tensor,tensor_shape,types}.proto.
 """
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,9 @@ Tensor: dtype 1 int32, shape 2 Shape, content 4 bytes, float_val 5 float*, int_v
 """
 FLOAT, INT32, UINT8, STRING = 1, 3, 4, 7  # types.proto: DT_FLOAT, DT_INT32, DT_UINT8, DT_STRING
 _DTYPES = {FLOAT: np.dtype("<f4"), INT32: np.dtype("<i4")}
+# An empty message is 2 bytes in the file and some 100 in memory. `frozen_graph.build` writes 13,000 fields.
+_MAX_FIELDS = 50_000
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types; the others are not used
 
 
 @functools.cache
@@ -66,20 +71,71 @@ def parse(data: bytes, where: str) -> Any:
     """Return the GraphDef in `data`.
 
     Raises:
-        HarnessError: not a GraphDef, naming `where`.
+        HarnessError: not a GraphDef, or one of far more parts than the 2015 graph, naming `where`.
     """
     from google.protobuf.message import DecodeError
 
     graph = new_graph()
     try:
+        _count_fields(memoryview(data), "GraphDef", _MAX_FIELDS)
         graph.ParseFromString(data)
-    except DecodeError:
+    except (DecodeError, _Malformed, IndexError):
         raise HarnessError(
             f"{where}: not a TensorFlow GraphDef (truncated or another format); fetch it again."
         ) from None
     if not graph.node or not all(node.name and node.op for node in graph.node):
         raise HarnessError(f"{where}: holds no TensorFlow graph; give the frozen graph `classify_image_graph_def.pb`.")
     return graph
+
+
+class _Malformed(Exception):
+    """The bytes are no protobuf message."""
+
+
+@functools.cache
+def _sub_messages() -> dict[str, dict[int, str]]:
+    """Return, for each message of the schema, the numbers of its fields that are messages, and which."""
+    found: dict[str, dict[int, str]] = {}
+    for line in _SCHEMA.strip().splitlines():
+        name, fields = line.split(": ")
+        entries = [entry.split() for entry in fields.split(", ")]
+        found[name] = {int(number): kind.rstrip("*") for _, number, kind in entries if kind[0].isupper()}
+    return found
+
+
+def _count_fields(data: memoryview, message: str, allowed: int) -> int:
+    """Return how many of the `allowed` fields are left after those of `data`, without building any."""
+    inner, at = _sub_messages()[message], 0
+    while at < len(data):
+        allowed -= 1
+        if allowed < 0:
+            raise _Malformed
+        key, at = _varint(data, at)
+        if key & 7 == _VARINT:
+            _, at = _varint(data, at)
+        elif key & 7 in (_FIXED64, _FIXED32):
+            at += 8 if key & 7 == _FIXED64 else 4
+        elif key & 7 == _BYTES:
+            length, at = _varint(data, at)
+            if key >> 3 in inner:
+                allowed = _count_fields(data[at : at + length], inner[key >> 3], allowed)
+            at += length
+        else:
+            raise _Malformed
+    if at != len(data):
+        raise _Malformed
+    return allowed
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """Return the number at `at`, in 7 bits a byte, and where the next one begins."""
+    value = 0
+    for shift in range(0, 70, 7):  # 64 bits take at most ten bytes
+        value |= (data[at] & 127) << shift
+        at += 1
+        if data[at - 1] < 128:
+            return value, at
+    raise _Malformed
 
 
 def add_node(graph: Any, name: str, op: str, inputs: tuple[str, ...] = (), **attributes: Any) -> str:
@@ -127,28 +183,32 @@ def attributes(node: Any) -> dict[str, Any]:
     return {entry.key: entry.value for entry in node.attr}
 
 
-def constant(node: Any, where: str) -> np.ndarray:
-    """Return a Const node's value, float32 or int32, in its declared shape.
+def constant(node: Any, kind: int, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """Return a Const node's value, which must have that kind (FLOAT or INT32) and shape and be finite.
 
     Raises:
-        HarnessError: not a Const of that kind, or too little content for its shape.
+        HarnessError: not a Const of that kind and shape, content of another size, or values that are not finite.
     """
-    if node.op != "Const":
-        raise HarnessError(f"{where}: node {node.name} is {node.op}, expected a Const; the graph is not frozen.")
-    tensor = attributes(node)["value"].tensor
-    dtype = _DTYPES.get(tensor.dtype)
-    shape = tuple(dim.size for dim in tensor.shape.dim)
-    if dtype is None:
-        raise HarnessError(f"{where}: node {node.name} has TensorFlow dtype {tensor.dtype}, expected float32 or int32.")
-    values = (
-        np.frombuffer(tensor.content, dtype)
-        if tensor.content
-        else np.array(list(tensor.float_val) or list(tensor.int_val), dtype)
-    )
-    if values.size == 1:  # TensorProto: one value stands for all
-        values = np.broadcast_to(values.reshape(()), shape)
-    if values.size != np.prod(shape, dtype=int):
-        raise HarnessError(
-            f"{where}: node {node.name} holds {values.size} values for shape {shape}; the file is damaged."
-        )
-    return values.reshape(shape)
+
+    def fail(problem: str) -> None:
+        raise HarnessError(f"{where}: node {node.name} {problem}.")
+
+    held = attributes(node)
+    if node.op != "Const" or "value" not in held:
+        fail(f"is {node.op}, expected a Const; the graph is not frozen")
+    tensor = held["value"].tensor
+    dtype = _DTYPES[kind]
+    declared = tuple(dim.size for dim in tensor.shape.dim)
+    if tensor.dtype != kind:
+        fail(f"has TensorFlow dtype {tensor.dtype}, expected {dtype.name}")
+    if declared != shape:
+        fail(f"has shape {list(declared)}, expected {list(shape)}; this is not the 2015 Inception graph")
+    size = math.prod(shape)
+    listed = tensor.float_val or tensor.int_val
+    count = len(tensor.content) / dtype.itemsize if tensor.content else len(listed)
+    if count not in (1, size):  # TensorProto: one value stands for all
+        fail(f"holds {count:g} values for shape {list(shape)}; the file is damaged")
+    values = np.frombuffer(tensor.content, dtype) if tensor.content else np.array(list(listed), dtype)
+    if not np.isfinite(values).all():
+        fail("holds NaN or infinity; the file is damaged")
+    return np.broadcast_to(values, size).reshape(shape)

@@ -1,10 +1,13 @@
 """The 2015 Inception network (`inception-2015-12-05`), written once, as data.
 
-From the table below come the stand-in GraphDef (`graph`), the names of the weights in each file format, and the torch
-module (`inception_torch`). Source: the public frozen graph `classify_image_graph_def.pb`; names in the torch ports are
-pytorch-fid's.
+From the table below come the GraphDef (`frozen_graph`), the names of the weights in each file format, and the torch
+module (`torch_module`).
+
+Source: the public frozen graph `classify_image_graph_def.pb`; names in the torch ports are pytorch-fid's.
 """
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -218,6 +221,23 @@ class Parameters:
     convs: dict[str, ConvParameters]
     softmax_weights: np.ndarray | None  # float32 [2048, 1008]
     softmax_biases: np.ndarray | None  # float32 [1008]
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield every array by name, in the order of the table."""
+        for scope, conv in self.convs.items():
+            for name in ("kernel", "gamma", "beta", "mean", "variance"):
+                yield f"{scope}/{name}", getattr(conv, name)
+        if self.softmax_weights is not None and self.softmax_biases is not None:
+            yield "softmax/weights", self.softmax_weights
+            yield "softmax/biases", self.softmax_biases
+
+    def sha256(self) -> str:
+        """Return the sha256 of all names, shapes and values: the same whatever file they came in."""
+        digest = hashlib.sha256()
+        for name, array in self.arrays():
+            digest.update(f"{name} {list(array.shape)}\n".encode())
+            digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+        return digest.hexdigest()
 
     @property
     def deepest(self) -> int:

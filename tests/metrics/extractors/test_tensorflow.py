@@ -11,8 +11,8 @@ import pytest
 from harness.errors import HarnessError
 from harness.metrics.extractors import tensorflow
 from harness.metrics.extractors.base import Setup
-from harness.metrics.inception import frozen_graph
-from tests.metrics.inception.helpers import parameters, shallow, shape_images
+from harness.metrics.inception import frozen_graph, graphdef
+from tests.metrics.inception.helpers import node, parameters, shallow, shape_images
 from tests.paths import ROOT
 
 pytest.importorskip("tensorflow")
@@ -63,7 +63,7 @@ def test_logits_are_those_of_the_graphs_own_nodes(cache, images, deep):
     product, biased = session.run(["softmax/logits/MatMul:0", "softmax/logits:0"], feed)
     np.testing.assert_allclose(logits, product, rtol=1e-5, atol=1e-4)
     with_bias = tensorflow.TensorFlowExtractor.__new__(tensorflow.TensorFlowExtractor)
-    with_bias.__dict__ |= extractor.__dict__ | {"_bias": extractor.weights.parameters.softmax_biases}
+    with_bias.__dict__ |= extractor.__dict__ | {"_bias": parameters().softmax_biases}
     np.testing.assert_allclose(with_bias(images)[1], biased, rtol=1e-5, atol=1e-4)
     assert tf.__version__ == extractor.versions["tensorflow"]
 
@@ -75,16 +75,21 @@ def test_an_image_has_the_same_features_in_any_batch(cache, images):
     np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-6)
 
 
-def test_shapes_stored_with_batch_1_are_reset(cache, images):
-    def stored_shapes(definition) -> None:
-        for node in definition.node:
-            if node.op in ("Conv2D", "ExpandDims"):
-                dims = node.attr.add(key="_output_shapes").value.list.shape.add().dim
-                for size in (1, 8, 8, 3):
-                    dims.add(size=size)
+def test_only_the_weights_of_a_file_are_used(cache, images, tmp_path):
+    """Operations that a file adds to the graph do not run, and shapes that it stores for one image do not count."""
+    target = tmp_path / "written"
 
-    extractor = open_shallow(cache, 64, 64, stored_shapes)
-    np.testing.assert_array_equal(extractor(images)[0], open_shallow(cache, 64, 64)(images)[0])
+    def hostile(definition) -> None:
+        name = graphdef.add_constant(definition, "name", np.array(str(target).encode(), "S"))
+        graphdef.add_node(definition, "write", "WriteFile", (name, name))
+        node(definition, "conv").input.append("^write")
+        dims = node(definition, "conv/Conv2D").attr.add(key="_output_shapes").value.list.shape.add().dim
+        for size in (1, 8, 8, 3):
+            dims.add(size=size)
+
+    found = open_shallow(cache, 64, 64, hostile)(images)[0]
+    np.testing.assert_array_equal(found, open_shallow(cache, 64, 64)(images)[0])
+    assert not target.exists()
 
 
 def test_each_layer_is_the_same_in_a_deeper_graph(cache, images, deep):
@@ -111,6 +116,18 @@ def test_graph_resizes_without_half_pixel_centres(deep):
 def test_layer_beyond_the_weights_is_refused(cache):
     with pytest.raises(HarnessError, match="end at layer 64"):
         open_shallow(cache, 768, 64)
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_refused(cache):
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("TensorFlow sees a GPU")
+    path = str(cache / "64-plain.pb")
+    for device, message in (("cuda", "sees no such GPU"), ("cuda:1", "sees no such GPU"), ("gpu", "unknown")):
+        with pytest.raises(HarnessError, match=f"'{device}'.*{message}"):
+            tensorflow.open_extractor(Setup(path, 64, cache=cache, device=device))
+    assert tensorflow.open_extractor(Setup(path, 64, cache=cache, device="auto")).device_used == "cpu"
 
 
 def test_only_this_module_imports_tensorflow():

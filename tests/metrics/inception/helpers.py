@@ -1,10 +1,12 @@
-"""A scorer without weights, and stand-in weights shared by the tests of this folder."""
+"""A scorer without weights, stand-in weights and small graphs shared by the tests of metrics."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from harness.metrics.extractors.base import Setup
+from harness.metrics.inception import frozen_graph
 from harness.metrics.inception.topology import Parameters, convolutions, stand_in
 
 
@@ -19,6 +21,19 @@ def shallow(layer: int) -> Parameters:
     return Parameters({name: convs[name] for name in convolutions(layer)}, None, None)
 
 
+def built(layer: int = 64) -> Any:
+    """A GraphDef of them."""
+    return frozen_graph.build(shallow(layer))
+
+
+def node(definition: Any, name: str) -> Any:
+    return next(n for n in definition.node if n.name == name)
+
+
+def attribute(definition: Any, name: str, key: str) -> Any:
+    return next(entry.value for entry in node(definition, name).attr if entry.key == key)
+
+
 class PixelExtractor:
     """Random projections of the pixels: 64 features, 12 logits, no network."""
 
@@ -27,6 +42,7 @@ class PixelExtractor:
     def __init__(self, setup: Setup, weights_sha256: str = "a" * 64):
         self.versions = {"tensorflow": "none"}
         self.setup, self.weights_sha256, self.images_seen = setup, weights_sha256, 0
+        self.device_used = "cpu"
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         self.images_seen += len(images)
