@@ -9,6 +9,7 @@ import click
 from harness.errors import HarnessError, nearest
 
 SUBCOMMANDS = {
+    "scale": "scale",
     "plan": "plan",
     "data": "data",
     "train": "train",

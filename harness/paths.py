@@ -85,6 +85,16 @@ class Checkout:
         return self.experiments / "versions.yaml"
 
     @property
+    def suites(self) -> Path:
+        """What each scale runs, a file a scale."""
+        return self.experiments / "suites"
+
+    @property
+    def overlays(self) -> Path:
+        """Named changes to every recipe of a scale."""
+        return self.experiments / "overlays.yaml"
+
+    @property
     def tolerances(self) -> Path:
         """How far a measured score may be from a reported one."""
         return self.experiments / "tolerances.yaml"
@@ -128,6 +138,10 @@ class Checkout:
     def data(self, name: str = "") -> Path:
         """The folder of packed data sets, or one of them."""
         return self.root / "data" / name
+
+    def released(self, name: str) -> Path:
+        """A released checkpoint, as `harness import` wrote it."""
+        return self.data("checkpoints") / name
 
     def train_records(self) -> list[Path]:
         """Every train.json of every scale, in order."""

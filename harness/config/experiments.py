@@ -120,6 +120,18 @@ def load_datasets(root: Path | None = None) -> dict[str, dict[str, Any]]:
     return reader.read_yaml(Checkout.find(root).datasets)
 
 
+def load_overlay(name: str, root: Path | None = None) -> schema.Overlay:
+    """Return the named entry of `experiments/overlays.yaml`; the empty name changes nothing.
+
+    Raises:
+        HarnessError: unknown overlay or key.
+    """
+    if not name:
+        return schema.Overlay("", {})
+    path = Checkout.find(root).overlays
+    return reader.read(schema.Overlay, pick(name, reader.read_yaml(path), "overlay"), f"{path}: {name}")
+
+
 @dataclass(frozen=True)
 class Scale:
     """A params.yaml, with the folders it speaks of: repository root and results, as absolute paths."""
@@ -238,9 +250,12 @@ def resolve(params: schema.Params, experiment: str, seed: int, root: Path | None
             raise HarnessError(
                 f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'."
             )
-    recipe = load_recipe(spec.recipe, spec.changes, root)
+    overlay = load_overlay(params.overlay, root).changes_of(experiment)
+    recipe = load_recipe(spec.recipe, reader.merge(spec.changes, overlay), root)
     planned_nimg = recipe.length_nimg
-    length_nimg = min(planned_nimg, params.limit_nimg) if params.limit_nimg is not None else planned_nimg
+    own = params.runs.get(run_name(experiment, seed))
+    limits = (params.limit_nimg, own.limit_nimg if own else None)
+    length_nimg = min([planned_nimg, *(limit for limit in limits if limit is not None)])
     recipe = dataclasses.replace(
         recipe,
         length_nimg=length_nimg,

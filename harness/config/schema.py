@@ -180,6 +180,40 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class OverlayException:
+    """Experiments for which an overlay has other changes."""
+
+    experiments: tuple[str, ...]
+    changes: dict[str, Any]
+    because: str
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Changes to every recipe of a scale, e.g. of its arithmetic; scores made under one are marked."""
+
+    about: str
+    changes: dict[str, Any]
+    exceptions: tuple[OverlayException, ...] = ()
+
+    def changes_of(self, experiment: str) -> dict[str, Any]:
+        """Return what is changed in one experiment's recipe."""
+        found: dict[str, Any] = dict(self.changes)
+        for exception in self.exceptions:
+            if experiment in exception.experiments:
+                found |= exception.changes
+        return found
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images one data set is scored with; None: the scale's count."""
+
+    n_fake: int | None = None
+    n_real: int | None = None
+
+
+@dataclass(frozen=True)
 class Scoring:
     """The protocol of a scale's scores."""
 
@@ -190,15 +224,25 @@ class Scoring:
     clean: dict[str, bool] = field(default_factory=dict)  # further flags of the clean scorer: {kid: true}
     n_choose: int = 5000  # samples of each snapshot that `best` is chosen by
     quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
+    counts: dict[str, Counts] = field(default_factory=dict)  # data sets with counts of their own
+
+    def counts_of(self, dataset: str) -> tuple[int, int]:
+        """Return the numbers of fakes and of reals that `dataset` is scored with."""
+        own = self.counts.get(dataset, Counts())
+        return (
+            self.n_fake if own.n_fake is None else own.n_fake,
+            self.n_real if own.n_real is None else own.n_real,
+        )
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """One training: experiment and seed. `dataset` repeats the experiment's, for dvc.yaml; `harness plan` checks it."""
+    """One training: experiment and seed. `dataset` repeats the experiment's; `harness plan` checks it."""
 
     experiment: str
     seed: int
     dataset: str
+    limit_nimg: int | None = None  # a cap on this training alone
 
 
 @dataclass(frozen=True)
@@ -226,5 +270,7 @@ class Params:
     runs: dict[str, RunKey]
     dumps: dict[str, DumpKey]
     choices: dict[str, RunKey] = field(default_factory=dict)  # trainings whose `best` snapshot is looked for
+    overlay: str = ""  # an entry of experiments/overlays.yaml, laid over every recipe
+    device: str = "auto"  # auto (CUDA where torch sees it) | cpu | cuda | cuda:N
     threads: int = 2
     limit_nimg: int | None = None  # cap on every recipe's length; a capped run is `partial`

@@ -71,9 +71,9 @@ def choose(
     )
     torch.set_num_threads(setup.threads)
     target = scale.checkout.data(run.dataset)
-    request = score.Request(paths[-1], str(target), SCORER, setup, n_real=scoring.n_real)
+    request = score.Request(paths[-1], str(target), SCORER, setup, n_real=n_real)
     extractor = score.open_extractor(SCORER, setup)
-    reals, _, _ = score.real_side(open_images(target).first(scoring.n_real), extractor, request)
+    reals, _, _ = score.real_side(open_images(target).first(n_real), extractor, request)
     quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
     generator = registry.build("generator", run.generator, run.resolution).to(device)
     found = []

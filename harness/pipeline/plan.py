@@ -6,6 +6,7 @@ from harness.config.experiments import Run, Scale
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.paths import run_name
+from harness.pipeline import suite
 
 
 def write_plan(scale: Scale) -> dict[str, Run]:
@@ -17,6 +18,7 @@ def write_plan(scale: Scale) -> dict[str, Run]:
     Raises:
         HarnessError: something that the scale or its experiments say cannot be run; nothing is written.
     """
+    suite.check(scale)
     runs = {key: scale.run(run.experiment, run.seed) for key, run in scale.params.runs.items()}
     check_snapshots(scale, runs)
     paths = {scale.folder.plan(run.experiment, run.seed): run for run in runs.values()}

@@ -39,7 +39,7 @@ def sample(
         HarnessError: missing, damaged or other weights, or a full disk.
     """
     scoring, started = scale.params.scoring, time.perf_counter()
-    n = n or scoring.n_fake
+    n = n or scoring.counts_of(run.dataset)[0]
     torch.set_num_threads(threads or scale.params.threads)
     weights = open_snapshot(scale.folder, run.experiment, run.seed, snapshot)
     generator = registry.build("generator", run.generator, run.resolution).to(device)

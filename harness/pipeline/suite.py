@@ -1,0 +1,238 @@
+"""Suites: `experiments/suites/<scale>.yaml`, from which a scale's params.yaml and dvc.yaml are generated."""
+
+import dataclasses
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.config import experiments, reader, schema
+from harness.config.experiments import Scale
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.paths import PARAMS, Checkout, dump_name, run_name, weights_folder
+from harness.pipeline.stages import pipeline
+
+AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
+PIPELINE = "dvc.yaml"
+FREE = ("device", "threads", "limit_nimg")  # keys of params.yaml that may differ from the suite
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment of a suite; None: the suite's own value."""
+
+    seeds: tuple[int, ...] | None = None
+    snapshots: tuple[Any, ...] | None = None  # last, best or image counts
+    limit_nimg: int | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a scale runs: experiments by table, and how they are scored."""
+
+    about: str
+    scoring: schema.Scoring
+    tables: dict[str, dict[str, Row | None]]
+    seeds: tuple[int, ...] = (0,)
+    snapshots: tuple[Any, ...] = ("last",)
+    limit_nimg_each: int | None = None  # a cap on every training that has none of its own
+    scorers: tuple[str, ...] = ("tf", "clean")
+    threads: int = 2
+    device: str = "auto"
+    limit_nimg: int | None = None
+    overlay: str = ""
+
+    def rows(self) -> dict[str, Row]:
+        """Every experiment with its seeds, snapshots and limit."""
+        out: dict[str, Row] = {}
+        for experiments_of_table in self.tables.values():
+            for name, row in experiments_of_table.items():
+                row = row or Row()
+                out[name] = Row(
+                    self.seeds if row.seeds is None else row.seeds,
+                    tuple(map(str, self.snapshots if row.snapshots is None else row.snapshots)),
+                    self.limit_nimg_each if row.limit_nimg is None else row.limit_nimg,
+                )
+        return out
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The two files of a scale, as values."""
+
+    folder: Path
+    params: dict[str, Any]
+    pipeline: dict[str, Any]
+    command: str  # what writes them
+
+
+def names(checkout: Checkout) -> list[str]:
+    """Every suite of a checkout."""
+    return sorted(path.stem for path in checkout.suites.glob("*.yaml"))
+
+
+def suite_file(checkout: Checkout, scale: str) -> Path:
+    """The file of one suite, which need not exist."""
+    return checkout.suites / f"{scale}.yaml"
+
+
+def read(checkout: Checkout, scale: str) -> Suite:
+    """Read one suite.
+
+    Raises:
+        HarnessError: no such suite; an unknown key; an experiment that does not exist or stands in two tables; a name
+            that is not fit for a path or a command line.
+    """
+    path = suite_file(checkout, scale)
+    experiments.pick(scale, dict.fromkeys(names(checkout)), "suite")
+    suite = reader.read(Suite, reader.read_yaml(path), str(path))
+    known, tables = experiments.load(checkout.root), dict[str, str]()
+    for table, rows in suite.tables.items():
+        for name in rows:
+            experiments.pick(name, known, f"experiment in {path}: tables.{table}:")
+            if name in tables:
+                raise HarnessError(f"{path}: '{name}' stands in tables.{tables[name]} and tables.{table}; delete one.")
+            tables[name] = table
+    for name, row in suite.rows().items():
+        for part in (scale, name, *(row.snapshots or ())):
+            if not NAME.fullmatch(part):
+                raise HarnessError(
+                    f"{path}: '{part}' becomes a path and part of a command line; "
+                    "use letters, digits, '.', '_' and '-', beginning with a letter or digit."
+                )
+    return suite
+
+
+def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay: str | None = None) -> Generated:
+    """Return the files of a scale.
+
+    Args:
+        folder: where they will lie, inside the checkout; default: the root for `quick`, else results/<scale>.
+        overlay: in place of the suite's.
+
+    Raises:
+        HarnessError: see `read`; or `folder` lies outside the checkout, or the overlay is unknown.
+    """
+    suite = read(checkout, scale)
+    suite = suite if overlay is None else dataclasses.replace(suite, overlay=overlay)
+    known = experiments.load(checkout.root)
+    experiments.load_overlay(suite.overlay, checkout.root)
+    own = checkout.root if scale == AT_ROOT else checkout.results / scale
+    folder = Path(os.path.abspath(folder or own))
+    if folder != checkout.root and checkout.root not in folder.parents:
+        raise HarnessError(f"{folder}: lies outside the checkout {checkout.root}; a scale's folder is inside one.")
+    command = f"harness scale write {shlex.quote(scale)}"
+    if overlay:
+        if folder == own:
+            raise HarnessError(f"{folder}: is the folder of the scale without overlay; name another with --out.")
+        command += f" --overlay {shlex.quote(overlay)}"
+    if folder != own:
+        command += f" --out {shlex.quote(str(folder.relative_to(checkout.root)))}"
+    root = "" if folder == checkout.root else os.path.relpath(checkout.root, folder) + "/"
+    out = f"results/{scale}/" if folder == checkout.root else ""
+    params = _params(suite, scale, root, out, known)
+    sources = _sources(checkout, params, known)
+    return Generated(folder, params, pipeline(params, suite.scorers, sources), command)
+
+
+def _params(suite: Suite, scale: str, root: str, out: str, known: dict[str, schema.Experiment]) -> dict[str, Any]:
+    runs, dumps, choices = dict[str, Any](), dict[str, Any](), dict[str, Any]()
+    for name, row in suite.rows().items():
+        for seed in row.seeds or ():
+            run = {"experiment": name, "seed": seed, "dataset": known[name].dataset}
+            limit = {} if row.limit_nimg is None else {"limit_nimg": row.limit_nimg}
+            runs[run_name(name, seed)] = run | limit
+            if "best" in (row.snapshots or ()):
+                choices[run_name(name, seed)] = run | limit
+            for snapshot in row.snapshots or ():
+                place = {"snapshot": snapshot, "weights": weights_folder(snapshot)}
+                dumps[dump_name(name, seed, snapshot)] = run | place
+    counts = {}
+    for dataset in dict.fromkeys(known[name].dataset for name in suite.rows()):
+        n_fake, n_real = suite.scoring.counts_of(dataset)
+        counts[dataset] = {"n_fake": n_fake, "n_real": n_real}
+    return {
+        "scale": scale,
+        "overlay": suite.overlay,
+        "root": root,
+        "out": out,
+        "device": suite.device,
+        "threads": suite.threads,
+        "limit_nimg": suite.limit_nimg,
+        "scoring": dataclasses.asdict(suite.scoring) | {"counts": counts},
+        "runs": runs,
+        "dumps": dumps,
+        "choices": choices,
+    }
+
+
+def _sources(checkout: Checkout, params: dict[str, Any], known: dict[str, schema.Experiment]) -> dict[str, str]:
+    """What each experiment's weights are made from, from the root: a data set or a released checkpoint."""
+    out = {}
+    for run in params["runs"].values():
+        released = known[run["experiment"]].checkpoint
+        path = checkout.released(released) if released else checkout.data(run["dataset"]) / "train.npy"
+        out[run["experiment"]] = str(path.relative_to(checkout.root))
+    return out
+
+
+def write(generated: Iterable[Generated]) -> list[Path]:
+    """Write params.yaml and dvc.yaml of every scale and return their paths."""
+    paths = []
+    for made in list(generated):
+        heading = f"# Made by `{made.command}` of experiments/suites/{made.params['scale']}.yaml: edit that.\n"
+        for name, value in ((PARAMS, made.params), (PIPELINE, made.pipeline)):
+            text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=10_000)
+            write_text(made.folder / name, heading + text)
+            paths.append(made.folder / name)
+    return paths
+
+
+def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
+    """Start a suite from another one; return its file and the generated ones.
+
+    Raises:
+        HarnessError: no suite `old`, a suite `new` already, or an unfit name.
+    """
+    read(checkout, old)
+    target = suite_file(checkout, new)
+    if not NAME.fullmatch(new):
+        raise HarnessError(f"'{new}': a scale's name has letters, digits, '.', '_' and '-' only.")
+    for path in (target, checkout.results / new):
+        if path.exists():
+            raise HarnessError(f"{path}: is there already; choose another name or delete it.")
+    write_text(target, suite_file(checkout, old).read_text(encoding="utf-8"))
+    return [target, *write([generate(checkout, new)])]
+
+
+def check(scale: Scale) -> None:
+    """Refuse a params.yaml that its suite would not give, and counts that a data set does not have.
+
+    A scale without a suite is not compared: its params.yaml is written by hand.
+
+    Raises:
+        HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or too many reals are asked for.
+    """
+    params, checkout = scale.params, scale.checkout
+    datasets = experiments.load_datasets(checkout.root)
+    for name in dict.fromkeys(run.dataset for run in params.runs.values()):
+        wanted, there = params.scoring.counts_of(name)[1], datasets.get(name, {}).get("count")
+        if there is not None and wanted > there:
+            raise HarnessError(f"{scale.path}: scoring: {wanted:,} reals of '{name}', which has {there:,} images.")
+    if not suite_file(checkout, params.scale).is_file():
+        return
+    made = generate(checkout, params.scale, scale.path.parent, params.overlay)
+    expected = reader.read(schema.Params, made.params, str(scale.path))
+    for f in dataclasses.fields(schema.Params):
+        if f.name not in FREE and getattr(params, f.name) != getattr(expected, f.name):
+            raise HarnessError(
+                f"{scale.path}: `{f.name}` is not what experiments/suites/{params.scale}.yaml gives; "
+                f"edit that file and run `{made.command}`."
+            )
