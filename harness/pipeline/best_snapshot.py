@@ -70,7 +70,7 @@ def choose(
         cache=cache or scale.checkout.cache,
     )
     torch.set_num_threads(setup.threads)
-    target = scale.checkout.data(run.dataset)
+    target, n_real = scale.checkout.data(run.dataset), scoring.counts_of(run.dataset)[1]
     request = score.Request(paths[-1], str(target), SCORER, setup, n_real=n_real)
     extractor = score.open_extractor(SCORER, setup)
     reals, _, _ = score.real_side(open_images(target).first(n_real), extractor, request)

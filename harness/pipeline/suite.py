@@ -215,7 +215,7 @@ def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
 def check(scale: Scale) -> None:
     """Refuse a params.yaml that its suite would not give, and counts that a data set does not have.
 
-    A scale without a suite is not compared: its params.yaml is written by hand.
+    In a checkout without suites every params.yaml is written by hand, and only counts are looked at.
 
     Raises:
         HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or too many reals are asked for.
@@ -226,7 +226,7 @@ def check(scale: Scale) -> None:
         wanted, there = params.scoring.counts_of(name)[1], datasets.get(name, {}).get("count")
         if there is not None and wanted > there:
             raise HarnessError(f"{scale.path}: scoring: {wanted:,} reals of '{name}', which has {there:,} images.")
-    if not suite_file(checkout, params.scale).is_file():
+    if not checkout.suites.is_dir():
         return
     made = generate(checkout, params.scale, scale.path.parent, params.overlay)
     expected = reader.read(schema.Params, made.params, str(scale.path))

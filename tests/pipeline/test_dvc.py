@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import tiny_root
+from harness.paths import Checkout
+from harness.pipeline import suite
+from tests.conftest import TINY, tiny_root
 from tests.paths import ROOT
 
 SCORERS = ("tf", "clean")
@@ -39,19 +41,38 @@ def repro(folder: Path) -> set[str]:
     return {name.removeprefix("data/dvc.yaml:") for name in re.findall(r"Running stage '([^']+)'", done.stdout)}
 
 
+def changed(folder: Path) -> set[str]:
+    """Names of the stages that `dvc repro` would run, without those that wait for them."""
+    done = run(folder, "dvc", "status", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return set(json.loads(done.stdout))
+
+
 def edit(path: Path, change: dict) -> None:
     from harness.config.reader import merge
 
     path.write_text(yaml.safe_dump(merge(yaml.safe_load(path.read_text()), change)))
 
 
+def write_suite(folder: Path, rows: dict) -> None:
+    """The suite `tiny` with these rows, and its files at the root."""
+    path = folder / "experiments/suites/tiny.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        yaml.safe_dump({"about": "", "threads": 1, "scoring": TINY["params.yaml"]["scoring"], "tables": {"t": rows}})
+    )
+    if not (folder / "experiments/overlays.yaml").exists():
+        shutil.copy(ROOT / "experiments/overlays.yaml", folder / "experiments")
+    suite.write([suite.generate(Checkout(folder), "tiny", folder)])
+
+
 @pytest.fixture(scope="module")
 def scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny scale with the project's own pipeline files, run once."""
     folder = tiny_root(tmp_path_factory.mktemp("pipeline"))
+    write_suite(folder, {"e": {}, "f": {}})
     shutil.rmtree(folder / "data")
     (folder / "data").mkdir()
-    shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copy(ROOT / "data/dvc.yaml", folder / "data")
     (folder / "data/params.yaml").write_text("datasets: [tiny]\n")
     for link in [p for p in folder.glob("*/*") if p.is_symlink()]:  # DVC follows no links out of its folder
@@ -71,7 +92,7 @@ def test_a_second_repro_runs_nothing(scale: Path):
 
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_a_score_says_how_it_was_made(scale: Path, scorer: str):
-    score = json.loads((scale / f"out/records/e/seed0/last/{scorer}/tiny.json").read_text())
+    score = json.loads((scale / f"results/tiny/records/e/seed0/last/{scorer}/tiny.json").read_text())
     assert score["values"]["fid"] > 0
     assert (score["values"]["kid"] is not None) == (scorer == "clean")
     protocol = score["protocol"]
@@ -79,14 +100,15 @@ def test_a_score_says_how_it_was_made(scale: Path, scorer: str):
     assert protocol["stand_in_inception"] is True
     assert (protocol["n_fake"], protocol["n_real"], protocol["layer"]) == (10, 20, 64)
     assert score["run"]["experiment"] == "e"
-    samples = json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())
+    samples = json.loads((scale / "results/tiny/records/e/seed0/last/samples.json").read_text())
     assert score["content"]["samples_sha256"] == samples["samples_sha256"]
 
 
 def test_stand_ins_are_never_compared(scale: Path):
-    verdicts = (scale / "out/check/verdicts.csv").read_text().splitlines()
+    verdicts = (scale / "results/tiny/check/verdicts.csv").read_text().splitlines()
+    assert len(verdicts) > 1
     assert all("not-comparable" in line for line in verdicts[1:])
-    page = (scale / "out/report/index.html").read_text()
+    page = (scale / "results/tiny/report/index.html").read_text()
     assert "stand-in" in page
 
 
@@ -106,7 +128,33 @@ def test_one_changed_recipe_reruns_its_stages_and_the_tables(scale: Path):
 def test_a_changed_tolerance_reruns_check_and_report_only(scale: Path):
     path = scale / "experiments/tolerances.yaml"
     path.write_text(path.read_text() + "\n# another reason\n")
-    assert repro(scale) <= {"check", "report"}
+    ran = repro(scale)
+    assert "check" in ran
+    assert ran <= {"check", "report"}
+
+
+def test_a_new_seed_is_the_only_new_work(scale: Path):
+    assert changed(scale) == set()
+    write_suite(scale, {"e": {"seeds": [0, 1]}, "f": {}})
+    new = {"train@e-seed1", "sample@e-seed1-last", "score-tf@e-seed1-last", "score-clean@e-seed1-last"}
+    try:
+        assert {name for name in changed(scale) if "@" in name} == new
+    finally:
+        write_suite(scale, {"e": {}, "f": {}})
+
+
+def test_another_device_is_no_new_work(scale: Path):
+    edit(scale / "params.yaml", {"device": "cpu"})
+    assert changed(scale) == set()
+
+
+def test_a_params_file_that_its_suite_would_not_give_stops(scale: Path):
+    text = (scale / "params.yaml").read_text()
+    edit(scale / "params.yaml", {"scoring": {"n_real": 10}})
+    done = run(scale, "dvc", "repro", "plan")
+    (scale / "params.yaml").write_text(text)
+    assert done.returncode != 0
+    assert "run `harness scale write tiny" in done.stderr
 
 
 def test_a_bumped_model_version_reruns_that_model_only(scale: Path):
@@ -117,12 +165,14 @@ def test_a_bumped_model_version_reruns_that_model_only(scale: Path):
 
 
 def test_the_same_seed_gives_the_same_dump(scale: Path):
-    before = json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())["samples_sha256"]
+    before = json.loads((scale / "results/tiny/records/e/seed0/last/samples.json").read_text())["samples_sha256"]
     shutil.rmtree(scale / ".checkpoints")
     for command in (["train", "e"], ["sample", "e"]):
         done = run(scale, sys.executable, "-m", "harness", *command)
         assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads((scale / "out/records/e/seed0/last/samples.json").read_text())["samples_sha256"] == before
+    assert (
+        json.loads((scale / "results/tiny/records/e/seed0/last/samples.json").read_text())["samples_sha256"] == before
+    )
 
 
 def test_a_killed_repro_goes_on_where_it_was(scale: Path):
@@ -145,7 +195,7 @@ def test_a_killed_repro_goes_on_where_it_was(scale: Path):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    weights = scale / "out/runs/e/seed0/weights/last.safetensors"
+    weights = scale / "results/tiny/runs/e/seed0/weights/last.safetensors"
     assert not weights.exists(), "the training was over before it was killed"
 
     done = run(scale, "dvc", "repro")

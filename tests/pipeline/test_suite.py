@@ -1,0 +1,204 @@
+"""Suites: the files of every scale are what its suite gives, and what cannot be run is refused with the remedy."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from harness.cli import group
+from harness.config import experiments, schema
+from harness.errors import HarnessError
+from harness.paths import Checkout
+from harness.pipeline import suite
+from tests.conftest import TINY
+from tests.paths import ROOT
+
+KEYS = {f.name for f in dataclasses.fields(schema.Params)}
+SCALES = suite.names(Checkout(ROOT))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout with the suite `tiny` of two experiments; nothing is packed."""
+    for name, value in TINY.items():
+        if name != "params.yaml":
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(yaml.safe_dump(value))
+    (tmp_path / "experiments/models").symlink_to(ROOT / "experiments/models")
+    (tmp_path / "experiments/overlays.yaml").write_text(yaml.safe_dump(OVERLAYS))
+    write(tmp_path, {"e": {}, "f": {"seeds": [0, 1], "snapshots": [8, "best", "last"]}})
+    return Checkout(tmp_path)
+
+
+OVERLAYS = {
+    "half": {
+        "about": "",
+        "changes": {"precision": "bfloat16", "compile": True},
+        "exceptions": [{"experiments": ["f"], "changes": {"compile": False}, "because": "a test"}],
+    }
+}
+
+
+def write(root: Path, rows: dict[str, Any], **others: Any) -> None:
+    path = root / "experiments/suites/tiny.yaml"
+    path.parent.mkdir(exist_ok=True)
+    scoring = TINY["params.yaml"]["scoring"]
+    path.write_text(yaml.safe_dump({"about": "", "scoring": scoring, "tables": {"t": rows}, **others}))
+
+
+def made(checkout: Checkout, **options: Any) -> experiments.Scale:
+    """The scale `tiny` as written."""
+    paths = suite.write([suite.generate(checkout, "tiny", **options)])
+    return experiments.open_scale(paths[0])
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_committed_files_are_what_the_suite_gives(scale: str) -> None:
+    found = suite.generate(Checkout(ROOT), scale)
+    for name, value in (("params.yaml", found.params), ("dvc.yaml", found.pipeline)):
+        path = found.folder / name
+        assert path.is_file(), path
+        assert not path.is_symlink(), path
+        text = path.read_text()
+        assert yaml.safe_load(text) == value, f"{path}: run `{found.command}`"
+        assert found.command in text.splitlines()[0]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_stage_has_its_name(scale: str) -> None:
+    """The trainings, dumps and scores of a scale, under the names that paths and records use."""
+    found = suite.generate(Checkout(ROOT), scale)
+    stages, params = found.pipeline["stages"], found.params
+    assert list(stages["train"]["foreach"]) == list(params["runs"])
+    for name in ("sample", "score-tf"):
+        assert list(stages[name]["foreach"]) == list(params["dumps"])
+    assert ("choose" in stages) == bool(params["choices"])
+
+
+def test_seeds_and_snapshots_of_a_row(checkout: Checkout) -> None:
+    params = made(checkout).params
+    assert list(params.runs) == ["e-seed0", "f-seed0", "f-seed1"]
+    assert list(params.choices) == ["f-seed0", "f-seed1"]
+    assert [key for key in params.dumps if key.startswith("f-seed1")] == [
+        "f-seed1-8",
+        "f-seed1-best",
+        "f-seed1-last",
+    ]
+    assert params.dumps["f-seed1-best"].weights == "chosen"
+
+
+def test_counts_of_a_data_set(checkout: Checkout) -> None:
+    scoring = TINY["params.yaml"]["scoring"] | {"counts": {"tiny": {"n_real": 30}}}
+    write(checkout.root, {"e": {}}, scoring=scoring)
+    scale = made(checkout)
+    assert scale.params.scoring.counts_of("tiny") == (10, 30)
+    score = suite.generate(checkout, "tiny").pipeline["stages"]["score-tf"]
+    assert score["foreach"]["e-seed0-last"]["n_real"] == 30
+    suite.check(scale)
+
+
+def test_more_reals_than_there_are_is_refused(checkout: Checkout) -> None:
+    write(checkout.root, {"e": {}}, scoring=TINY["params.yaml"]["scoring"] | {"n_real": 41})
+    with pytest.raises(HarnessError, match="41 reals of 'tiny', which has 40 images"):
+        suite.check(made(checkout))
+
+
+def test_a_limit_of_one_row(checkout: Checkout) -> None:
+    write(checkout.root, {"e": {"limit_nimg": 8}, "f": {}})
+    scale = made(checkout)
+    assert scale.run("e", 0).recipe.length_nimg == 8
+    assert scale.run("f", 0).recipe.length_nimg == 16
+    assert scale.run("e", 0).partial
+
+
+@pytest.mark.parametrize(("key", "value"), [("device", "cpu"), ("threads", 1), ("limit_nimg", 8)])
+def test_what_a_machine_decides_may_differ(checkout: Checkout, key: str, value: Any) -> None:
+    scale = made(checkout)
+    assert getattr(scale.params, key) != value
+    suite.check(dataclasses.replace(scale, params=dataclasses.replace(scale.params, **{key: value})))
+
+
+@pytest.mark.parametrize("key", sorted(KEYS - {*suite.FREE, "scale", "overlay"}))
+def test_everything_else_is_the_suite_s(checkout: Checkout, key: str) -> None:
+    scale = made(checkout)
+    other: Any = {"scoring": dataclasses.replace(scale.params.scoring, layer=192)}.get(key)
+    if other is None:
+        other = {} if isinstance(getattr(scale.params, key), dict) else "other"
+    params = dataclasses.replace(scale.params, **{key: other})
+    with pytest.raises(HarnessError, match=f"`{key}` is not what .*run `harness scale write tiny`"):
+        suite.check(dataclasses.replace(scale, params=params))
+
+
+def test_a_scale_without_a_suite_is_refused_where_there_are_suites(checkout: Checkout) -> None:
+    scale = made(checkout)
+    (checkout.suites / "tiny.yaml").rename(checkout.suites / "tinny.yaml")
+    with pytest.raises(HarnessError, match=r"unknown suite 'tiny'.*'tinny'"):
+        suite.check(scale)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"ee": {}}, "unknown experiment .*'ee'"),
+        ({"e": {"seed": [0]}}, "unknown key 'seed'.*seeds"),
+        ({"e": {"snapshots": ["last; touch x"]}}, "'last; touch x' becomes a path and part of a command line"),
+        ({"e": {"snapshots": ["../last"]}}, "becomes a path"),
+    ],
+)
+def test_an_unfit_row_is_named(checkout: Checkout, rows: dict[str, Any], message: str) -> None:
+    write(checkout.root, rows)
+    with pytest.raises(HarnessError, match=message):
+        suite.generate(checkout, "tiny")
+
+
+def test_an_experiment_stands_in_one_table(checkout: Checkout) -> None:
+    write(checkout.root, {}, tables={"t": {"e": {}}, "u": {"e": {}}})
+    with pytest.raises(HarnessError, match=r"'e' stands in tables\.t and tables\.u"):
+        suite.generate(checkout, "tiny")
+
+
+def test_a_weights_path_cannot_become_a_command(checkout: Checkout) -> None:
+    weights = "my weights; touch x.npz"
+    write(checkout.root, {"e": {}}, scoring=TINY["params.yaml"]["scoring"] | {"weights": weights})
+    command = suite.generate(checkout, "tiny").pipeline["stages"]["score-tf"]["do"]["cmd"]
+    assert weights in shlex.split(command)
+
+
+def test_an_overlay_lies_elsewhere_and_changes_recipes(checkout: Checkout) -> None:
+    folder = checkout.results / "tiny-half"
+    scale = made(checkout, folder=folder, overlay="half")
+    assert scale.params.overlay == "half"
+    assert scale.root == checkout.root
+    recipes = {name: scale.run(name, 0).recipe for name in "ef"}
+    assert {name: (recipe.precision, recipe.compile) for name, recipe in recipes.items()} == {
+        "e": ("bfloat16", True),
+        "f": ("bfloat16", False),
+    }
+    suite.check(scale)
+    with pytest.raises(HarnessError, match="folder of the scale without overlay"):
+        suite.generate(checkout, "tiny", overlay="half")
+    with pytest.raises(HarnessError, match=r"unknown overlay 'haf'.*half"):
+        suite.generate(checkout, "tiny", folder, "haf")
+
+
+def test_nothing_is_written_if_one_suite_is_wrong(checkout: Checkout) -> None:
+    (checkout.suites / "z.yaml").write_text("about: ''\n")
+    done = CliRunner().invoke(group, ["scale", "write", "--root", str(checkout.root)])
+    assert isinstance(done.exception, HarnessError)
+    assert not (checkout.results / "tiny").exists()
+
+
+def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
+    done = CliRunner().invoke(group, ["scale", "copy", "tiny", "mine", "--root", str(checkout.root)])
+    assert done.exit_code == 0, done.output
+    scale = experiments.open_scale(checkout.results / "mine/params.yaml")
+    assert scale.params.scale == "mine"
+    suite.check(scale)
+    with pytest.raises(HarnessError, match="is there already"):
+        suite.copy(checkout, "tiny", "mine")
+    with pytest.raises(HarnessError, match="scale's name"):
+        suite.copy(checkout, "tiny", "../mine")
