@@ -5,17 +5,27 @@ from pathlib import Path
 import click
 
 from harness.commands.options import params_option, root_option
+from harness.device import NAMES, is_device
 
 MARKS = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}
+
+
+def device_name(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is written like no device; whether it is there is one of the findings."""
+    if value is not None and not is_device(value):
+        raise click.BadParameter(f"'{value}' is none of {NAMES}.")
+    return value
 
 
 @click.command("doctor")
 @params_option
 @root_option
-@click.option("--device", help="Device of the estimate (default: cuda if torch sees one, else cpu).")
+@click.option(
+    "--device", callback=device_name, help=f"Where the scale will run: {NAMES}; default: cuda if there is one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print findings and estimate as JSON.")
 def command(params_file: Path | None, root: Path | None, device: str | None, as_json: bool) -> None:
-    """Check versions, devices, data, weights, results and disk for a scale, and estimate its time and size.
+    """List all that a scale lacks: versions, devices, snapshots, checkpoints, data, weights, disk; estimate its cost.
 
     Nothing is fetched or changed. Exit code 0 if no check is an error, 1 otherwise.
 

@@ -95,6 +95,14 @@ def _find(entry: Definition, place: Path | None) -> Path | None:
     return next((place / name for name in entry.local if (place / name).exists()), None)
 
 
+def local_source(entry: Definition, root: Path) -> Path | None:
+    """Return the archive, folder or npz on this machine that a data set would be made from; None: there is none."""
+    if entry.source == "folder":
+        path = _users_path(entry.path, root)
+        return path if path.exists() else None
+    return _find(entry, _local_folder()) or _find(entry, _downloads(entry, root))
+
+
 def _downloads(entry: Definition, root: Path) -> Path:
     return Path(os.environ.get("HARNESS_CACHE") or root / ".cache") / "downloads" / entry.source
 

@@ -1,11 +1,13 @@
 """What a scale will cost: seconds from earlier records where there are any, else from counted operations; and bytes."""
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import experiments, schema
+from harness.config import experiments
+from harness.config.experiments import Run, Scale
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.networks.operations import Count, count, training_flop
@@ -19,49 +21,85 @@ INCEPTION_FLOP = 11.4e9  # one 299-px image through Inception-v3: 5.7e9 multiply
 
 @dataclass(frozen=True)
 class Cost:
-    """One training: `basis` is `measured` (earlier records) or `counted` (operations of the networks)."""
+    """One training: `basis` is `measured` (earlier records), `counted` (operations) or `released` (no training)."""
 
     seconds: float
     bytes: int
     basis: str
 
 
-def scale_cost(params: schema.Params, params_file: Path, root: Path, device: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Training:
+    """One training of a scale, resolved, and its two networks."""
+
+    run: Run
+    generator: Count
+    discriminator: Count
+
+
+def resolve_all(scale: Scale) -> tuple[dict[str, Training], list[str]]:
+    """Resolve every training of a scale and count its networks.
+
+    Returns:
+        The trainings by name, and what is wrong with the others.
+    """
+    models = experiments.load_models(scale.root)
+    counted: dict[str, Count] = {}  # experiments share networks
+    found, wrong = {}, []
+    for key, entry in scale.params.runs.items():
+        try:
+            run = scale.run(entry.experiment, entry.seed)
+            pair = []
+            for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
+                name = json.dumps([role, spec, run.resolution])
+                if name not in counted:
+                    counted[name] = count(role, spec, run.resolution, models)
+                pair.append(counted[name])
+            found[key] = Training(run, *pair)
+        except HarnessError as error:
+            wrong.append(f"{key}: {error}")
+    return found, wrong
+
+
+def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dict[str, Any]:
     """Estimate seconds and bytes of every training of a scale, and of its data, dumps and scores.
 
-    Raises:
-        HarnessError: an experiment of the scale cannot be resolved or built.
+    Args:
+        scale: whose dumps and scores are counted.
+        trainings: all of it, by name; see `resolve_all`.
+        device: cpu, cuda or cuda:N; it must be there.
     """
+    params, root = scale.params, scale.root
     flop_per_sec = matmul_speed(device, params.threads)
     speeds = measured_speeds(root, device)
-    models = experiments.load_models(root)
-    trainings, networks = {}, {}
-    candidates = {}  # dumps that `best` is chosen on
-    for key, entry in params.runs.items():
-        run = experiments.resolve(params, entry.experiment, entry.seed, root)
-        networks[entry.experiment] = pair = count_networks(run, models)
-        candidates[entry.experiment] = len(run.recipe.snapshots_nimg) + 1
-        trainings[key] = training_cost(run, pair, speeds.get(entry.experiment), flop_per_sec)
+    released = {name for name, experiment in experiments.load(root).items() if experiment.checkpoint}
+    costs = {}
+    for key, training in trainings.items():
+        name = training.run.experiment
+        costs[key] = (
+            Cost(0.0, 4 * training.generator.parameters, "released")
+            if name in released
+            else training_cost(training, speeds.get(name), flop_per_sec)
+        )
     definitions = experiments.load_datasets(root)
     datasets = sorted({run.dataset for run in params.runs.values()})
     images = {d: (definitions[d].get("count") or 0, definitions[d]["resolution"]) for d in datasets}
-    sampled = (
-        sum(2 * networks[dump.experiment].generator.macs for dump in params.dumps.values()) * params.scoring.n_fake
-    )
-    scored = 2 * (params.scoring.n_fake * len(params.dumps) + params.scoring.n_real * len(datasets))  # two scorers
-    for choice in params.choices.values():
-        images_drawn = params.scoring.n_choose * candidates[choice.experiment]
-        sampled += 2 * networks[choice.experiment].generator.macs * images_drawn
-        scored += images_drawn
+    drawn = [(run_name(d.experiment, d.seed), params.scoring.n_fake) for d in params.dumps.values()]
+    scored = 2 * (params.scoring.n_fake * len(drawn) + params.scoring.n_real * len(datasets))  # two scorers
+    for key in params.choices:
+        candidates = len(trainings[key].run.recipe.snapshots_nimg) + 1
+        drawn.append((key, params.scoring.n_choose * candidates))
+        scored += params.scoring.n_choose * candidates
+    sampled = sum(2 * trainings[key].generator.macs * n for key, n in drawn)
     seconds = {
-        "train": sum(cost.seconds for cost in trainings.values()),
+        "train": sum(cost.seconds for cost in costs.values()),
         "sample": sampled / (flop_per_sec * TRAINING_EFFICIENCY),
         "score": scored * INCEPTION_FLOP / (flop_per_sec * INCEPTION_EFFICIENCY),
     }
-    sides = [images[params.runs[run_name(d.experiment, d.seed)].dataset][1] for d in params.dumps.values()]
+    sides = [trainings[run_name(d.experiment, d.seed)].run.resolution for d in params.dumps.values()]
     size = {
         "data": sum(count * side**2 * 3 for count, side in images.values()),
-        "train": sum(cost.bytes for cost in trainings.values()),
+        "train": sum(cost.bytes for cost in costs.values()),
         "sample": sum(params.scoring.n_fake * side**2 * 3 for side in sides),
     }
     return {
@@ -69,36 +107,21 @@ def scale_cost(params: schema.Params, params_file: Path, root: Path, device: str
         "device": device,
         "seconds": {**seconds, "total": sum(seconds.values())},
         "bytes": {**size, "total": sum(size.values())},
-        "trainings": {key: vars(cost) for key, cost in trainings.items()},
-        "params_file": str(params_file),
+        "trainings": {key: vars(cost) for key, cost in costs.items()},
+        "params_file": str(scale.path),
     }
 
 
-@dataclass(frozen=True)
-class Networks:
-    """The two networks of an experiment."""
-
-    generator: Count
-    discriminator: Count
-
-
-def count_networks(run: experiments.Run, models: dict[str, experiments.Model]) -> Networks:
-    """Count the networks of a run, without building them in memory."""
-    return Networks(
-        count("generator", run.generator, run.resolution, models),
-        count("discriminator", run.discriminator, run.resolution, models),
-    )
-
-
-def training_cost(run: experiments.Run, networks: Networks, images_per_sec: float | None, flop_per_sec: float) -> Cost:
+def training_cost(training: Training, images_per_sec: float | None, flop_per_sec: float) -> Cost:
     """Estimate one training: at its earlier speed if there is one, else at the machine's."""
-    images = run.recipe.length_nimg
-    weights = 4 * networks.generator.parameters * (1 + len(run.recipe.snapshots_nimg))
+    recipe, generator, discriminator = training.run.recipe, training.generator, training.discriminator
+    images = recipe.length_nimg
+    weights = 4 * generator.parameters * (1 + len(recipe.snapshots_nimg))
     # a checkpoint: both networks with two Adam moments each, and the averaged generator; the new one beside the old
-    checkpoint = 2 * 4 * (4 * networks.generator.parameters + 3 * networks.discriminator.parameters)
+    checkpoint = 2 * 4 * (4 * generator.parameters + 3 * discriminator.parameters)
     if images_per_sec:
         return Cost(images / images_per_sec, weights + checkpoint, "measured")
-    speed = flop_per_sec * TRAINING_EFFICIENCY / training_flop(run.recipe, networks.generator, networks.discriminator)
+    speed = flop_per_sec * TRAINING_EFFICIENCY / training_flop(recipe, generator, discriminator)
     return Cost(images / speed, weights + checkpoint, "counted")
 
 

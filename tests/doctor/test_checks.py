@@ -1,12 +1,8 @@
-"""The doctor's checks, each on a case that is fine and on one that is not."""
+"""What a scale needs, each check on a case that is fine and on one that is not."""
 
-import dataclasses
 import json
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,155 +12,10 @@ from harness.config import experiments
 from harness.config.reader import read
 from harness.config.schema import Params
 from harness.data.fetch import prepare
-from harness.doctor import checks, estimate
-from harness.errors import HarnessError
-from harness.files import write_json
+from harness.doctor import checks, estimate, machine
+from harness.doctor.finding import Finding
+from tests.doctor.helpers import PARAMS, RUN, messages, record, statuses, write_scale
 from tests.paths import ROOT
-
-RUN = {"experiment": "tiny-sngan", "seed": 0, "dataset": "tiny"}
-PARAMS = {
-    "scale": "tiny",
-    "root": "",
-    "out": "results/tiny/",
-    "scoring": {"n_fake": 64, "n_real": 16, "weights": "stand-in"},
-    "runs": {"tiny-sngan-seed0": RUN},
-    "dumps": {"tiny-sngan-seed0-last": {**RUN, "snapshot": "last"}},
-}
-
-
-@pytest.fixture
-def root(tmp_path):
-    """A repository with the real models and recipes, one small data set and one experiment on it."""
-    root = tmp_path / "root"
-    shutil.copytree(ROOT / "experiments", root / "experiments")
-    shutil.copy(ROOT / "constraints.txt", root)
-    tiny = {"source": "standin", "split": "drawn", "resolution": 32, "count": 20, "licence": "x"}
-    (root / "experiments" / "datasets.yaml").write_text(yaml.safe_dump({"tiny": tiny}))
-    shutil.rmtree(root / "experiments" / "tables")
-    network = {"model": "sngan"}
-    experiment = {"dataset": "tiny", "generator": network, "discriminator": network, "recipe": "cpu-sngan"}
-    (root / "experiments" / "tables").mkdir()
-    (root / "experiments" / "tables" / "tiny.yaml").write_text(yaml.safe_dump({"tiny-sngan": experiment}))
-    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    return root
-
-
-def statuses(findings, area):
-    return [finding.status for finding in findings if finding.area == area]
-
-
-def messages(findings):
-    return "\n".join(finding.message for finding in findings)
-
-
-# ---------------------------------------------------------------- versions
-
-
-@pytest.mark.parametrize(
-    ("found", "python", "word"),
-    [
-        ({"tensorflow-cpu": "2.21.0", "triton": "3.7.0"}, (3, 11), "triton 3.7.0 crashes"),
-        ({"tensorflow": "2.21.0", "triton": "4.0"}, (3, 12), "triton 4.0 crashes"),
-        ({"clean-fid": "0.1.35", "scipy": "1.18.0"}, (3, 11), "SciPy 1.18.0"),
-        ({"clean-fid": "0.1.35", "scipy": "2.0rc1"}, (3, 11), "SciPy 2.0rc1"),
-        ({}, (3, 14), "Python 3.14"),
-    ],
-)
-def test_combinations_known_to_fail(found, python, word):
-    (finding,) = checks.known_failures(found, python)
-    assert finding.status == "error"
-    assert word in finding.message
-
-
-def test_combinations_known_to_work():
-    works = {"tensorflow-cpu": "2.21.0", "triton": "3.6.0", "clean-fid": "0.1.35", "scipy": "1.17.1"}
-    assert checks.known_failures(works, (3, 12)) == []
-    assert checks.known_failures({"triton": "3.7.0", "scipy": "1.18.0"}, (3, 11)) == [], "nothing there that they break"
-
-
-def test_versions_are_compared_with_the_tested_set(root):
-    assert "ok" in statuses(checks.check_versions(root), "versions")
-    text = (root / "constraints.txt").read_text()
-    (root / "constraints.txt").write_text(text.replace("pyyaml==", "pyyaml==99.") + "not-installed==1.0\n")
-    changed = checks.check_versions(root)
-    (found,) = [f for f in changed if "pyyaml" in f.message]
-    assert found.status == "warning"
-    assert "99." in found.message
-    assert "not-installed" not in messages(changed)
-    (root / "constraints.txt").unlink()
-    assert "warning" in statuses(checks.check_versions(root), "versions")
-
-
-def test_constraints_of_other_pythons_do_not_count():
-    text = "a==1 ; python_version < '3'\na==2 ; python_version >= '3'\nb==3 ; sys_platform == 'nowhere'\n# c==4\n"
-    assert checks.tested_versions(text) == {"a": "2"}
-
-
-def test_our_own_packages_are_no_shadows():
-    assert statuses(checks.check_shadowing(ROOT), "shadowing") == ["ok"]
-
-
-@pytest.mark.parametrize("package", ["models", "baselines"])
-def test_another_top_level_package_in_our_place_is_found(package, tmp_path):
-    foreign = tmp_path / package
-    foreign.mkdir()
-    (foreign / "__init__.py").write_text("")
-    code = (
-        "import json, sys; from pathlib import Path; import harness.doctor.checks as d;"
-        "print(json.dumps([[f.status, f.message] for f in d.check_shadowing(Path(sys.argv[1]))]))"
-    )
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-        cwd=tmp_path,
-    )
-    ((status, message),) = json.loads(done.stdout)
-    assert status == "error"
-    assert f"`import {package}` finds {foreign}" in message
-
-
-@pytest.mark.parametrize(
-    ("driver", "build", "usable", "word"),
-    [
-        (12020, "13.0", False, "driver is too old: it supports CUDA 12.2, torch was built for 13.0"),
-        (13000, "13.0", False, "sees no GPU"),
-        (13010, "13.0", True, None),
-        (12020, None, False, None),
-        (0, "13.0", False, None),
-    ],
-)
-def test_driver(driver, build, usable, word):
-    problem = checks.driver_problem(driver, build, usable)
-    assert (problem is None) if word is None else (word in problem)
-
-
-def fake_python(tmp_path, monkeypatch, script):
-    path = tmp_path / "python"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(path))
-
-
-def test_a_crash_after_tensorflow_is_an_error(tmp_path, monkeypatch):
-    fake_python(tmp_path, monkeypatch, 'echo \'{"version": "2.21", "devices": ["/CPU:0"]}\'; kill -SEGV $$')
-    seen, crash = checks.check_tensorflow()
-    assert (seen.area, seen.status) == ("devices", "ok")
-    assert (crash.area, crash.status) == ("versions", "error")
-    assert "signal 11" in crash.message
-
-
-def test_a_missing_scorer_is_an_error(tmp_path, monkeypatch):
-    fake_python(tmp_path, monkeypatch, "echo 'ModuleNotFoundError: no tensorflow' >&2; exit 1")
-    (finding,) = checks.check_tensorflow()
-    assert finding.status == "error"
-    assert "no tensorflow" in finding.message
-
-
-# ---------------------------------------------------------------- data, weights, results, disk
 
 
 def test_data(root):
@@ -214,13 +65,6 @@ def test_weights_that_are_not_what_their_name_says(tmp_path, monkeypatch):
     assert TRUNK_NAME in found.message
 
 
-def record(root: Path, **versions: int) -> Path:
-    path = root / "results" / "tiny" / "records" / "tiny-sngan" / "seed0" / "train" / "train.json"
-    made = {"experiment": "tiny-sngan", "versions": versions}
-    write_json(path, {"run": made, "cost": {"images_per_sec": 50.0}, "provenance": {"device": "cpu"}})
-    return path
-
-
 def test_results_older_than_their_model(root):
     models = experiments.load_models(root)
     now = {"trainer": experiments.load_versions(root)["trainer"], "sngan": models["sngan"].version}
@@ -253,44 +97,6 @@ def test_disk():
     assert checks.check_disk(cost, free=9).status == "error"
 
 
-# ---------------------------------------------------------------- estimate
-
-
-def test_estimate_from_operations_then_from_records(root):
-    params = read(Params, PARAMS, "test")
-    counted = estimate.scale_cost(params, root / "params.yaml", root, "cpu")
-    assert counted["trainings"]["tiny-sngan-seed0"]["basis"] == "counted"
-    assert counted["seconds"]["total"] == pytest.approx(
-        sum(counted["seconds"][k] for k in ("train", "sample", "score"))
-    )
-    assert counted["bytes"]["data"] == 20 * 32 * 32 * 3
-    assert counted["bytes"]["sample"] == 64 * 32 * 32 * 3
-    record(root, sngan=1)
-    measured = estimate.scale_cost(params, root / "params.yaml", root, "cpu")
-    length = experiments.load_recipe("cpu-sngan").length_nimg
-    assert measured["seconds"]["train"] == pytest.approx(length / 50)
-    assert measured["trainings"]["tiny-sngan-seed0"]["basis"] == "measured"
-    assert estimate.measured_speeds(root, "cuda") == {}, "a CPU's speed says nothing about a GPU"
-
-
-def test_estimate_counts_the_dumps_that_best_is_chosen_on(root, monkeypatch):
-    monkeypatch.setattr(estimate, "matmul_speed", lambda *_: 1e9)
-    params = read(Params, PARAMS, "test")
-    key, entry = next(iter(params.runs.items()))
-    plain = estimate.scale_cost(params, root / "params.yaml", root, "cpu")["seconds"]
-    chosen = estimate.scale_cost(dataclasses.replace(params, choices={key: entry}), root / "params.yaml", root, "cpu")[
-        "seconds"
-    ]
-    candidates = len(experiments.resolve(params, entry.experiment, entry.seed, root).recipe.snapshots_nimg) + 1
-    extra = candidates * params.scoring.n_choose * estimate.INCEPTION_FLOP / (1e9 * estimate.INCEPTION_EFFICIENCY)
-    assert chosen["score"] - plain["score"] == pytest.approx(extra)
-    assert chosen["sample"] > plain["sample"]
-    assert chosen["train"] == plain["train"]
-
-
-# ---------------------------------------------------------------- the subcommand
-
-
 @pytest.fixture
 def doctor(root, monkeypatch):
     """The subcommand in this process, without importing TensorFlow."""
@@ -298,8 +104,8 @@ def doctor(root, monkeypatch):
 
     from harness.commands.doctor import command
 
-    monkeypatch.setattr(checks, "check_tensorflow", list)
-    monkeypatch.setattr(checks, "check_shadowing", lambda _: [checks.Finding("shadowing", "ok", "ours")])
+    monkeypatch.setattr(machine, "check_tensorflow", list)
+    monkeypatch.setattr(machine, "check_shadowing", lambda _: [Finding("shadowing", "ok", "ours")])
     monkeypatch.delenv("HARNESS_INCEPTION", raising=False)
     arguments = ["--root", str(root), "--params", str(root / "params.yaml")]
     return lambda *more: CliRunner().invoke(command, [*arguments, *more])
@@ -336,11 +142,72 @@ def test_doctor_on_this_machine():
     assert [f["message"] for f in report["findings"] if f["status"] == "error" and f["area"] == "versions"] == []
 
 
-def test_examine_says_what_is_wrong_with_the_scale(root, monkeypatch):
-    monkeypatch.setattr(checks, "check_tensorflow", list)
-    monkeypatch.setattr(checks, "check_shadowing", lambda _: [])
+@pytest.fixture
+def fit_machine(monkeypatch):
+    monkeypatch.setattr(checks, "check_machine", lambda root, device: [])
+    monkeypatch.setattr(estimate, "matmul_speed", lambda *_: 1e9)
+
+
+def test_a_scale_that_cannot_be_read(root, fit_machine):
     findings, cost = checks.examine(root / "nowhere.yaml", root, "cpu")
     assert cost is None
     assert "nowhere.yaml" in messages(findings)
-    with pytest.raises(HarnessError, match="nowhere"):
-        experiments.load_params(root / "nowhere.yaml")
+
+
+def test_all_that_is_missing_is_listed_at_once(root, fit_machine, monkeypatch):
+    monkeypatch.delenv("HARNESS_CHECKPOINTS", raising=False)
+    monkeypatch.delenv("HARNESS_INCEPTION", raising=False)
+    path = root / "experiments" / "tables" / "tiny.yaml"
+    table = yaml.safe_load(path.read_text())
+    table["released"] = table["tiny-sngan"] | {"checkpoint": "their.safetensors"}
+    table["wrong-network"] = table["tiny-sngan"] | {"generator": {"model": "sngan", "wdith": 3}}
+    path.write_text(yaml.safe_dump(table))
+    runs = {
+        f"{name}-seed0": {"experiment": name, "seed": 0, "dataset": "tiny"} for name in ("wrong-network", "released")
+    }
+    scoring = PARAMS["scoring"] | {"weights": "trunk"}
+    write_scale(root, {"runs": PARAMS["runs"] | runs, "scoring": scoring})
+    (root / "experiments" / "datasets.yaml").write_text(
+        yaml.safe_dump(
+            {"tiny": {"source": "folder", "path": "no/images", "split": "all", "resolution": 32, "licence": "x"}}
+        )
+    )
+    record(root, sngan=0)
+    findings, cost = checks.examine(root / "params.yaml", root, "cpu")
+    assert cost is None
+    errors = messages([finding for finding in findings if finding.status == "error"])
+    for missing in ("wdith", "their.safetensors", "no/images", "trunk", "sngan version 0"):
+        assert missing in errors
+
+
+def test_a_snapshot_that_no_training_leaves(root, fit_machine):
+    dump = {**RUN, "snapshot": "123"}
+    write_scale(root, {"dumps": {"tiny-sngan-seed0-123": dump}})
+    findings, cost = checks.examine(root / "params.yaml", root, "cpu")
+    assert (cost, "no snapshot '123'" in messages(findings)) == (None, True)
+
+
+def test_checkpoints_that_are_there(root, fit_machine, monkeypatch):
+    path = root / "experiments" / "tables" / "tiny.yaml"
+    table = yaml.safe_load(path.read_text())
+    table["tiny-sngan"]["checkpoint"] = "their.safetensors"
+    path.write_text(yaml.safe_dump(table))
+    monkeypatch.setenv("HARNESS_CHECKPOINTS", str(root))
+    (root / "their.safetensors").touch()
+    assert statuses(checks.check_checkpoints(write_scale(root)), "checkpoints") == ["ok"]
+
+
+def test_data_that_has_to_be_fetched_says_from_where(root, monkeypatch):
+    entry = yaml.safe_load((ROOT / "experiments" / "datasets.yaml").read_text())["cifar10"]
+    (root / "experiments" / "datasets.yaml").write_text(yaml.safe_dump({"tiny": entry}))
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
+    (absent,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    assert "put cifar-10-python.tar.gz into a folder and set HARNESS_DATA" in absent.message
+    (root / "cifar-10-python.tar.gz").touch()
+    monkeypatch.setenv("HARNESS_DATA", str(root))
+    (there,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    assert f"makes it from {root / 'cifar-10-python.tar.gz'}" in there.message
+    monkeypatch.setenv("HARNESS_DATA", str(root / "nowhere"))
+    (wrong,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    assert (wrong.status, "no such folder" in wrong.message) == ("error", True)

@@ -1,0 +1,43 @@
+"""What the doctor's tests share."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.config.experiments import Scale, open_scale
+from harness.doctor.finding import Finding
+from harness.files import write_json
+
+RUN = {"experiment": "tiny-sngan", "seed": 0, "dataset": "tiny"}
+PARAMS = {
+    "scale": "tiny",
+    "root": "",
+    "out": "results/tiny/",
+    "scoring": {"n_fake": 64, "n_real": 16, "weights": "stand-in"},
+    "runs": {"tiny-sngan-seed0": RUN},
+    "dumps": {"tiny-sngan-seed0-last": {**RUN, "snapshot": "last"}},
+}
+
+
+def write_scale(root: Path, changes: dict[str, Any] | None = None) -> Scale:
+    """Write params.yaml with some keys changed, and open it."""
+    params = copy.deepcopy(PARAMS) | (changes or {})
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    return open_scale(root / "params.yaml")
+
+
+def statuses(findings: list[Finding], area: str) -> list[str]:
+    return [finding.status for finding in findings if finding.area == area]
+
+
+def messages(findings: list[Finding]) -> str:
+    return "\n".join(finding.message for finding in findings)
+
+
+def record(root: Path, **versions: int) -> Path:
+    path = root / "results" / "tiny" / "records" / "tiny-sngan" / "seed0" / "train" / "train.json"
+    made = {"experiment": "tiny-sngan", "versions": versions}
+    write_json(path, {"run": made, "cost": {"images_per_sec": 50.0}, "provenance": {"device": "cpu"}})
+    return path
