@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import harness
 from harness.device import check_device
 from harness.doctor.finding import Finding
 from harness.errors import HarnessError
@@ -79,7 +78,7 @@ def known_failures(found: dict[str, str], python: tuple[int, int]) -> list[Findi
 
 def check_shadowing(root: Path) -> list[Finding]:
     """Find code of another checkout that runs in place of this one's, and other packages of our packages' names."""
-    base = Path(harness.__file__).resolve().parent.parent
+    base = Path(__file__).resolve().parents[2]
     out = []
     if base != root.resolve():
         out.append(_other_code(base, root))
