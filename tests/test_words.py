@@ -40,8 +40,8 @@ NAMES = {
     "zoo": "registry",
     "zoo_latent": "latent_dim",
 }
-# Files where a word stays: the golden files' keys, the label from which network seeds derive, and the old YAML keys that
-# are refused with the new name.
+# Files where a word stays: the golden files' keys, the label from which network seeds derive, and the old YAML keys
+# that are refused with the new name.
 KEPT = {
     ("harness/config/reader.py", "discriminator"),
     ("harness/training/state.py", "discriminator"),
