@@ -49,8 +49,8 @@ def definitions(root: Path) -> dict[str, Definition]:
         where = f"{file}: {name}"
         if not re.fullmatch(_NAME, str(name)):
             raise HarnessError(f"{where}: a data set's name becomes a folder; letters, digits and . _ - are allowed.")
-        out[name] = read(Definition, value, where)
-        _check(out[name], where)
+        out[str(name)] = read(Definition, value, where)
+        _check(out[str(name)], where)
     return out
 
 

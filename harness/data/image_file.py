@@ -31,6 +31,9 @@ _SIGNATURES = {
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
 }
+# The seven passes of an interlaced PNG: first column and row, and the steps between them.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_AT_ONCE = 1 << 20  # bytes of pixels unpacked at once
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
@@ -127,20 +130,47 @@ def only(form: str) -> str:
 
 
 def _check_chunks(data: bytes, name: str) -> None:
-    """Compare the checksum of every chunk of a PNG: Pillow leaves out those of the pixels."""
-    at = 8
+    """Compare the checksum of every chunk of a PNG and the number of its pixels.
+
+    Pillow leaves out the checksums of the pixels, and fills up with black where pixels are missing.
+    """
+    at, pixels = 8, []
     while at + 12 <= len(data):
         (length,) = struct.unpack(">I", data[at : at + 4])
-        end = at + 12 + length
+        kind, body, end = data[at + 4 : at + 8], memoryview(data)[at + 8 : at + 8 + length], at + 12 + length
         if end > len(data):
             break
-        (checksum,) = struct.unpack(">I", data[end - 4 : end])
-        if zlib.crc32(memoryview(data)[at + 4 : end - 4]) != checksum:
+        if zlib.crc32(body, zlib.crc32(kind)) != struct.unpack(">I", data[end - 4 : end])[0]:
             raise HarnessError(f"{name}: not a readable image (a checksum of the PNG is wrong); damaged?")
-        if data[at + 4 : at + 8] == b"IEND":
-            return
+        if kind == b"IDAT":
+            pixels.append(body)
+        if kind == b"IEND":
+            return _check_pixels(data, pixels, name)
         at = end
     raise HarnessError(f"{name}: not a readable image (the PNG ends too early); truncated?")
+
+
+def _check_pixels(data: bytes, compressed: list[memoryview], name: str) -> None:
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    if width * height > MAX_PIXELS:
+        raise HarnessError(f"{name}: {width} x {height} pixels; an image may have {MAX_PIXELS:,}.")
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    expected = 0
+    for x, y, dx, dy in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = max(0, -((x - width) // dx)), max(0, -((y - height) // dy))
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    stream, found = zlib.decompressobj(), 0
+    try:
+        for part in compressed:
+            left: bytes | memoryview = part
+            full = False  # more may come without more input
+            while (left or full) and not stream.eof and found <= expected:
+                piece = stream.decompress(left, _AT_ONCE)
+                found, left, full = found + len(piece), stream.unconsumed_tail, len(piece) == _AT_ONCE
+    except zlib.error as error:
+        raise _unreadable(name, error) from None
+    if not stream.eof or found != expected:
+        raise HarnessError(f"{name}: not a readable image (its pixels are not {width} x {height}); truncated?")
 
 
 def _check_header(image: Any, data: bytes, name: str, convert: Collection[str]) -> None:

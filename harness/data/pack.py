@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.data.arrays import ValueRange
 from harness.data.card import Definition, make_card, matches
-from harness.data.packed import CARD, IMAGES, LABELS, check_pixels, load
+from harness.data.packed import CARD, IMAGES, LABELS, check_content, load, sha256_labels
 from harness.data.source import Picture, Source
 from harness.errors import HarnessError
 from harness.files import write_json, write_npy
@@ -54,6 +54,7 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
             origin=source.origin,
             archive_sha256=source.archive_sha256,
             pixels_sha256=digest,
+            labels_sha256=sha256_labels(labels) if labels is not None else None,
             **source.card,
             verified=[*source.verified, *(key for key, value in pinned.items() if value is not None)],
         )
@@ -77,7 +78,7 @@ def packed_card(name: str, entry: Definition, out: Path) -> dict[str, Any] | Non
         if not matches(found.card, name, entry):
             print(f"{out / CARD}: made by another definition of {name}; packing it again.", file=sys.stderr)
             return None
-        check_pixels(found, out)
+        check_content(found, out)
     except HarnessError as error:
         print(f"{error} Packing it again.", file=sys.stderr)
         return None

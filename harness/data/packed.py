@@ -35,7 +35,7 @@ class ImageSet:
 
 
 def load(folder: Path) -> ImageSet:
-    """Open a packed data set without reading its pixels into memory; `check_pixels` compares them with the card.
+    """Open a packed data set without reading its pixels into memory; `check_content` compares them with the card.
 
     Raises:
         HarnessError: the folder is missing or incomplete, its card was changed, or its arrays are not what it says.
@@ -61,18 +61,28 @@ def load(folder: Path) -> ImageSet:
     return ImageSet(images, labels, card)
 
 
-def check_pixels(images: ImageSet, folder: Path) -> None:
-    """Read all pixels and compare them with the card.
+def check_content(images: ImageSet, folder: Path) -> None:
+    """Read all pixels and labels and compare them with the card.
 
     Raises:
         HarnessError: they are others; the message names both.
     """
-    found, stated = sha256_pixels(images.images), images.card.get("pixels_sha256")
-    if found != stated:
-        raise HarnessError(
-            f"{folder / IMAGES}: the pixels are not those of its card: their sha256 is {found}, "
-            f"but {folder / CARD} says {stated}; run `harness data {folder.name} --out {folder}`."
-        )
+    labels = None if images.labels is None else sha256_labels(images.labels)
+    for file, key, found in (
+        (IMAGES, "pixels_sha256", sha256_pixels(images.images)),
+        (LABELS, "labels_sha256", labels),
+    ):
+        stated = images.card.get(key)
+        if found != stated:
+            raise HarnessError(
+                f"{folder / file}: the contents are not those of its card: sha256 is {found}, "
+                f"but {folder / CARD} says {stated}; run `harness data {folder.name} --out {folder}`."
+            )
+
+
+def sha256_labels(labels: np.ndarray) -> str:
+    """Return the sha256 of labels as int64."""
+    return hashlib.sha256(np.ascontiguousarray(labels, np.int64).data).hexdigest()
 
 
 def seal(card: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from harness.data import load, seal
+from harness.data import check_content, load, seal
 from harness.data.fetch import prepare
 from harness.errors import HarnessError
 from harness.files import write_json
@@ -38,9 +38,21 @@ def test_a_flipped_pixel_is_found_and_mended(packed, capsys):
     with open(folder / "train.npy", "r+b") as handle:
         handle.seek(-1, 2)
         handle.write(bytes([255 - good[-1, -1, -1, -1]]))
+    with pytest.raises(HarnessError, match=r"train\.npy: .* but .*card\.json says"):
+        check_content(load(folder), folder)
     prepare("c", folder, root)
     assert "not those of its card" in capsys.readouterr().err
     assert np.array_equal(load(folder).images, good)
+
+
+def test_a_changed_label_is_found_and_mended(packed):
+    folder, root = packed
+    good = load(folder).labels.copy()
+    np.save(folder / "labels.npy", good[::-1])
+    with pytest.raises(HarnessError, match=r"labels\.npy: .* but .*card\.json says"):
+        check_content(load(folder), folder)
+    prepare("c", folder, root)
+    assert np.array_equal(load(folder).labels, good)
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"resolution": 48}, {"count": 30}, {"split": "other"}])
