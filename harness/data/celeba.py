@@ -49,9 +49,7 @@ def _names(partition: Path, split: str) -> list[str]:
     rows = [line.split() for line in partition.read_text(encoding="ascii", errors="replace").splitlines()]
     wrong = next((row for row in rows if row and (len(row) != 2 or Path(row[0]).name != row[0])), None)
     if wrong:
-        raise HarnessError(
-            f"{partition}: '{' '.join(wrong)[:80]}' is no line of a file name and a part; fetch it again."
-        )
+        raise HarnessError(f"{partition}: '{' '.join(wrong)[:80]}' is not a file name and a part; fetch it again.")
     return [row[0] for row in rows if row and SPLITS[split] in (None, row[1])]
 
 

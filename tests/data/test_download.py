@@ -98,6 +98,17 @@ def test_truncated_download_is_refused_and_fetched_again(cifar10, tmp_path):
     assert prepare("train", tmp_path / "train", root)["count"] == 30
 
 
+def test_a_download_that_is_not_the_definitions_file_does_not_stay(cifar10, tmp_path):
+    """The host and torchvision agree on another archive."""
+    archive, images, root = cifar10
+    members, *_ = official.cifar10()
+    definition = official.cifar10_definition(members, "train", images[:30], "0" * 32)
+    with pytest.raises(HarnessError, match="download failed .*the official file has 0{32}.*HARNESS_DATA"):
+        prepare("train", tmp_path / "train", official.write_root(root, train=definition))
+    assert not list((root / ".cache").rglob(archive.name))
+    assert not (root / ".cache" / "downloads" / "cifar10").exists()
+
+
 def test_no_network_says_what_to_put_where(cifar10, tmp_path, monkeypatch):
     _, _, root = cifar10
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
