@@ -1,40 +1,46 @@
 """What a data set is: its definition (experiments/datasets.yaml) before, and its card (card.json) after packing."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from harness.config.reader import read, read_yaml
+from harness.config.ranges import Count, Matches, Range
+from harness.config.reader import check_name, read
+from harness.config.yaml_file import read_yaml
 from harness.data.arrays import MAX_SIDE
-from harness.data.image_file import CONVERSIONS
+from harness.data.image_file import Conversion
 from harness.data.packed import seal
 from harness.errors import HarnessError, nearest
 
 DEFINITIONS = Path("experiments") / "datasets.yaml"
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+Side = Annotated[int, Range(low=1, high=MAX_SIDE)]
+Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]
+Md5 = Annotated[str, Matches(r"([0-9a-f]{32})?", "32 hexadecimal digits")]
+Crop = Annotated[str, Matches(r"none|center-square|center-[1-9][0-9]{0,4}", "none, center-square or center-N (pixels)")]
 
 
 @dataclass(frozen=True)
 class Definition:
     """One entry of experiments/datasets.yaml. Split, crop and kernel are part of the protocol of every score."""
 
-    source: str  # standin | cifar10 | stl10 | celeba | folder
+    source: Literal["standin", "cifar10", "stl10", "celeba", "folder"]
     split: str
-    resolution: int
+    resolution: Side
     licence: str
-    version: int = 1  # bumped when the packed pixels change
-    crop: str = "none"  # none | center-N (an N x N square) | center-square (the largest)
-    resize: str = "none"  # none | bilinear | bicubic | lanczos | box (Pillow, antialiased)
-    count: int | None = None  # images; None: as many as there are (source: folder)
-    source_size: tuple[int, int] | None = None  # height, width before crop and resize; None: any
-    pixels_sha256: str | None = None  # of the packed pixels in C order; None where no official value is known
+    version: Count = 1  # bumped when the packed pixels change
+    crop: Crop = "none"  # center-N: an N x N square; center-square: the largest
+    resize: Literal["none", "bilinear", "bicubic", "lanczos", "box"] = "none"  # Pillow, antialiased
+    count: Count | None = None  # images; None: as many as there are (source: folder)
+    source_size: tuple[Side, Side] | None = None  # height, width before crop and resize; None: any
+    pixels_sha256: Sha256 | None = None  # of the packed pixels in C order; None where no official value is known
     local: tuple[str, ...] = ()  # names looked for in HARNESS_DATA, best first
-    members: dict[str, str] = field(default_factory=dict)  # the source's files that are read, in order: name -> md5
+    members: dict[str, Md5] = field(default_factory=dict)  # the source's files that are read, in order: name -> md5
     archive: str = ""  # file name of the official archive ...
-    archive_md5: str = ""  # ... and its published md5
+    archive_md5: Md5 = ""  # ... and its published md5
     path: str = ""  # source: folder: the folder or npz, absolute or from the repository root
-    convert: tuple[str, ...] = ()  # source: folder: files other than 8-bit RGB PNGs that are accepted (image_file.py)
+    convert: tuple[Conversion, ...] = ()  # source: folder: files other than 8-bit RGB PNGs that are accepted
 
 
 def definitions(root: Path) -> dict[str, Definition]:
@@ -46,38 +52,13 @@ def definitions(root: Path) -> dict[str, Definition]:
     file = Path(root) / DEFINITIONS
     out = {}
     for name, value in read_yaml(file).items():
-        where = f"{file}: {name}"
-        if not re.fullmatch(_NAME, str(name)):
-            raise HarnessError(f"{where}: a data set's name becomes a folder; letters, digits and . _ - are allowed.")
-        out[str(name)] = read(Definition, value, where)
-        _check(out[str(name)], where)
+        entry = out[check_name(name, str(file))] = read(Definition, value, f"{file}: {name}")
+        _check(entry, f"{file}: {name}")
     return out
 
 
 def _check(entry: Definition, where: str) -> None:
-    """Refuse values that make no sense."""
-    check_choice(entry.source, ("standin", "cifar10", "stl10", "celeba", "folder"), f"{where}.source")
-    check_choice(entry.resize, ("none", "bilinear", "bicubic", "lanczos", "box"), f"{where}.resize")
-    side = entry.crop.removeprefix("center-")
-    if not (entry.crop in ("none", "center-square") or (side != entry.crop and side.isdigit() and int(side) > 0)):
-        raise HarnessError(f"{where}.crop: '{entry.crop}' is none of none, center-square, center-N (pixels).")
-    ranges = (
-        ("resolution", entry.resolution, 1, MAX_SIDE),
-        ("version", entry.version, 1, 10**9),
-        ("count", entry.count, 1, 10**9),
-        ("source_size[0]", entry.source_size and entry.source_size[0], 1, MAX_SIDE),
-        ("source_size[1]", entry.source_size and entry.source_size[1], 1, MAX_SIDE),
-    )
-    for key, value, low, high in ranges:
-        if value is not None and not low <= value <= high:
-            raise HarnessError(f"{where}.{key}: {value} is out of range ({low} to {high}).")
-    hashes = (("pixels_sha256", entry.pixels_sha256, 64), ("archive_md5", entry.archive_md5, 32))
-    members = ((f"members.{name}", md5, 32) for name, md5 in entry.members.items())
-    for key, digest, length in (*hashes, *members):
-        if digest and not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
-            raise HarnessError(f"{where}.{key}: '{digest}' is not {length} hexadecimal digits.")
-    for kind in entry.convert:
-        check_choice(kind, tuple(CONVERSIONS), f"{where}.convert")
+    """Refuse keys that make no sense together."""
     if entry.source == "folder" and not entry.path:
         raise HarnessError(f"{where}: a `source: folder` needs `path`, an image folder or an npz.")
     if entry.source != "folder" and (entry.path or entry.convert):
@@ -96,12 +77,6 @@ def definition(name: str, root: Path) -> Definition:
     if name not in known:
         raise HarnessError(f"{Path(root) / DEFINITIONS}: no data set '{name}'.{nearest(name, known)}")
     return known[name]
-
-
-def check_choice(value: str, valid: tuple[str, ...], where: str) -> None:
-    """Raise HarnessError unless `value` is one of `valid`."""
-    if value not in valid:
-        raise HarnessError(f"{where}: unknown value '{value}'.{nearest(value, valid)}")
 
 
 def make_card(name: str, entry: Definition, **measured: Any) -> dict[str, Any]:

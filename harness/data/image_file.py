@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,14 +14,10 @@ from harness.errors import HarnessError
 MAX_PIXELS = 1 << 26  # of one image: 8192 x 8192
 MAX_BYTES = 1 << 28  # of one file
 
-# What a data set's definition may ask for under `convert`; without it such files are refused.
-CONVERSIONS = {
-    "jpeg": "JPEGs are decoded (their compression has changed the pixels, and with them FID)",
-    "grey": "the one channel becomes red, green and blue",
-    "palette": "the colours of the palette are looked up",
-    "alpha": "what is transparent is laid over white",
-    "ignore-exif": "a rotation noted in the EXIF data is not applied, as in torchvision",
-}
+# What is accepted besides 8-bit RGB PNGs if it is asked for. jpeg: decoded (its compression has changed the pixels, and
+# with them FID); grey: the one channel becomes red, green and blue; palette: looked up; alpha: laid over white;
+# ignore-exif: a rotation noted in the EXIF data is not applied, as in torchvision.
+Conversion = Literal["jpeg", "grey", "palette", "alpha", "ignore-exif"]
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",

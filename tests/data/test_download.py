@@ -103,7 +103,7 @@ def test_a_download_that_is_not_the_definitions_file_does_not_stay(cifar10, tmp_
     archive, images, root = cifar10
     members, *_ = official.cifar10()
     definition = official.cifar10_definition(members, "train", images[:30], "0" * 32)
-    with pytest.raises(HarnessError, match="download failed .*the official file has 0{32}.*HARNESS_DATA"):
+    with pytest.raises(HarnessError, match=r"download failed .*the official file has 0{32}.*HARNESS_DATA"):
         prepare("train", tmp_path / "train", official.write_root(root, train=definition))
     assert not list((root / ".cache").rglob(archive.name))
     assert not (root / ".cache" / "downloads" / "cifar10").exists()

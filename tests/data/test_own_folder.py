@@ -148,8 +148,8 @@ def test_the_range_of_the_values_is_judged_as_in_scoring(own, pixels):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"resolution": 0}, r"mine\.resolution: 0 is out of range"),
-        ({"resolution": 10**6}, "out of range"),
+        ({"resolution": 0}, r"mine\.resolution: 0 must be at least 1"),
+        ({"resolution": 10**6}, "at most 8192"),
         ({"version": 0}, r"version: 0"),
         ({"count": -1}, r"count: -1"),
         ({"source_size": [0, 4]}, r"source_size\[0\]: 0"),
@@ -174,7 +174,7 @@ def test_fields_of_a_definition_have_ranges(own, change, words):
 def test_names_become_folders_and_are_checked(tmp_path, name):
     entry = {"source": "standin", "split": "x", "resolution": 32, "count": 3, "licence": "x"}
     root = official.write_root(tmp_path, **{name: entry})
-    with pytest.raises(HarnessError, match="a data set's name becomes a folder"):
+    with pytest.raises(HarnessError, match="because it becomes a path"):
         prepare(name, tmp_path / "out", root)
 
 
