@@ -1,51 +1,57 @@
-"""`harness check`: tables and tolerances -> verdicts, and an exit code for CI."""
+"""`harness check`: records, ledger and tolerances -> verdicts, and an exit code for CI."""
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.options import scale_options
+
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
+
 
 @click.command("check")
-@click.option("--out-dir", type=click.Path(path_type=Path), help="Results folder; default: the params file's.")
-@click.option("--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
-@click.option("--write", "writing", is_flag=True, help="Make the verdicts from OUT/tables, write OUT/check and exit 0.")
-@click.option("--record", is_flag=True, help="Add the scores to results/history.csv, the regression lane's reference.")
+@scale_options
+@click.option("--write", "writing", is_flag=True, help="Write OUT/check and exit 0, as a stage of the pipeline does.")
+@click.option(
+    "--record",
+    "setting",
+    metavar="SETTING",
+    help="Add the scores to results/history.csv and exit 0; SETTING says what may move them, e.g. '2 threads, AVX2'.",
+)
 @click.option(
     "--require", multiple=True, metavar="EXPERIMENT", help="Fail if this experiment has no verdict; repeatable."
 )
-def command(
-    out_dir: Path | None,
-    params_file: Path,
-    writing: bool,
-    record: bool,
-    require: tuple[str, ...],
-) -> None:
+def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[str, ...]) -> None:
     """Print the verdicts of a scale; exit 0 (pass), 1 (fail) or 2 (nothing comparable).
 
-    Example: harness check --out-dir results/paper --require transgan-s-diffaug
+    Verdicts are made from the records; what `harness tables` and `--write` left is only compared with them.
+
+    Example: harness check --params results/cpu --require cpu-sngan
     """
-    import pandas as pd
+    from harness.comparison import check, history
+    from harness.comparison.table_formats import plain
+    from harness.errors import nearest
 
-    from harness.commands.tables import folders
-    from harness.comparison import check
-    from harness.config import experiments
-
-    out, root = folders(out_dir, params_file)
-    history = root / "results" / "history.csv"
-    known = experiments.load(root)
+    checked = check.check(scale)
     for name in require:
-        experiments.pick(name, known, "experiment")
-    if record:
-        scores = pd.read_csv(out / "tables" / "scores.csv", dtype={"snapshot": str, "protocol_id": str})
-        click.echo(f"{history}: {check.record(scores, history)} scores added")
-    if writing:
-        found = check.write(out, root / "experiments" / "tolerances.yaml", history)
-        click.echo(f"{out / 'check'}: {len(found)} verdicts")
+        if name not in checked.measured.experiments:
+            near = nearest(name, checked.measured.experiments)
+            raise click.BadParameter(f"unknown experiment '{name}'.{near}", param_hint="--require")
+    for orphan in checked.measured.orphans:
+        click.echo(f"left out: {orphan}", err=True)
+    if setting is not None:
+        path = scale.checkout.history
+        click.echo(f"{path}: {history.record(checked.measured.results.scores, path, setting)} scores added")
         return
-    found = check.read(out)
-    click.echo(check.plain(check.listing(found)))
+    if writing:
+        click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")
+        return
+    click.echo(plain(check.listing(checked.verdicts)))
+    for sentence in check.stale(scale, checked):
+        click.echo(sentence, err=True)
     for name in require:
-        if check.undecided(found, name):
-            click.echo(f"required: {name} has no verdict")
-    sys.exit(check.exit_code(found, require))
+        if check.undecided(checked.verdicts, name):
+            click.echo(f"required: {name} is not comparable")
+    sys.exit(check.exit_code(checked.verdicts, require))

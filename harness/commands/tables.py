@@ -1,50 +1,30 @@
 """`harness tables`: scores and ledger -> tables."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.commands.options import scale_options
 
-def folders(out_dir: Path | None, params_file: Path) -> tuple[Path, Path]:
-    """Results folder and repository root: as the params file says, or `out_dir` and this checkout."""
-    from harness.config import experiments
-    from harness.paths import find_root
-
-    if out_dir is not None:
-        return out_dir, find_root()
-    scale = experiments.open_scale(params_file)
-    return scale.out, scale.root
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
 
 
 @click.command("tables")
-@click.option("--out-dir", type=click.Path(path_type=Path), help="Results folder; default: the params file's.")
-@click.option("--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
-@click.option("--unverified", is_flag=True, help="Include reported numbers that nobody could verify, marked †.")
-def command(out_dir: Path | None, params_file: Path, unverified: bool) -> None:
-    """Make the paper's tables from the scores of a scale: csv, markdown and LaTeX with the same cells.
+@scale_options
+@click.option("--unverified", is_flag=True, help="Show reported numbers that nobody could verify, marked †.")
+def command(scale: "Scale", unverified: bool) -> None:
+    """Make the paper's tables from the scores that a scale plans: csv, markdown and LaTeX with the same cells.
 
-    Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them) and OUT/metrics.json. `harness check` adds
-    verdicts.
+    Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them) and OUT/metrics.json. Records that nobody
+    planned are named and left out. `harness check` adds verdicts.
 
-    Example: harness tables --out-dir results/quick
+    Example: harness tables --params results/cpu
     """
-    from harness.comparison import protocols, reported, table_formats, tables
-    from harness.config import experiments
-    from harness.files import write_json, write_text
-    from harness.records import results
+    from harness.comparison import tables
 
-    out, root = folders(out_dir, params_file)
-    folder = root / "results" / "reported"
-    ledger, known = reported.load(folder), experiments.load(root)
-    protocols.check_links(known, ledger)
-    found = results.load(out)
-    comparisons = protocols.table(found.scores, known, ledger, unverified)
-    made = [tables.protocol_table(found, known, ledger, unverified), tables.runs_table(found, known)]
-    for name, spec in tables.specs(folder / "tables.yaml").items():
-        made.append(tables.paper_table(name, spec, found, comparisons, ledger, known, unverified))
-    folder = out / "tables"
-    table_formats.write_all(made, folder)
-    write_text(folder / "scores.csv", found.scores.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "comparisons.csv", comparisons.to_csv(index=False, lineterminator="\n"))
-    write_json(out / "metrics.json", results.metrics(found.scores))
-    click.echo(f"{folder}: {len(made)} tables from {len(found.scores)} scores")
+    measured = tables.measure(scale, unverified)
+    for orphan in measured.orphans:
+        click.echo(f"left out: {orphan}", err=True)
+    folder = tables.write(scale, measured, unverified)
+    click.echo(f"{folder}: {len(measured.tables)} tables from {len(measured.results.scores)} scores")

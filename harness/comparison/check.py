@@ -1,22 +1,30 @@
-"""From comparisons and tolerances to verdicts: a csv, JUnit XML, a summary, the tables with verdicts, an exit code."""
+"""From comparisons and tolerances to verdicts: a csv, JUnit XML, a summary, the tables with verdicts, an exit code.
 
-import xml.etree.ElementTree as ET
+Verdicts are always made from the records; what lies in `tables/` and `check/` is only compared with them.
+"""
+
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import protocols, table_formats, tables, verdicts
+from harness.comparison import history, table_formats, tables, tidy_csv, verdicts, words
+from harness.comparison.junit import junit
+from harness.comparison.reported import Ledger
+from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table
-from harness.comparison.tables import REFERENCE_SCORERS
+from harness.comparison.tables import Measured
 from harness.comparison.verdicts import Tolerances
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
 from harness.files import write_text
 
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
+
 COLUMNS = (
-    "lane",
+    "kind",
     "experiment",
     "snapshot",
     "scorer",
@@ -32,111 +40,93 @@ COLUMNS = (
     "reported_low",
     "reported_high",
     "verdict",
-    "presumed",
     "status",
+    "blocking_fields",
+    "presumed_fields",
+    "declared_fields",
     "reason",
 )
-LANES = ("control", "control (secondary)", "checkpoint", "training", "regression")
-HISTORY = ("scale", "experiment", "snapshot", "scorer", "protocol_id", "seed", "metric", "value", "git_commit")
+ONE_VERDICT = [  # lines that differ by seed only; seeds that cannot be compared are apart from those that can
+    "experiment",
+    "snapshot",
+    "scorer",
+    "protocol_id",
+    "table",
+    "model",
+    "variant",
+    "metric",
+    "blocking_fields",
+]
+STATUSES = ("pass", "fail", "undecided", "none")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A scale's verdicts, and its tables with them."""
+
+    measured: Measured
+    verdicts: pd.DataFrame
+    tables: tuple[Table, ...]
+
+
+def check(scale: "Scale") -> Checked:
+    """Make the verdicts of a scale from its records, the ledger, the tolerances and our own history.
+
+    Raises:
+        HarnessError: no planned scores; a broken record, ledger, tolerances file or history.
+    """
+    tolerances, known = verdicts.load(scale.checkout.tolerances), history.read(scale.checkout.history)
+    measured = tables.measure(scale)
+    check_controls(tolerances, measured.ledger, str(scale.checkout.tolerances))
+    found = judge_all(measured.comparisons, tolerances)
+    ours = history.regressions(measured.results.scores, known, tolerances)
+    if len(ours):
+        found = pd.concat([found, ours.reindex(columns=COLUMNS)]) if len(found) else ours.reindex(columns=COLUMNS)
+    found = found.sort_values("kind", key=lambda kinds: kinds.map(verdicts.KINDS.index), kind="stable")
+    found = found.reset_index(drop=True)
+    return Checked(measured, found, tuple(judged_table(table, found) for table in measured.tables))
+
+
+def check_controls(tolerances: Tolerances, ledger: Ledger, where: str) -> None:
+    """Raise HarnessError, with the nearest row, if a control is no row of the ledger."""
+    links = set(ledger.rows["link"])
+    for link in (*tolerances.control.rows, *tolerances.control.secondary):
+        if link not in links:
+            raise HarnessError(f"{where}: control: no ledger row '{link}'.{nearest(link, links)}")
 
 
 def judge_all(comparisons: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame:
-    """One verdict per comparison, against reported scores.
+    """Return one verdict per comparison: the lines of `protocols.comparisons` with their seeds put together.
 
-    `verdict` is a verdict or a range `best to worst`; `presumed` names what was taken on trust; `reason` is what
-    forbids a comparison.
+    `verdict` is a verdict or a range `best to worst`; `blocking_fields` forbid a comparison, for the `reason`.
     """
     lines = []
-    for row in comparisons.to_dict("records"):
+    for _, part in comparisons.groupby(ONE_VERDICT, sort=False, dropna=False):
+        row = part.iloc[0].to_dict()
         link = "/".join((row["table"], row["model"], row["variant"])).rstrip("/")
-        row["lane"] = verdicts.lane(link, row["released"], tolerances.control)
-        found = verdicts.judge(row, tolerances)
-        values = pd.Series([float(v) for v in str(row["values"]).split()])
-        row |= {"measured": values.mean(), "sd": values.std(), "status": verdicts.status(found, tolerances.statuses)}
-        lines.append({key: row.get(key) for key in COLUMNS} | {"verdict": words(found)})
+        row["kind"] = verdicts.kind(link, bool(row["released"]), tolerances.control)
+        values = part["measured"].astype(float)
+        row["is_std"] = part["is_std"].astype(float).mean()
+        found: Sequence[str] = ("not-comparable",)
+        if not row["blocking_fields"]:
+            found = verdicts.judge(row, list(values), tolerances)
+        row |= {
+            "measured": values.mean(),
+            "sd": values.std(),
+            "seeds": len(values),
+            "verdict": words.verdict_range(found),
+            "status": verdicts.status(found, tolerances.statuses),
+            "reason": "; ".join(dict.fromkeys(reason for reason in part["reason"] if reason)),
+        }
+        lines.append({key: row.get(key) for key in COLUMNS})
     return pd.DataFrame(lines, columns=COLUMNS)
-
-
-def words(found: Sequence[str]) -> str:
-    """A verdict, or `best to worst`."""
-    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
-
-
-def regressions(scores: pd.DataFrame, history: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame:
-    """One verdict per measured score that our own history knows, whatever the paper says."""
-    lines = []
-    for first, part in protocols.groups(scores):
-        for metric, column in protocols.MEASURED.items():
-            values = part[column].dropna().astype(float)
-            keys = ("scale", "experiment", "snapshot", "scorer")
-            known = history[(history["metric"] == metric)]
-            for key in keys:
-                known = known[known[key].astype(str) == str(first[key])]
-            if values.empty or known.empty:
-                continue
-            alike = known[known["protocol_id"] == first["protocol_id"]]["value"].astype(float)
-            reasons = [mark for mark in tables.beware(first) if not mark.endswith("layer")]
-            if alike.empty:
-                reasons.append("protocol: the recorded runs were scored under another one")
-            found = "not-comparable" if reasons else ""
-            if not found:
-                found = verdicts.regression(list(values), list(alike), metric, tolerances.regression)
-            lines.append(
-                {
-                    **{key: first[key] for key in ("experiment", "snapshot", "scorer")},
-                    "lane": "regression",
-                    "table": "history",
-                    "model": first["experiment"],
-                    "variant": "",
-                    "metric": metric,
-                    "measured": values.mean(),
-                    "sd": values.std(),
-                    "seeds": len(values),
-                    "reported": alike.mean(),
-                    "verdict": found,
-                    "status": verdicts.status((found,), tolerances.statuses),
-                    "reason": "; ".join(reasons),
-                }
-            )
-    return pd.DataFrame(lines, columns=COLUMNS)
-
-
-def read_history(path: Path) -> pd.DataFrame:
-    """Our own recorded scores (`results/history.csv`).
-
-    Raises:
-        HarnessError: other columns than the expected ones.
-    """
-    if not path.is_file():
-        return pd.DataFrame(columns=HISTORY)
-    history = pd.read_csv(path, dtype={"snapshot": str, "protocol_id": str})
-    if tuple(history.columns) != HISTORY:
-        raise HarnessError(f"{path}, line 1: expected the columns {', '.join(HISTORY)}.")
-    return history
-
-
-def record(scores: pd.DataFrame, path: Path) -> int:
-    """Append the scores that can be a reference (no stand-ins, no partial runs) to the history; return how many."""
-    history = read_history(path)
-    lines = []
-    for row in scores.to_dict("records"):
-        if row["stand_in_data"] or row["stand_in_inception"] or row["partial"]:
-            continue
-        for metric, column in protocols.MEASURED.items():
-            if pd.notna(row[column]):
-                lines.append({**{key: row.get(key) for key in HISTORY}, "metric": metric, "value": row[column]})
-    new = pd.DataFrame(lines, columns=HISTORY)
-    both = pd.concat([history, new]) if len(history) else new
-    both = both.drop_duplicates([key for key in HISTORY if key != "git_commit"], keep="first")
-    write_text(path, both.to_csv(index=False, lineterminator="\n"))
-    return len(both) - len(history)
 
 
 # ---------------------------------------------------------------- tables with verdicts
 
 
 def judged_table(table: Table, found: pd.DataFrame) -> Table:
-    """The table with a verdict for IS and FID in each row (`not run`, or a dash where nothing was reported)."""
+    """Return the table with a verdict for IS and FID in each row (`not run`, or a dash where nothing was reported)."""
     if not set(tables.KEY) <= set(table.frame.columns):
         return table
     frame = table.frame.copy()
@@ -149,35 +139,26 @@ def judged_table(table: Table, found: pd.DataFrame) -> Table:
 def _verdict_of(row: dict[str, Any], metric: str, found: pd.DataFrame) -> str:
     if row["experiment"] == "not run":
         return "not run"
-    variant = "" if row["variant"] == NONE else row["variant"]
     mine = found[
         (found["table"] == row["source"])
         & (found["model"] == row["model"])
-        & (found["variant"].fillna("") == variant)
+        & (found["variant"] == ("" if row["variant"] == NONE else row["variant"]))
         & (found["experiment"] == row["experiment"])
-        & (found["snapshot"].astype(str) == row["snapshot"])
+        & (found["snapshot"] == row["snapshot"])
         & (found["metric"] == metric)
     ]
     for scorer in (*REFERENCE_SCORERS, "clean"):
-        for line in mine[mine["scorer"] == scorer].to_dict("records"):
-            return verdict_words(line)
+        said = [words.verdict(line) for line in mine[mine["scorer"] == scorer].to_dict("records")]
+        if said:
+            return words.AND.join(dict.fromkeys(said))
     return NONE
-
-
-def verdict_words(line: dict[str, Any]) -> str:
-    """`within`, `near to outside (presumed)`, `not-comparable (n_fake, split)`."""
-    if line["verdict"] == "not-comparable":
-        return f"not-comparable ({', '.join(tables.fields(line['reason'], ':'))})"
-    return (
-        f"{line['verdict']} (presumed)" if isinstance(line["presumed"], str) and line["presumed"] else line["verdict"]
-    )
 
 
 # ---------------------------------------------------------------- for CI
 
 
 def exit_code(found: pd.DataFrame, require: Sequence[str] = ()) -> int:
-    """0 pass, 1 fail (a failed verdict, or a required experiment without a decided one), 2 nothing comparable."""
+    """Return 0 pass, 1 fail (a failed verdict, a required experiment without a decided one), 2 nothing comparable."""
     statuses = set(found["status"])
     if "fail" in statuses or any(undecided(found, name) for name in require):
         return 1
@@ -189,112 +170,57 @@ def undecided(found: pd.DataFrame, experiment: str) -> bool:
     return not set(found.loc[found["experiment"] == experiment, "status"]) & {"pass", "fail"}
 
 
-def row_name(line: dict[str, Any]) -> str:
-    """A verdict's row in words: table, model, variant."""
-    parts = (line["table"], line["model"], line["variant"])
-    return " / ".join(part for part in parts if isinstance(part, str) and part)
-
-
-def _number(metric: str, value: float) -> str:
-    return NONE if pd.isna(value) else f"{value:.4f}" if metric == "kid" else f"{value:.2f}"
-
-
 def listing(found: pd.DataFrame) -> Table:
-    """Verdicts as a table for people."""
+    """Return verdicts as a table for people."""
     lines = [
         {
-            "lane": line["lane"],
+            "kind": line["kind"],
             "experiment": line["experiment"],
-            "row": row_name(line),
-            "score": f"{line['metric'].upper()} ({line['scorer']}, {line['snapshot']})",
-            "measured": _number(line["metric"], line["measured"]),
+            "row": words.row_name(line),
+            "score": words.score_name(line),
+            "measured": words.number(line["metric"], line["measured"]),
             "seeds": str(line["seeds"]),
-            "reported": _number(line["metric"], line["reported"]),
-            "verdict": verdict_words(line),
+            "reported": words.number(line["metric"], line["reported"]),
+            "verdict": words.verdict(line),
             "status": line["status"],
         }
         for line in found.to_dict("records")
     ]
-    columns = ("lane", "experiment", "row", "score", "measured", "seeds", "reported", "verdict", "status")
+    columns = ("kind", "experiment", "row", "score", "measured", "seeds", "reported", "verdict", "status")
     counts = found["status"].value_counts()
-    note = ", ".join(f"{counts.get(s, 0)} {s}" for s in ("pass", "fail", "undecided", "none"))
+    note = ", ".join(f"{counts.get(s, 0)} {s}" for s in STATUSES)
     return Table("verdicts", "Verdicts", pd.DataFrame(lines, columns=columns), note)
 
 
-def plain(table: Table) -> str:
-    """A table with aligned columns, for a terminal."""
-    rows = [list(table.frame.columns), *table.frame.values.tolist()]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", table.note])
+# ---------------------------------------------------------------- files
 
 
-def junit(found: pd.DataFrame) -> str:
-    """JUnit XML: a suite per lane; undecided and not comparable verdicts are skipped cases."""
-    root = ET.Element("testsuites", name="harness check")
-    for lane, part in found.groupby("lane", sort=False):
-        counts = {s: str(int((part["status"] == s).sum())) for s in ("fail", "pass")}
-        skipped = str(len(part) - int(counts["fail"]) - int(counts["pass"]))
-        suite = ET.SubElement(
-            root,
-            "testsuite",
-            name=str(lane),
-            tests=str(len(part)),
-            failures=counts["fail"],
-            errors="0",
-            skipped=skipped,
-        )
-        for line in part.to_dict("records"):
-            name = f"{row_name(line)}: {line['metric'].upper()} ({line['scorer']}, {line['snapshot']})"
-            case = ET.SubElement(suite, "testcase", classname=f"{lane}.{line['experiment']}", name=name)
-            message = f"{verdict_words(line)}: measured {_number(line['metric'], line['measured'])}, "
-            message += f"reported {_number(line['metric'], line['reported'])}"
-            if line["status"] == "fail":
-                ET.SubElement(case, "failure", message=message)
-            elif line["status"] != "pass":
-                why = line["reason"] if isinstance(line["reason"], str) else ""
-                ET.SubElement(case, "skipped", message=f"{message}. {why}".rstrip(". "))
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
+def files(checked: Checked) -> dict[str, str]:
+    """Return the check stage's files: name -> content."""
+    out = {f"tables/{name}": text for table in checked.tables for name, text in table_formats.files(table).items()}
+    out[f"tables/{tables.INDEX}"] = tables.index(checked.tables)
+    out["verdicts.csv"] = tidy_csv.text(checked.verdicts)
+    out["junit.xml"] = junit(checked.verdicts)
+    summary = "\n".join(table_formats.markdown(table) for table in (listing(checked.verdicts), *checked.tables))
+    out["summary.md"] = f"## harness check\n\n{summary}"
+    return out
 
 
-def write(out: Path, tolerances_file: Path, history_file: Path) -> pd.DataFrame:
-    """The check stage: read `out/tables`, write `out/check`, return the verdicts.
-
-    Raises:
-        HarnessError: the tables stage has not run, or a bad tolerances file.
-    """
-    folder = out / "tables"
-    if not (folder / "comparisons.csv").is_file():
-        raise HarnessError(f"{folder}: no comparisons.csv; run `harness tables` first.")
-    comparisons = pd.read_csv(folder / "comparisons.csv", dtype=TEXT, keep_default_na=False, na_values=EMPTY)
-    scores = pd.read_csv(folder / "scores.csv", dtype={"snapshot": str, "protocol_id": str})
-    tolerances = verdicts.load(tolerances_file)
-    against = judge_all(comparisons, tolerances)
-    ours = regressions(scores, read_history(history_file), tolerances)
-    found = pd.concat([against, ours]) if len(ours) else against
-    found = found.sort_values("lane", key=lambda lanes: lanes.map(LANES.index), kind="stable", ignore_index=True)
-    write_text(out / "check" / "verdicts.csv", found.to_csv(index=False, lineterminator="\n"))
-    write_text(out / "check" / "junit.xml", junit(found))
-    judged = [judged_table(table, found) for table in table_formats.read_all(folder)]
-    table_formats.write_all(judged, out / "check" / "tables")
-    summary = "\n".join(table_formats.markdown(table) for table in (listing(found), *judged))
-    write_text(out / "check" / "summary.md", f"## harness check\n\n{summary}")
-    return found
+def write(scale: "Scale", checked: Checked) -> Path:
+    """Write `check/` of a scale; return the folder."""
+    for name, text in files(checked).items():
+        write_text(scale.folder.check / name, text)
+    return scale.folder.check
 
 
-EMPTY = {key: [""] for key in ("is_std", "reported", "reported_low", "reported_high")}
-TEXT = {key: str for key in ("experiment", "snapshot", "protocol_id", "table", "model", "variant", "values")}
-
-
-def read(out: Path) -> pd.DataFrame:
-    """Read the verdicts of a scale.
-
-    Raises:
-        HarnessError: the check stage has not run.
-    """
-    path = out / "check" / "verdicts.csv"
-    if not path.is_file():
-        raise HarnessError(f"{path}: no verdicts; run `harness tables` and `harness check --write` first.")
-    found: pd.DataFrame = pd.read_csv(path, dtype={"snapshot": str})
-    return found
+def stale(scale: "Scale", checked: Checked) -> list[str]:
+    """Return sentences on folders of a scale that do not say what its records say now."""
+    out = []
+    for folder, names, fix in (
+        (scale.folder.tables, tables.stale(scale, checked.measured), "harness tables"),
+        (scale.folder.check, tables.differing(scale.folder.check, files(checked)), "harness check --write"),
+    ):
+        if names and folder.is_dir():
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            out.append(f"{folder}: stale or edited ({shown}); run `{fix}`.")
+    return out

@@ -1,6 +1,6 @@
 """Which measured score may be held against which reported one: protocols compared field by field.
 
-The result is numbers and reasons only; whether a score is within tolerance is the business of
+The result is numbers and names of fields; whether a score is within tolerance is the business of
 `harness.comparison.verdicts`.
 """
 
@@ -11,22 +11,23 @@ from typing import Any
 import pandas as pd
 
 from harness.comparison import reported
-from harness.comparison.reported import Effect, Ledger, Protocol
+from harness.comparison.reported import COLUMN_FIELDS, Effect, Ledger, Protocol, family, reported_rows_for
 from harness.config import schema
 from harness.errors import HarnessError
+from harness.records import results
+from harness.records.score_record import METRICS, compared_fields
 
-MEASURED = {"fid": "fid", "is": "is_mean", "kid": "kid"}  # metric of the ledger -> entry of a score's JSON
-COMMON = ("crop", "n_fake", "inception", "resizer", "quantisation", "ema", "snapshot")
-COMPARED = {
-    "fid": (*COMMON, "split", "n_real", "layer"),
-    "kid": (*COMMON, "split", "n_real", "layer"),
-    "is": (*COMMON, "is_splits", "is_bias"),  # no reference images, always the logits
-}
+Datasets = Mapping[str, Mapping[str, Any]]  # definitions of `experiments/datasets.yaml`, by name
+
 COLUMNS = (
+    "scale",
     "experiment",
-    "scorer",
     "snapshot",
+    "nimg",
+    "scorer",
+    "protocol",
     "protocol_id",
+    "seed",
     "table",
     "model",
     "variant",
@@ -36,198 +37,206 @@ COLUMNS = (
     "reported",
     "reported_low",
     "reported_high",
-    "values",
-    "seeds",
+    "measured",
     "is_std",
     "n_fake",
-    "comparable",
-    "presumed",
+    "blocking_fields",
+    "presumed_fields",
+    "declared_fields",
     "reason",
 )
+OF_RUN = ("scale", "experiment", "snapshot", "nimg", "scorer", "protocol", "protocol_id", "seed", "n_fake")
+NO_ROW = "no paper row"
 
 
 @dataclass(frozen=True)
 class Comparability:
-    """Whether two protocols can be compared. `reason` names the fields that forbid it, `presumed` those taken on trust.
+    """Whether two protocols can be compared.
 
-    `low` and `high` bound the reported score, brought to the measured protocol under every presumption.
+    `low` and `high` bound the reported score, brought to the measured protocol under every presumption. `blocking`
+    holds the fields that forbid the comparison, each with its reason; `presumed` those that the source does not state,
+    `declared` those that are the word of whoever gave the samples.
     """
 
     low: float
     high: float
-    presumed: str
-    reason: str
+    blocking: dict[str, str]
+    presumed: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
         """No field forbids it."""
-        return not self.reason
+        return not self.blocking
 
 
 def compare(
-    measured: Mapping[str, Any],
-    metric: str,
-    value: float,
-    dataset: str,
-    resolution: Any,
-    protocol: Protocol,
-    book: Ledger,
-    released: bool = False,
+    measured: Mapping[str, Any], row: Mapping[str, Any], ledger: Ledger, datasets: Datasets, released: bool = False
 ) -> Comparability:
-    """Compare one measured protocol (a row of `Results.scores`) with the protocol of one reported score.
+    """Compare one measured score (a row of `Results.scores`) with one reported score (a row of `Ledger.rows`).
 
-    Stand-ins, partial runs, other data, stated differences and unknown fields forbid a comparison; presumed fields
+    Stand-ins, partial runs, other data, stated differences and whatever is unknown forbid a comparison; presumed fields
     widen the reported score to [low, high] by the ledger's effects, and forbid it where no effect is known.
     """
-    reasons = unfit(measured)
-    if pd.isna(measured["dataset"]):
-        reasons.append("dataset: not declared")
-    elif not measured["stand_in_data"]:
-        if family(measured["dataset"]) != dataset:
-            reasons.append(f"dataset: {measured['dataset']}, reported {dataset}")
-        elif pd.notna(resolution) and measured["resolution"] != resolution:
-            reasons.append(f"resolution: {measured['resolution']}, reported {resolution}")
-    low, high, presumed = value, value, []
-    for name in COMPARED[metric]:
-        field, mine = protocol.fields[name], measured[name]
+    metric = row["metric"]
+    fields = compared_fields(metric)
+    blocking = _against_checkout(measured, fields, datasets) | _against_columns(measured, row) | unfit(measured)
+    if row["confidence"] == "unverified":
+        blocking["confidence"] = "the reported number is unverified"
+    low = high = float(row["value"])
+    presumed = []
+    for name in (name for name in fields if name in reported.FIELDS):
         if name == "snapshot" and released:
             continue  # the author's own weights, whichever they are
-        if name == "inception" and measured["stand_in_inception"]:
-            continue  # said above
-        if field.kind == "unknown":
-            reasons.append(f"{name}: reported unknown")
+        field, mine = ledger.protocols[row["protocol"]].fields[name], plain(measured[name])
+        said = " or ".join(map(str, field.values)) or "unknown"
+        if not any(_equal(ledger, name, mine, value) for value in field.values):
+            blocking.setdefault(name, f"{'unknown' if mine is None else mine}, reported {said}")
+        elif field.kind == "presumed":
+            presumed.append(name)
+            bounds = _bounds(ledger, name, metric, float(row["value"]), field.values, mine)
+            if bounds is None:
+                blocking.setdefault(name, f"presumed {said}, effect unknown")
+            else:
+                low, high = low + bounds[0], high + bounds[1]
+    declared = [name for name in plain(measured["declared"]) or () if name in fields]
+    return Comparability(low, high, blocking, tuple(presumed), tuple(declared))
+
+
+def plain(value: Any) -> Any:
+    """Return a cell of a frame as a Python value; None where nothing is known."""
+    if isinstance(value, tuple | list | dict | str):
+        return value
+    return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+
+def unfit(measured: Mapping[str, Any]) -> dict[str, str]:
+    """Return why a score can be held against no reported one, whatever it is: stand-ins and partial runs."""
+    blocking = {}
+    for name, words in (("stand_in_data", "drawn pictures"), ("stand_in_inception", "random weights")):
+        if plain(measured[name]) is not False:
+            blocking[name] = words if plain(measured[name]) else "unknown"
+    partial = plain(measured["partial"])
+    if partial is not False:
+        nimg, length = plain(measured["nimg"]), plain(measured["planned_nimg"])
+        blocking["partial"] = f"{nimg:.0f} of {length:.0f} images" if partial and length else "unknown"
+    return blocking
+
+
+def _against_checkout(measured: Mapping[str, Any], fields: tuple[str, ...], datasets: Datasets) -> dict[str, str]:
+    """Return the fields that differ from what the checkout knows of the data set: how it is resized, its pixels."""
+    dataset = plain(measured["dataset"])
+    if dataset is None or dataset not in datasets:
+        return {"dataset": "unknown" if dataset is None else f"'{dataset}' is not defined in experiments/datasets.yaml"}
+    blocking, definition = {}, datasets[dataset]
+    if definition.get("source") == "standin":
+        blocking["stand_in_data"] = f"'{dataset}' is drawn pictures"
+    resize = plain(measured["resize"])
+    if resize != definition.get("resize", "none"):
+        blocking["resize"] = f"{resize or 'unknown'}, '{dataset}' is {definition.get('resize', 'none')}"
+    pinned, pixels = definition.get("pixels_sha256"), plain(measured["real_pixels_sha256"])
+    if "real_pixels_sha256" in fields:
+        whole = plain(measured["n_real"]) == definition.get("count")
+        if pixels is None and "dataset" not in (plain(measured["declared"]) or ()):
+            blocking["real_pixels_sha256"] = "unknown"
+        elif pixels is not None and pinned is not None and whole and pixels != pinned:
+            blocking["real_pixels_sha256"] = f"{pixels[:12]}, '{dataset}' is {pinned[:12]}"
+    return blocking
+
+
+def _against_columns(measured: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields that differ from the reported row's own columns."""
+    blocking = {}
+    for name in COLUMN_FIELDS:
+        mine, theirs = plain(measured[name]), plain(row[name])
+        if mine is None:
+            blocking[name] = f"unknown, reported {theirs}"
+        elif theirs is not None and (family(mine) if name == "dataset" else mine) != theirs:
+            blocking[name] = f"{mine}, reported {theirs}"
+    return blocking
+
+
+def _equal(ledger: Ledger, field: str, a: Any, b: Any) -> bool:
+    return a == b or any(s.field == field and a in s.values and b in s.values for s in ledger.aids.same)
+
+
+def _bounds(
+    ledger: Ledger, field: str, metric: str, value: float, presumed: tuple[Any, ...], measured: Any
+) -> tuple[float, float] | None:
+    """Return what the presumed values of a field may add to a reported score: (at least, at most); None: unknown."""
+    low = high = 0.0
+    for other in presumed:
+        if _equal(ledger, field, measured, other):
             continue
-        if not any(_equal(book, name, mine, v) for v in field.values):
-            reasons.append(f"{name}: {mine}, reported {' or '.join(map(str, field.values))}")
-            continue
-        if field.kind == "stated":
-            continue
-        presumed.append(f"{name} {' or '.join(map(str, field.values))}")
-        for other in field.values:
-            if _equal(book, name, mine, other):
-                continue
-            change = shift(book, name, metric, value, reported=other, measured=mine)
-            if change is None:
-                reasons.append(f"{name}: presumed {' or '.join(map(str, field.values))}, effect unknown")
-                break
-            low, high = low + min(0.0, change[0]), high + max(0.0, change[1])
-    return Comparability(low, high, "; ".join(presumed), "; ".join(reasons))
-
-
-def unfit(measured: Mapping[str, Any]) -> list[str]:
-    """Why a score can be held against no reported one, whatever it is: stand-ins and partial runs."""
-    reasons = []
-    if measured["stand_in_data"]:
-        reasons.append("dataset: stand-in data")
-    if measured["stand_in_inception"]:
-        reasons.append("inception: stand-in")
-    if measured["partial"]:
-        reasons.append(f"partial run: {measured['nimg']} of {measured['planned_nimg']} images")
-    return reasons
-
-
-def family(dataset: str) -> str:
-    """Ledger name of a packed data set: `cifar10-test` -> `cifar10`, `celeba64-plain` -> `celeba`."""
-    return dataset.removeprefix("standin-").split("-")[0].removesuffix("64")
-
-
-def answered(book: Ledger, link: str, experiment: schema.Experiment) -> pd.DataFrame:
-    """Ledger rows that a link of an experiment names: those of its data set, if the link has rows of several."""
-    rows = reported.find(book, link)
-    own = rows[rows["dataset"] == family(experiment.dataset)]
-    return rows if own.empty else own
-
-
-def _equal(book: Ledger, field: str, a: Any, b: Any) -> bool:
-    return a == b or any(s.field == field and a in s.values and b in s.values for s in book.same)
+        change = shift(ledger, field, metric, value, reported=other, measured=measured)
+        if change is None:
+            return None
+        low, high = low + min(0.0, change[0]), high + max(0.0, change[1])
+    return low, high
 
 
 def shift(
-    book: Ledger, field: str, metric: str, value: float, reported: Any, measured: Any
+    ledger: Ledger, field: str, metric: str, value: float, reported: Any, measured: Any
 ) -> tuple[float, float] | None:
-    """Bounds of what to add to a reported `value` to bring `field` to its measured value; None if nobody knows."""
-    for effect in book.effects:
+    """Return bounds of what to add to a reported `value` to bring `field` to its measured value; None if unknown."""
+    for effect in ledger.aids.effects:
         if (effect.field, effect.metric) != (field, metric):
             continue
         if effect.per_image is not None:
             a, b = (bound * (1 / measured - 1 / reported) for bound in effect.per_image)
             return min(a, b), max(a, b)
-        direction = _direction(book, effect, reported, measured)
+        direction = _direction(ledger, effect, reported, measured)
         if direction and effect.share is not None:
             a, b = (direction * bound * value for bound in effect.share)
             return min(a, b), max(a, b)
     return None
 
 
-def _direction(book: Ledger, effect: Effect, reported: Any, measured: Any) -> int:
+def _direction(ledger: Ledger, effect: Effect, reported: Any, measured: Any) -> int:
     first, second = effect.values
-    if _equal(book, effect.field, reported, first) and _equal(book, effect.field, measured, second):
+    if _equal(ledger, effect.field, reported, first) and _equal(ledger, effect.field, measured, second):
         return 1
-    if _equal(book, effect.field, reported, second) and _equal(book, effect.field, measured, first):
+    if _equal(ledger, effect.field, reported, second) and _equal(ledger, effect.field, measured, first):
         return -1
     return 0
 
 
 def groups(scores: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Scores that differ by seed only: (the first row, all rows by seed)."""
-    keys = ["experiment", "scorer", "snapshot", "protocol_id", "partial"]
-    parts = [group.sort_values("seed") for _, group in scores.groupby(keys, sort=True)]
+    """Return scores that differ by seed only: (the first row, all rows by seed). Unknown values group like others."""
+    parts = [part.sort_values("seed") for _, part in scores.groupby([*results.GROUP], sort=True, dropna=False)]
     return [(part.iloc[0].to_dict(), part) for part in parts]
 
 
-def check_links(experiments: Mapping[str, schema.Experiment], book: Ledger) -> None:
-    """Raise HarnessError, naming experiment and link, if an experiment answers a ledger row that is not there."""
+def check_links(experiments: Mapping[str, schema.Experiment], ledger: Ledger) -> None:
+    """Raise HarnessError, naming experiment and link, if an experiment names a ledger row that is not there."""
     for name, experiment in experiments.items():
         for link in experiment.reported:
             try:
-                reported.find(book, link)
+                reported.find(ledger, link)
             except HarnessError as error:
                 raise HarnessError(f"experiment {name}: reported: {error}") from None
 
 
-def table(
-    scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment], book: Ledger, unverified: bool = False
+def comparisons(
+    scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment], ledger: Ledger, datasets: Datasets
 ) -> pd.DataFrame:
-    """Hold every measured score against every ledger row its experiment answers, one line per pair and metric.
+    """Hold every measured score against every ledger row of its experiment: one line per pair, metric and seed.
 
-    `values` has the seeds' scores, joined by spaces. The clean scorer is held only against rows scored with its
-    resizer, the others only against the rest: a resizer is not compared with one it never meant to match. Unverified
-    rows are left out unless asked for. An experiment that answers no row has a line too, comparable with nothing.
+    The clean scorer is held only against rows scored with its resizer, the others only against the rest: a resizer is
+    not compared with one it never meant to match. An experiment without any such row has lines too, comparable with
+    nothing. The numbers of unverified rows are left out.
     """
-    lines = []
-    for first, part in groups(scores):
-        experiment = experiments.get(first["experiment"])
-        if experiment is None or not experiment.reported:
-            lines += _unanswering(first, part)
-            continue
-        released = experiment.recipe in book.released
-        for link in experiment.reported:
-            for row in answered(book, link, experiment).to_dict("records"):
-                protocol = book.protocols[row["protocol"]]
-                if row["confidence"] == "unverified" and not unverified:
-                    continue
-                values = part[MEASURED[row["metric"]]].astype(float)
-                if values.isna().any() or (first["scorer"] == "clean") != _is_clean(protocol):
-                    continue
-                verdict = compare(
-                    first, row["metric"], row["value"], row["dataset"], row["resolution"], protocol, book, released
-                )
-                lines.append(
-                    {
-                        **{key: first[key] for key in ("experiment", "scorer", "snapshot", "protocol_id", "n_fake")},
-                        **{key: row[key] for key in ("table", "model", "variant", "metric", "confidence")},
-                        "released": released,
-                        "reported": row["value"],
-                        "reported_low": verdict.low,
-                        "reported_high": verdict.high,
-                        "values": _joined(values),
-                        "seeds": len(values),
-                        "is_std": part["is_std"].astype(float).mean() if row["metric"] == "is" else None,
-                        "comparable": verdict.comparable,
-                        "presumed": verdict.presumed,
-                        "reason": verdict.reason,
-                    }
-                )
+    lines: list[dict[str, Any]] = []
+    for name, of_experiment in scores.groupby("experiment", sort=True, dropna=False):
+        experiment = experiments.get(str(name))
+        links = experiment.reported if experiment else ()
+        rows = [r for link in links for r in reported_rows_for(ledger, link, experiment).to_dict("records")]  # type: ignore[arg-type]
+        released = experiment is not None and experiment.recipe in ledger.aids.released_weights
+        found: list[dict[str, Any]] = []
+        for first, part in groups(of_experiment):
+            fitting = [r for r in rows if (first["scorer"] == "clean") == _is_clean(ledger.protocols[r["protocol"]])]
+            found += _lines(part, fitting, ledger, datasets, released)
+        lines += found or _lines_without_a_row(of_experiment)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -235,20 +244,66 @@ def _is_clean(protocol: Protocol) -> bool:
     return any(str(value).startswith("clean") for value in protocol.fields["resizer"].values)
 
 
-def _unanswering(first: dict[str, Any], part: pd.DataFrame) -> list[dict[str, Any]]:
-    """Lines of scores whose experiment answers no ledger row: never comparable, but never passed over either."""
-    reason = "; ".join([*unfit(first), "no reported row"])
+def _lines(
+    part: pd.DataFrame, rows: list[dict[str, Any]], ledger: Ledger, datasets: Datasets, released: bool
+) -> list[dict[str, Any]]:
+    """Return one line per reported row and seed of a group."""
+    shared = not_distinct(part, released)
     lines = []
-    for metric in ("is", "fid"):
-        values = part[MEASURED[metric]].astype(float)
-        if first["scorer"] == "clean" or values.isna().any():
-            continue
-        keys = ("experiment", "scorer", "snapshot", "protocol_id", "n_fake")
-        line = {key: first[key] for key in keys} | {"model": "", "variant": "", "confidence": ""}
-        line |= {"table": "no paper row", "metric": metric, "values": _joined(values), "seeds": len(values)}
-        lines.append(line | {"released": False, "comparable": False, "presumed": "", "reason": reason})
+    for row in rows:
+        for score in part.to_dict("records"):
+            found = compare(score, row, ledger, datasets, released)
+            blocking = found.blocking | shared | missing(score, part, row["metric"])
+            verified = row["confidence"] != "unverified"
+            values = (row["value"], found.low, found.high) if verified else (None, None, None)
+            lines.append(
+                _line(score, row["metric"], blocking)
+                | {key: row[key] for key in ("table", "model", "variant", "confidence")}
+                | {"released": released, "presumed_fields": found.presumed, "declared_fields": found.declared}
+                | dict(zip(("reported", "reported_low", "reported_high"), values, strict=True))
+            )
     return lines
 
 
-def _joined(values: pd.Series) -> str:
-    return " ".join(repr(float(v)) for v in values)
+def _line(score: Mapping[str, Any], metric: str, blocking: dict[str, str]) -> dict[str, Any]:
+    return {
+        **{key: score[key] for key in OF_RUN},
+        "metric": metric,
+        "measured": score[METRICS[metric]],
+        "is_std": score["is_std"] if metric == "is" else None,
+        "blocking_fields": tuple(blocking),
+        "reason": "; ".join(f"{name}: {words}" for name, words in blocking.items()),
+    }
+
+
+def _lines_without_a_row(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return lines of an experiment that no reported row can be held against; of the clean scorer if there is no other.
+
+    Lines of a metric that none of its scores has are left out.
+    """
+    others = scores[scores["scorer"] != "clean"]
+    lines = []
+    for _, part in groups(scores if others.empty else others):
+        for metric in (m for m, column in METRICS.items() if m != "kid" and part[column].notna().any()):
+            for score in part.to_dict("records"):
+                blocking = unfit(score) | missing(score, part, metric) | {"reported": "no row"}
+                line = _line(score, metric, blocking) | {"table": NO_ROW, "model": "", "variant": "", "confidence": ""}
+                lines.append(line | {"released": False, "presumed_fields": (), "declared_fields": ()})
+    return lines
+
+
+def not_distinct(part: pd.DataFrame, released: bool) -> dict[str, str]:
+    """Return why the seeds of a group are not as many trainings: repeated or unknown seeds, samples, weights.
+
+    Released weights are sampled several times; only the samples must differ then.
+    """
+    problems = results.distinct_trainings(part.assign(weights_sha256=None) if released else part)
+    if part["samples_sha256"].isna().any():
+        problems["samples_sha256"] = "unknown"
+    return problems
+
+
+def missing(score: Mapping[str, Any], part: pd.DataFrame, metric: str) -> dict[str, str]:
+    """Return the metrics that a score lacks: `metric`, and whatever other seeds of its group have."""
+    wanted = [name for name, column in METRICS.items() if name == metric or part[column].notna().any()]
+    return {name: "not scored" for name in wanted if plain(score[METRICS[name]]) is None}

@@ -1,10 +1,10 @@
 """A pytest entry for a project's CI: demand that an experiment stays within tolerance.
 
-    # test_scores.py, run with: pytest -p harness.comparison.pytest_plugin --harness-out results/paper
+    # test_scores.py, run with: pytest -p harness.comparison.pytest_plugin --harness-params results/cpu
     def test_transgan_s_stays_within_tolerance(harness_verdict):
         harness_verdict("t4-transgan-s", allow=("within",))
 
-Verdicts are read from OUT/check, where `harness check --write` left them.
+Verdicts are made from the scale's records, as `harness check` does.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,18 +14,20 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --harness-out."""
-    parser.addoption(
-        "--harness-out", type=Path, default=Path("results/quick"), help="results folder whose verdicts are demanded"
-    )
+    """Add --harness-root and --harness-params, as --root and --params of `harness check`."""
+    parser.addoption("--harness-root", type=Path, help="checkout; default: the one around the working folder")
+    parser.addoption("--harness-params", type=Path, help="params.yaml, or its folder, of the scale that is demanded")
 
 
 @pytest.fixture(scope="session")
 def harness_verdict(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """A function `demand(experiment, allow=("within", "near"), metric=None)` that fails the test unless it holds."""
+    """Return `demand(experiment, allow=("within", "near"), metric=None)`, which fails the test unless it holds."""
     from harness.comparison import check
+    from harness.comparison.table_formats import plain
+    from harness.config.experiments import find_scale
 
-    found = check.read(request.config.getoption("--harness-out"))
+    options = request.config.getoption
+    found = check.check(find_scale(options("--harness-root"), options("--harness-params"))).verdicts
 
     def demand(experiment: str, allow: Sequence[str] = ("within", "near"), metric: str | None = None) -> None:
         """Every decided verdict of `experiment` (of `metric`: `fid` or `is`, if given) is allowed, and there is one."""
@@ -35,9 +37,9 @@ def harness_verdict(request: pytest.FixtureRequest) -> Callable[..., None]:
             mine = mine[mine["metric"] == metric]
         decided = mine[mine["status"] != "none"]
         if decided.empty:
-            pytest.fail(f"{experiment}: no verdict\n{check.plain(check.listing(mine))}", pytrace=False)
+            pytest.fail(f"{experiment}: not comparable\n{plain(check.listing(mine))}", pytrace=False)
         bad = decided[[not set(words.split(" to ")) <= set(allow) for words in decided["verdict"]]]
         if len(bad):
-            pytest.fail(f"{experiment}: not {' or '.join(allow)}\n{check.plain(check.listing(bad))}", pytrace=False)
+            pytest.fail(f"{experiment}: not {' or '.join(allow)}\n{plain(check.listing(bad))}", pytrace=False)
 
     return demand

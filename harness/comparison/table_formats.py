@@ -1,15 +1,16 @@
 """One table in three formats: csv, markdown and LaTeX (booktabs) hold the same cells."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from harness.files import read_json, write_json, write_text
+from harness.comparison import tidy_csv
 
 NONE = "—"  # nothing to show
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,37 @@ class Table:
     note: str = ""
 
 
-def write_all(tables: Iterable[Table], folder: Path) -> None:
-    """Write each table as `<name>.csv`, `.md` and `.tex`, and `index.json` (names, titles and notes, in order)."""
-    index = []
-    for table in tables:
-        write_text(folder / f"{table.name}.csv", table.frame.to_csv(index=False, lineterminator="\n"))
-        write_text(folder / f"{table.name}.md", markdown(table))
-        write_text(folder / f"{table.name}.tex", latex(table))
-        index.append({"name": table.name, "title": table.title, "note": table.note})
-    write_json(folder / "index.json", index)
+def files(table: Table) -> dict[str, str]:
+    """Return a table as csv, markdown and LaTeX: file name -> content."""
+    return {
+        f"{table.name}.csv": tidy_csv.text(table.frame),
+        f"{table.name}.md": markdown(table),
+        f"{table.name}.tex": latex(table),
+    }
+
+
+MARKDOWN = {"\\": "\\\\", "|": "\\|", "<": "&lt;", ">": "&gt;", "&": "&amp;", "`": "\\`", "*": "\\*", "[": "\\["}
 
 
 def markdown(table: Table) -> str:
-    """A table as GitHub markdown."""
-    lines = [list(table.frame.columns), ["---"] * len(table.frame.columns), *table.frame.values.tolist()]
-    body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"### {table.title}\n\n{body}\n" + (f"\n{table.note}\n" if table.note else "")
+    """Return a table as GitHub markdown; nothing in a cell acts as markup or HTML."""
+    from tabulate import tabulate
+
+    cells = [[_escaped(cell, MARKDOWN) for cell in row] for row in table.frame.values.tolist()]
+    headers = [_escaped(name, MARKDOWN) for name in table.frame.columns]
+    body = tabulate(cells, headers, tablefmt="pipe", disable_numparse=True)
+    return f"### {_escaped(table.title, MARKDOWN)}\n\n{body}\n" + (
+        f"\n{_escaped(table.note, MARKDOWN)}\n" if table.note else ""
+    )
+
+
+def plain(table: Table) -> str:
+    """Return a table with aligned columns, for a terminal."""
+    from tabulate import tabulate
+
+    cells = [[_escaped(cell, {}) for cell in row] for row in table.frame.values.tolist()]
+    body = tabulate(cells, list(table.frame.columns), tablefmt="plain", disable_numparse=True)
+    return f"{body}\n\n{table.note}"
 
 
 LATEX = {
@@ -61,16 +77,20 @@ LATEX = {
 }
 
 
+def _escaped(cell: Any, special: dict[str, str]) -> str:
+    """Return a cell on one line, without control characters, its special characters replaced."""
+    return "".join(special.get(c, c) for c in CONTROL.sub("\ufffd", str(cell)))
+
+
 def latex(table: Table) -> str:
-    """A table as a LaTeX tabular with booktabs rules."""
+    """Return a table as a LaTeX tabular with booktabs rules."""
 
     def line(cells: Iterable[Any]) -> str:
-        return " & ".join("".join(LATEX.get(c, c) for c in str(cell)) for cell in cells) + r" \\"
+        return " & ".join(_escaped(cell, LATEX) for cell in cells) + r" \\"
 
-    escaped = line([table.title]).removesuffix(r" \\")
     return "\n".join(
         [
-            f"% {escaped}",
+            f"% {_escaped(table.title, LATEX)}",
             rf"\begin{{tabular}}{{{'l' * len(table.frame.columns)}}}",
             r"\toprule",
             line(table.frame.columns),
@@ -81,13 +101,3 @@ def latex(table: Table) -> str:
             "",
         ]
     )
-
-
-def read_all(folder: Path) -> list[Table]:
-    """Read back the tables that `write_all` wrote."""
-
-    def frame(name: str) -> pd.DataFrame:
-        return pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
-
-    entries = read_json(folder / "index.json")
-    return [Table(e["name"], e["title"], frame(e["name"]), e["note"]) for e in entries]

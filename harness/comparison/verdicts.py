@@ -1,61 +1,110 @@
 """Verdicts: is a measured score within tolerance of a reported one? Pure functions on numbers; tolerances are data.
 
-All functions work on a loss: lower is better. `loss` turns a score into one, so that FID and IS follow the same rules.
+All functions work on a loss: lower is better. `_sign` turns a score into one, so that FID and IS follow the same rules.
+Whatever is not a finite number decides nothing: the verdict is `not-comparable`.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from harness.config import reader
-from harness.errors import HarnessError, nearest
+from harness.config.ranges import Count, Matches, Range
+from harness.errors import HarnessError
 
 ORDER = ("too-good", "within", "near", "outside")  # from the best score to the worst
-VERDICTS = (*ORDER, "insufficient-runs", "not-comparable")
+UNDECIDED = ("not-comparable", "insufficient-runs")
+VERDICTS = (*ORDER, *UNDECIDED)
+KINDS = ("control", "control (secondary)", "checkpoint", "training", "regression")
+
+
+Reason = Annotated[str, Matches(r"(?s)\s*\S.*", "a reason")]
 
 
 @dataclass(frozen=True)
-class Number:
-    """A tolerance and its reason."""
+class Tolerance:
+    """A number and its reason."""
 
     value: float
-    because: str
+    because: Reason
+
+
+@dataclass(frozen=True)
+class Level(Tolerance):
+    """The level of a test."""
+
+    value: Annotated[float, Range(0, 0.5, above=True)]
+
+
+@dataclass(frozen=True)
+class Factor(Tolerance):
+    """By how much a score may be worse: from not at all to three times."""
+
+    value: Annotated[float, Range(1, 3)]
+
+
+@dataclass(frozen=True)
+class Part(Tolerance):
+    """A part of a score or of a spread."""
+
+    value: Annotated[float, Range(0, 1, above=True)]
+
+
+@dataclass(frozen=True)
+class Multiple(Tolerance):
+    """A number of standard deviations or of tolerances."""
+
+    value: Annotated[float, Range(0, 10, above=True)]
+
+
+@dataclass(frozen=True)
+class Runs(Tolerance):
+    """A number of runs that an sd is taken of."""
+
+    value: Annotated[int, Range(2, 1000)]
+
+
+@dataclass(frozen=True)
+class Samples(Tolerance):
+    """A number of samples."""
+
+    value: Count
 
 
 @dataclass(frozen=True)
 class Statuses:
-    """What a verdict means for the exit code."""
+    """What a verdict means for the exit code; what is in neither list decides nothing."""
 
-    passes: tuple[str, ...]
-    fails: tuple[str, ...]
+    passes: tuple[Literal["within", "near"], ...]
+    fails: tuple[Literal["too-good", "near", "outside"], ...]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Same weights: |score - reported| <= max(share * reported, evaluation_sds * sd of evaluation)."""
 
-    share: Number
-    evaluation_sds: Number
-    fid_sd_at_10k: Number
-    near_factor: Number
-    min_n_fake: Number
+    share: Part
+    evaluation_sds: Multiple
+    fid_sd_at_10k: Multiple
+    near_factor: Multiple
+    min_n_fake: Samples
 
 
 @dataclass(frozen=True)
 class Training:
     """Trained here: a one-sided bound on the mean of the seeds against reported * share."""
 
-    share: Number
-    near_share: Number
-    too_good_share: Number
-    alpha: Number
-    min_seeds: Number
-    max_spread: Number
+    share: Factor
+    near_share: Factor
+    too_good_share: Factor
+    alpha: Level
+    min_seeds: Runs
+    max_spread: Part
 
 
 @dataclass(frozen=True)
@@ -70,16 +119,17 @@ class Control(Training):
 class Regression:
     """Against our own history: a two-sample test on the means."""
 
-    alpha: Number
-    alpha_better: Number
-    near_share: Number
-    too_good_share: Number
-    min_history: Number
+    alpha: Level
+    alpha_better: Level
+    near_share: Factor
+    too_good_share: Factor
+    stand_in_share: Factor
+    min_history: Runs
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """All lanes (`experiments/tolerances.yaml`)."""
+    """All kinds of comparison (`experiments/tolerances.yaml`)."""
 
     statuses: Statuses
     checkpoint: Checkpoint
@@ -92,29 +142,39 @@ def load(path: Path) -> Tolerances:
     """Read the tolerances.
 
     Raises:
-        HarnessError: an unknown key, a number without a reason, or a verdict that does not exist.
+        HarnessError: an unknown key, a number without a reason or out of range, or statuses that make no sense.
     """
     tolerances = reader.read(Tolerances, reader.read_yaml(path), str(path))
-    for name in (*tolerances.statuses.passes, *tolerances.statuses.fails):
-        if name not in VERDICTS:
-            raise HarnessError(f"{path}: statuses: unknown verdict '{name}'.{nearest(name, VERDICTS)}")
+    statuses = tolerances.statuses
+    both = set(statuses.passes) & set(statuses.fails)
+    if both:
+        raise HarnessError(f"{path}: statuses: '{min(both)}' passes and fails; a verdict does one of them or neither.")
+    if "within" not in statuses.passes or "outside" not in statuses.fails:
+        raise HarnessError(f"{path}: statuses: 'within' must pass and 'outside' must fail.")
+    for name, part in (("training", tolerances.training), ("control", tolerances.control)):
+        if part.near_share.value < part.share.value:
+            raise HarnessError(f"{path}: {name}.near_share is less than share; `near` is worse than `within`.")
     return tolerances
 
 
 def _sign(metric: str) -> int:
-    """+1 where lower is better (FID, KID), -1 where higher is (IS)."""
+    """Return +1 where lower is better (FID, KID), -1 where higher is (IS)."""
     return -1 if metric == "is" else 1
 
 
 def _worse(reported: float, share: float, metric: str) -> float:
-    """`reported` made worse by the factor `share`: times it for FID, divided by it for IS."""
+    """Return `reported` made worse by the factor `share`: times it for FID, divided by it for IS."""
     return reported / share if metric == "is" else reported * share
+
+
+def _finite(*numbers: float | None) -> bool:
+    return all(number is not None and math.isfinite(number) for number in numbers)
 
 
 def checkpoint(
     values: Sequence[float], reported: float, metric: str, n_fake: int, is_std: float | None, tolerance: Checkpoint
 ) -> str:
-    """Verdict on the author's own weights, evaluated here (mean over evaluations, if several).
+    """Return the verdict on the author's own weights, evaluated here (mean over evaluations, if several).
 
     Args:
         is_std: std over the 10 splits of one evaluation (IS only); its mean has a tenth of the variance.
@@ -122,9 +182,14 @@ def checkpoint(
     Returns:
         one of `VERDICTS`: `insufficient-runs` with fewer fakes than the tolerance is set for.
     """
-    if n_fake < tolerance.min_n_fake.value or (metric == "is" and is_std is None):
+    if len(values) == 0 or not _finite(*values, reported):
+        return "not-comparable"
+    if n_fake < tolerance.min_n_fake.value or (metric == "is" and not _finite(is_std)):
         return "insufficient-runs"
-    sd = is_std / math.sqrt(10) if is_std is not None else tolerance.fid_sd_at_10k.value * math.sqrt(10_000 / n_fake)
+    if metric == "is" and is_std is not None:
+        sd = is_std / math.sqrt(10)
+    else:
+        sd = tolerance.fid_sd_at_10k.value * math.sqrt(10_000 / n_fake)
     allowed = max(tolerance.share.value * reported, tolerance.evaluation_sds.value * sd)
     distance = _sign(metric) * (float(np.mean(values)) - reported)
     if distance < -allowed:
@@ -135,7 +200,7 @@ def checkpoint(
 
 
 def training(values: Sequence[float], reported: float, metric: str, tolerance: Training) -> str:
-    """Verdict on models trained here, one score per seed.
+    """Return the verdict on models trained here, one score per seed.
 
     `within`: the data do not contradict a true mean of at most reported * share, i.e. the lower one-sided confidence
     bound of the mean (Student's t) does not exceed it; so a model whose true mean is at the limit is called worse
@@ -147,7 +212,9 @@ def training(values: Sequence[float], reported: float, metric: str, tolerance: T
     single seed no rule with an sd estimated from three runs can promise it and keep alpha: it would have to condemn
     every three whose best lies beyond the limit, which chance alone does once in eight.
     """
-    if len(values) < tolerance.min_seeds.value:
+    if len(values) == 0 or not _finite(*values, reported):
+        return "not-comparable"
+    if len(values) < max(2.0, tolerance.min_seeds.value):  # one seed has no sd
         return "insufficient-runs"
     mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
     if sd > tolerance.max_spread.value * abs(mean):
@@ -161,27 +228,40 @@ def training(values: Sequence[float], reported: float, metric: str, tolerance: T
     return "near" if bound <= sign * _worse(reported, tolerance.near_share.value, metric) else "outside"
 
 
-def regression(values: Sequence[float], history: Sequence[float], metric: str, tolerance: Regression) -> str:
-    """Verdict against our own earlier scores of the same experiment and protocol.
+def regression(
+    values: Sequence[float], history: Sequence[float], metric: str, tolerance: Regression, stand_in: bool = False
+) -> str:
+    """Return the verdict against our own earlier scores of the same experiment and protocol.
 
     A two-sample t test with pooled variance on the means, as MLPerf holds a submission against reference convergence
     points: not significantly worse is `within`; significantly worse by at most near_share is `near`, by more
     `outside`; very significantly better by more than too_good_share is `too-good`. One new run suffices, the history
-    needs min_history.
+    needs min_history. Scores on stand-ins measure nothing but the code, so a significant step beyond stand_in_share is
+    a change of the code whichever way it goes.
     """
-    n, m = len(values), len(history)
-    if m < tolerance.min_history.value or n < 1:
+    if len(values) == 0 or not _finite(*values, *history):
+        return "not-comparable"
+    if len(history) < max(2.0, tolerance.min_history.value):
         return "insufficient-runs"
-    difference = _sign(metric) * (float(np.mean(values)) - float(np.mean(history)))
-    squares = float(
-        np.sum((np.asarray(values) - np.mean(values)) ** 2) + np.sum((np.asarray(history) - np.mean(history)) ** 2)
-    )
-    error = math.sqrt(squares / (n + m - 2) * (1 / n + 1 / m))
-    reference = abs(float(np.mean(history)))
-    if difference > _t(tolerance.alpha.value, n + m - 2) * error:
-        return "near" if difference <= (tolerance.near_share.value - 1) * reference else "outside"
-    sure = -difference > _t(tolerance.alpha_better.value, n + m - 2) * error
-    return "too-good" if sure and -difference > (tolerance.too_good_share.value - 1) * reference else "within"
+    worse_share = tolerance.stand_in_share.value if stand_in else tolerance.near_share.value
+    better_share = tolerance.stand_in_share.value if stand_in else tolerance.too_good_share.value
+    alpha_better = tolerance.alpha.value if stand_in else tolerance.alpha_better.value
+    losses, before = (_sign(metric) * np.asarray(part, dtype=float) for part in (values, history))
+    difference = float(losses.mean() - before.mean())
+    reference = abs(float(before.mean()))
+    if difference > 0 and _chance_of_more(losses, before) < tolerance.alpha.value:
+        return "near" if difference <= (worse_share - 1) * reference else "outside"
+    sure = difference < 0 and _chance_of_more(before, losses) < alpha_better
+    return "too-good" if sure and -difference > (better_share - 1) * reference else "within"
+
+
+def _chance_of_more(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the p-value of `a` having a larger mean than `b`; 0 where both have no spread at all."""
+    from scipy.stats import ttest_ind
+
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return 0.0 if a.mean() > b.mean() else 1.0
+    return float(ttest_ind(a, b, alternative="greater").pvalue)
 
 
 @lru_cache
@@ -193,12 +273,12 @@ def _t(alpha: float, degrees: int) -> float:
 
 
 def spread(verdicts: Iterable[str]) -> tuple[str, ...]:
-    """Verdicts under several presumptions as a range: best and worst, with all that lies between; one if they agree.
+    """Return verdicts under several presumptions as a range: best and worst, with all that lies between.
 
     Scores move continuously from the best to the worst presumption, so verdicts in between cannot be left out.
     """
     found = set(verdicts)
-    for undecided in ("not-comparable", "insufficient-runs"):
+    for undecided in UNDECIDED:
         if undecided in found:
             return (undecided,)
     places = sorted(ORDER.index(v) for v in found)
@@ -206,16 +286,16 @@ def spread(verdicts: Iterable[str]) -> tuple[str, ...]:
 
 
 def status(verdicts: Sequence[str], statuses: Statuses) -> str:
-    """`pass`, `fail`, `undecided` (a range that holds both or neither) or `none` (nothing to decide)."""
-    if set(verdicts) <= {"not-comparable", "insufficient-runs"}:
+    """Return `pass`, `fail`, `undecided` (a range that holds both or neither) or `none` (nothing to decide)."""
+    if set(verdicts) <= set(UNDECIDED):
         return "none"
     if set(verdicts) <= set(statuses.passes):
         return "pass"
     return "fail" if set(verdicts) <= set(statuses.fails) else "undecided"
 
 
-def lane(link: str, released: bool, control: Control) -> str:
-    """Lane of a comparison: `checkpoint`, `control`, `control (secondary)` or `training`."""
+def kind(link: str, released: bool, control: Control) -> str:
+    """Return the kind of a comparison: `checkpoint`, `control`, `control (secondary)` or `training`."""
     if released:
         return "checkpoint"
     if link in control.rows:
@@ -223,22 +303,21 @@ def lane(link: str, released: bool, control: Control) -> str:
     return "control (secondary)" if link in control.secondary else "training"
 
 
-def judge(row: dict[str, Any], tolerances: Tolerances) -> tuple[str, ...]:
-    """Verdict or range of verdicts of one comparison (a row of `comparison.table` with a `lane`).
+def judge(row: Mapping[str, Any], values: Sequence[float], tolerances: Tolerances) -> tuple[str, ...]:
+    """Return the verdict, or range of verdicts, on the scores of several seeds against one reported score.
 
-    The score is held against the reported value and against both ends of what the presumptions make of it.
+    The scores are held against the reported value and against both ends of what the presumptions make of it.
+
+    Args:
+        row: `kind`, `metric`, `reported`, `reported_low`, `reported_high`, `n_fake`, `is_std` of the comparison.
+        values: one score per seed.
     """
-    if not row["comparable"]:
-        return ("not-comparable",)
-    values = [float(v) for v in str(row["values"]).split()]
     verdicts = []
     for reported in (row["reported_low"], row["reported"], row["reported_high"]):
-        if row["lane"] == "checkpoint":
-            is_std = float(row["is_std"]) if row["metric"] == "is" and row["is_std"] == row["is_std"] else None
-            verdicts.append(
-                checkpoint(values, reported, row["metric"], int(row["n_fake"]), is_std, tolerances.checkpoint)
-            )
+        if row["kind"] == "checkpoint":
+            n_fake, is_std = int(row["n_fake"]), row["is_std"]
+            verdicts.append(checkpoint(values, reported, row["metric"], n_fake, is_std, tolerances.checkpoint))
         else:
-            tolerance = tolerances.training if row["lane"] == "training" else tolerances.control
+            tolerance = tolerances.training if row["kind"] == "training" else tolerances.control
             verdicts.append(training(values, reported, row["metric"], tolerance))
     return spread(verdicts)

@@ -3,17 +3,20 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import check, table_formats, tables
+from harness.comparison import check, words
+from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
-from harness.errors import HarnessError
 from harness.files import replacing, write_text
-from harness.records import results
+from harness.paths import ScaleFolder
 from harness.records.results import Results
 from harness.report import pictures
+
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
 
 CURVES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
 VERDICT_CLASSES = {
@@ -31,6 +34,8 @@ NUMBER = re.compile(r"[+-]?\d[\d.]*[kM]?( ± [\d.]+)?( †)?( \(and .* on CPU\))
 
 def verdict_class(text: str) -> str:
     """CSS class of a verdict in words; a range is never coloured as one of its ends, an unknown word is an error."""
+    if words.AND in text:
+        return "none"
     if " to " in text.split(" (")[0]:
         return "range"
     return VERDICT_CLASSES[text.split(" (")[0]]
@@ -42,8 +47,8 @@ def cell(column: str, text: str) -> dict[str, str]:
         return {"text": text, "css": f"pill {STATUS_CLASSES[text]}"}
     if column.startswith("verdict") and text != NONE:
         return {"text": text, "css": f"pill {verdict_class(text)}"}
-    if column == "beware" and text != NONE:
-        return {"text": text, "css": "beware"}
+    if column == "caveats" and text != NONE:
+        return {"text": text, "css": "caveats"}
     if column == "rank change" and text not in (NONE, "same"):
         return {"text": text, "css": "num up" if text.startswith("+") else "num down"}
     if column == "snapshot":  # a name, also where it is an image count
@@ -75,16 +80,16 @@ def view(table: Table) -> dict[str, Any]:
     }
 
 
-def warnings(scores: pd.DataFrame) -> list[str]:
+def warnings(found: Results) -> list[str]:
     """What a reader must know before any number: stand-ins, partial runs, unusual layers."""
-    out = []
-    if scores["stand_in_data"].any():
+    scores, out = found.scores, []
+    if (scores["stand_in_data"] != False).any():  # noqa: E712 (None is not known to be real)
         out.append("STAND-IN DATA: drawn pictures, no photographs. These scores say nothing about any model.")
-    if scores["stand_in_inception"].any():
+    if scores["stand_in_inception"].astype(bool).any():
         out.append("STAND-IN INCEPTION: random weights. These scores show that every line runs, and nothing else.")
-    if scores["partial"].any():
-        names = ", ".join(sorted(set(scores.loc[scores["partial"].astype(bool), "experiment"])))
-        out.append(f"PARTIAL RUNS, shorter than their recipe: {names}.")
+    cut = cut_short(found)
+    if cut:
+        out.append(f"PARTIAL RUNS, shorter than their recipe: {', '.join(cut)}.")
     other = scores[(scores["layer"] != 2048) & ~scores["stand_in_inception"].astype(bool)]
     if len(other):
         layers = ", ".join(str(v) for v in sorted(set(other["layer"])))
@@ -92,15 +97,22 @@ def warnings(scores: pd.DataFrame) -> list[str]:
     return out
 
 
-def galleries(out: Path, found: Results, data: Path) -> list[dict[str, Any]]:
+def cut_short(found: Results) -> list[str]:
+    """Return experiments with a training shorter than its recipe; a whole one may have partial snapshots on the way."""
+    run = ["experiment", "seed"]
+    planned = found.scores.groupby(run)["planned_nimg"].max()
+    longest = pd.concat([found.scores, found.training]).groupby(run)["nimg"].max()
+    return sorted({experiment for experiment, _ in planned[longest.reindex(planned.index) < planned].index})
+
+
+def galleries(out: ScaleFolder, found: Results, data: Path) -> list[dict[str, Any]]:
     """Per data set: real images, and beside them the samples of each run, with training grids on the way."""
     blocks = []
     for dataset, part in found.scores.groupby("dataset", sort=True):
         shown = []
         dumps = part.drop_duplicates(["experiment", "seed", "snapshot"])
         for row in dumps.sort_values(["experiment", "seed", "nimg", "snapshot"]).to_dict("records"):
-            folder = out / "records" / row["experiment"] / f"seed{row['seed']}"
-            grid = folder / str(row["snapshot"]) / "grid.png"
+            grid = out.grid(row["experiment"], row["seed"], row["snapshot"])
             if not grid.is_file():
                 continue
             scores = part[
@@ -111,16 +123,16 @@ def galleries(out: Path, found: Results, data: Path) -> list[dict[str, Any]]:
             shown.append(
                 {
                     "name": row["experiment"],
-                    "caption": f"seed {row['seed']}, {row['snapshot']}, {tables.count(int(row['nimg']))} images seen",
+                    "caption": f"seed {row['seed']}, {row['snapshot']}, {words.count(row['nimg'])} images seen",
                     "scores": ", ".join(
                         f"FID {s['fid']:.1f} ({s['scorer']})" for s in scores.to_dict("records") if pd.notna(s["fid"])
                     ),
                     "picture": pictures.samples(grid),
-                    "steps": _steps(folder) if row["snapshot"] == "last" else [],
+                    "steps": _steps(out.records(row["experiment"], row["seed"])) if row["snapshot"] == "last" else [],
                 }
             )
         if shown:
-            real = _beside(out / "report" / f"real-{dataset}.png", pictures.real_images(data / str(dataset)))
+            real = _beside(out.report / f"real-{dataset}.png", pictures.real_images(data / str(dataset)))
             stand_in = bool(part["stand_in_data"].any())
             blocks.append({"dataset": dataset, "real": real, "stand_in": stand_in, "shown": shown})
     return blocks
@@ -131,7 +143,7 @@ def _steps(folder: Path, most: int = 4) -> list[dict[str, str]]:
     grids = sorted(folder.glob("**/grids/*.png"))
     if len(grids) > most:
         grids = [grids[round(i * (len(grids) - 1) / (most - 1))] for i in range(most)]
-    return [{"caption": f"{tables.count(int(g.stem))} images seen", "picture": pictures.samples(g)} for g in grids]
+    return [{"caption": f"{words.count(int(g.stem))} images seen", "picture": pictures.samples(g)} for g in grids]
 
 
 def charts(found: Results) -> list[dict[str, str]]:
@@ -194,34 +206,29 @@ def _beside(path: Path, png: bytes | None) -> str | None:
     return path.name
 
 
-def write(out: Path, data: Path) -> Path:
-    """Write `out/report/index.html` from `out/check`, `out/tables` and `out/records`; return its path.
+def write(scale: "Scale", checked: Checked) -> Path:
+    """Write the page of a scale: verdicts, tables, pictures from its records, real images from its data sets.
 
-    Args:
-        data: folder of packed data sets, for the real images beside the samples.
-
-    Raises:
-        HarnessError: a stage before has not run.
+    Returns:
+        the page's path.
     """
-    if not (out / "check" / "tables" / "index.json").is_file():
-        raise HarnessError(f"{out / 'check'}: no tables with verdicts; run `harness check --write` first.")
-    found, verdicts = results.load(out), check.read(out)
-    views = [view(table) for table in table_formats.read_all(out / "check" / "tables")]
+    found = checked.measured.results
+    views = [view(table) for table in checked.tables]
     measured = [v for v in views if v["name"] in ("runs", "protocol")]
-    status = verdicts["status"].value_counts()
+    status = checked.verdicts["status"].value_counts()
     context = {
-        "scale": ", ".join(sorted(set(found.scores["scale"]))),
-        "warnings": warnings(found.scores),
+        "scale": scale.params.scale,
+        "warnings": warnings(found),
         "counts": [(name, int(status.get(name, 0)), STATUS_CLASSES[name]) for name in STATUS_CLASSES],
         "n_scores": len(found.scores),
         "n_runs": len(found.scores.drop_duplicates(["experiment", "seed"])),
-        "verdicts": view(check.listing(verdicts)),
-        "galleries": galleries(out, found, data),
+        "verdicts": view(check.listing(checked.verdicts)),
+        "galleries": galleries(scale.folder, found, scale.checkout.data()),
         "charts": charts(found),
         "measured": measured,
         "papers": [v for v in views if v not in measured],
         "provenance": provenance(found.scores),
     }
-    path = out / "report" / "index.html"
+    path = scale.folder.report / "index.html"
     write_text(path, render(context))
     return path

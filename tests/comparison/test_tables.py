@@ -1,17 +1,17 @@
 """Tables: three formats with the same cells, the same bytes twice, nothing measured left out."""
 
 import csv
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import harness
-from harness.commands.tables import command
-from harness.comparison import reported, table_formats, tables
+from harness.comparison import protocols, reported, run_tables, table_formats, tables
 from harness.config import schema
 from harness.errors import HarnessError
 from harness.records import results
@@ -32,7 +32,7 @@ STAND_IN = {
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("results") / "test"
+    folder = tmp_path_factory.mktemp("root") / "results" / "test"
     for seed, fid in enumerate((18.9, 19.1, 19.3)):
         score_trees.add(folder, experiment="t4-transgan-s", seed=seed, fid=fid, is_mean=8.2)
         score_trees.add(folder, "clean", experiment="t4-transgan-s", seed=seed, fid=fid + 2)
@@ -44,9 +44,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make(folder: Path, *options: str) -> None:
-    done = CliRunner().invoke(command, ["--out-dir", str(folder), *options], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+def make(folder: Path, unverified: bool = False) -> tables.Measured:
+    scale = score_trees.scale_of(folder)
+    measured = tables.measure(scale, unverified)
+    tables.write(scale, measured, unverified)
+    return measured
 
 
 def frame(out: Path, name: str) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def frame(out: Path, name: str) -> pd.DataFrame:
 
 
 def test_all_of_the_papers_tables_are_made(out: Path) -> None:
-    names = [entry["name"] for entry in json.loads((out / "tables" / "index.json").read_text())]
+    names = [entry["name"] for entry in json.loads((out / "tables" / "index.json").read_text())["tables"]]
     papers = ["pairing", "augmentation", "cotraining-locality", "sizes", "cifar10", "stl10", "celeba64"]
     assert names == ["protocol", "runs", *papers]
     for name in names:
@@ -85,21 +87,22 @@ def test_a_difference_is_shown_only_where_protocols_compare(out: Path) -> None:
 def test_unverified_rows_are_hidden_then_marked(out: Path, tmp_path: Path) -> None:
     hidden = frame(out, "pairing")
     assert set(hidden["model"]) == {"G=AutoGAN D=AutoGAN", "G=Transformer D=Transformer"}
-    score_trees.add(tmp_path, experiment="t1-autogan-autogan")
-    make(tmp_path, "--unverified")
-    shown = frame(tmp_path, "pairing").set_index("model")
+    folder = tmp_path / "results" / "test"
+    score_trees.add(folder, experiment="t1-autogan-autogan")
+    make(folder, unverified=True)
+    shown = frame(folder, "pairing").set_index("model")
     assert len(shown) == 4
     assert shown.loc["G=AutoGAN D=Transformer", "FID reported"] == "49.83 †"
     assert shown.loc["G=AutoGAN D=AutoGAN", "FID reported"] == "12.42"
-    assert "† recalled" in (tmp_path / "tables" / "pairing.md").read_text()
+    assert "† recalled" in (folder / "tables" / "pairing.md").read_text()
 
 
 def test_everything_measured_is_in_the_runs_table(out: Path) -> None:
     runs = frame(out, "runs").set_index(["experiment", "seed"])
     untrained, drawn = runs.loc[("cpu-untrained", "0")], runs.loc[("quick-cifar10-transgan", "0")]
-    assert (untrained["answers"], untrained["beware"]) == ("no paper row", "768-channel layer")
+    assert (untrained["reported in"], untrained["caveats"]) == ("no paper row", "768-channel layer")
     assert untrained["protocol"] == "2k vs 50k cifar10 train, trunk 768"
-    assert drawn["beware"] == "STAND-IN DATA, STAND-IN INCEPTION"
+    assert drawn["caveats"] == "STAND-IN DATA, STAND-IN INCEPTION"
     assert runs.loc[("t4-transgan-s", "1"), "clean FID"] == "21.10"
     assert len(runs) == 7
 
@@ -118,9 +121,13 @@ def test_one_protocol_changes_the_order(out: Path) -> None:
 
 
 def cells_of_markdown(text: str) -> list[list[str]]:
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    rows = [[c.replace("\\|", "|") for c in re.split(r"(?<!\\) \| ", line[2:-2])] for line in lines]
-    return [rows[0], *rows[2:]]
+    rows = []
+    for line in (line for line in text.splitlines() if line.startswith("| ")):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for plain, escaped in reversed(table_formats.MARKDOWN.items()):
+            cells = [cell.replace(escaped, plain) for cell in cells]
+        rows.append(cells)
+    return rows
 
 
 def cells_of_latex(text: str) -> list[list[str]]:
@@ -143,14 +150,30 @@ def test_csv_markdown_and_latex_agree_cell_by_cell(out: Path) -> None:
         assert cells_of_latex(path.with_suffix(".tex").read_text(encoding="utf-8")) == expected, path.name
 
 
-def test_awkward_cells_survive_all_formats(tmp_path: Path) -> None:
-    awkward = pd.DataFrame({"a_b": ["50 % & {x}", "p|q"], "Δ": ["1 ± 2 †", "—"]})
-    table_formats.write_all([table_formats.Table("t", "T", awkward)], tmp_path)
-    expected = [["a_b", "Δ"], ["50 % & {x}", "1 ± 2 †"], ["p|q", "—"]]
-    assert cells_of_markdown((tmp_path / "t.md").read_text(encoding="utf-8")) == expected
-    assert cells_of_latex((tmp_path / "t.tex").read_text(encoding="utf-8")) == expected
-    assert r"50 \% \& \{x\}" in (tmp_path / "t.tex").read_text(encoding="utf-8")
-    assert table_formats.read_all(tmp_path)[0].frame.equals(awkward)
+def test_awkward_cells_survive_all_formats() -> None:
+    awkward = pd.DataFrame({"a_b": ["50 % & {x}", "p|q", "<b>"], "Δ": ["1 ± 2 †", "—", "-0.50"]})
+    files = table_formats.files(table_formats.Table("t", "T", awkward))
+    expected = [["a_b", "Δ"], ["50 % & {x}", "1 ± 2 †"], ["p|q", "—"], ["<b>", "-0.50"]]
+    assert list(csv.reader(files["t.csv"].splitlines())) == expected
+    assert cells_of_markdown(files["t.md"]) == expected
+    assert cells_of_latex(files["t.tex"]) == expected
+    assert r"50 \% \& \{x\}" in files["t.tex"]
+
+
+def test_a_cell_is_neither_markup_nor_a_formula_nor_a_second_line() -> None:
+    hostile = ["<script>alert(1)</script>", "=cmd()", "+1+1", "@x", "-a", "a\nb | c", "[x](y) ![z](w)", "\x1b[31m"]
+    files = table_formats.files(table_formats.Table("t", "<i>", pd.DataFrame({"a": hostile}), "<u>"))
+    assert "<" not in files["t.md"]
+    assert "[x](" not in files["t.md"].replace("\\[x](", "")
+    assert len(files["t.md"].splitlines()) == 4 + len(hostile) + 2
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", files["t.md"] + files["t.tex"])
+    cells = [row[0] for row in csv.reader(files["t.csv"].splitlines(keepends=True))]
+    assert not any(cell.startswith(("=", "+", "@", "-")) for cell in cells)
+    numbers = ["-0.02", "+0.52", "-2", "+1e-3", "12.4"]
+    assert table_formats.files(table_formats.Table("t", "T", pd.DataFrame({"a": numbers})))["t.csv"].split() == [
+        "a",
+        *numbers,
+    ]
 
 
 def test_the_same_scores_give_the_same_bytes(out: Path) -> None:
@@ -174,6 +197,54 @@ def test_load_results_reads_one_scale_or_all(out: Path) -> None:
     assert list(seeds["fid"]) == [18.9, 19.1, 19.3]
     assert set(one.training["device"]) == {"cuda"}
     assert one.curves.query("experiment == 't4-transgan-s' and seed == 0")["nimg"].max() == 8000
+
+
+def test_records_that_nobody_planned_are_named_and_left_out(out: Path) -> None:
+    folder = out.parent.parent.parent / "orphans" / "results" / "test"
+    shutil.copytree(out / "records", folder / "records")
+    scale = score_trees.scale_of(folder)
+    params = {
+        key: {name: one for name, one in getattr(scale.params, key).items() if one.experiment != "t4-transgan-s"}
+        for key in ("runs", "dumps")
+    }
+    measured = tables.measure(dataclasses.replace(scale, params=dataclasses.replace(scale.params, **params)))
+    assert len([text for text in measured.orphans if "t4-transgan-s/seed1/last/tf/test.json: no dump" in text]) == 1
+    assert "t4-transgan-s" not in set(measured.results.scores["experiment"])
+    assert "t4-transgan-s" not in set(measured.results.training["experiment"])
+    assert "t4-transgan-s" not in set(measured.comparisons["experiment"])
+
+
+def test_no_path_of_this_machine_is_in_a_table(out: Path) -> None:
+    for path in (out / "tables").iterdir():
+        assert str(out) not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_files_that_are_stale_or_edited_are_named(out: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(out.parent.parent, tmp_path / "copy", symlinks=True)) / "results" / "test"
+    scale = score_trees.scale_of(folder)
+    measured = tables.measure(scale)
+    assert tables.stale(scale, measured) == []
+    (folder / "tables" / "sizes.csv").write_text("model\n")
+    (folder / "tables" / "runs.md").unlink()
+    assert tables.stale(scale, measured) == ["runs.md", "sizes.csv"]
+    tables.write(scale, tables.measure(scale, unverified=True), unverified=True)
+    assert tables.stale(scale, measured) == []
+
+
+def several(*lengths: tuple[str, str, int]) -> pd.DataFrame:
+    return pd.DataFrame(lengths, columns=["experiment", "snapshot", "nimg"]).assign(planned_nimg=100)
+
+
+def test_experiments_are_compared_at_the_largest_snapshot_that_all_have() -> None:
+    scores = several(("a", "10", 10), ("a", "last", 40), ("b", "10", 10), ("b", "40", 40), ("b", "last", 90))
+    assert run_tables.common_nimg(scores) == 40
+    assert list(scores[run_tables.compared_snapshots(scores)]["snapshot"]) == ["last", "40"]
+    assert "after 40 images" in run_tables.common_note(scores)
+    apart = several(("a", "10", 10), ("a", "last", 40), ("b", "last", 90))
+    assert list(apart[run_tables.compared_snapshots(apart)]["snapshot"]) == ["last", "last"]
+    single = several(("a", "last", 40), ("b", "last", 90))
+    assert list(run_tables.compared_snapshots(single)) == [True, True]
+    assert run_tables.common_note(single) == ""
 
 
 def test_protocols_that_differ_have_different_ids(out: Path) -> None:
@@ -209,26 +280,24 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
 
 def test_the_papers_rows_come_from_the_ledger_alone() -> None:
     """Every table's ledger names exist, so that a renamed ledger table cannot empty one silently."""
-    book = reported.load()
-    for name, spec in tables.specs(ROOT / "results" / "reported" / "tables.yaml").items():
-        assert set(spec.ledger) <= set(book.rows["table"]), name
+    ledger = reported.load()
+    for name, spec in tables.specs(ROOT / "results" / "reported" / "tables.yaml", ledger).items():
+        assert set(spec.ledger) <= set(ledger.rows["table"]), name
 
 
 def test_hours_on_a_cpu_are_not_gpu_hours() -> None:
     training = pd.DataFrame(
         {"experiment": ["a", "a"], "seed": [0, 1], "nimg": [500, 1500], "device_sec": [3600.0, 1800.0]}
     )
-    assert tables.cost(training.assign(device="cpu"), "a", [0, 1]) == {
+    assert run_tables.cost(training.assign(device="cpu"), "a", [0, 1]) == {
         "GPU h": "0.00 (and 1.50 on CPU)",
         "images seen": "2k",
     }
-    assert tables.cost(training.assign(device="cuda:0"), "a", [0])["GPU h"] == "1.00"
-    assert tables.cost(training.assign(device="cpu"), "b", [0])["GPU h"] == "—"
+    assert run_tables.cost(training.assign(device="cuda:0"), "a", [0])["GPU h"] == "1.00"
+    assert run_tables.cost(training.assign(device="cpu"), "b", [0])["GPU h"] == "—"
 
 
 def test_an_experiment_that_answers_no_ledger_row_is_an_error() -> None:
-    from harness.comparison.protocols import check_links
-
     known = {"mine": schema.Experiment("cifar10", {}, {}, "r", reported=("T4-model-scaling/TransGAN-Q/x",))}
     with pytest.raises(HarnessError, match=r"experiment mine: reported: no ledger row"):
-        check_links(known, reported.load())
+        protocols.check_links(known, reported.load())

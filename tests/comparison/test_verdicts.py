@@ -1,6 +1,9 @@
-"""Verdicts: every lane by table, and the properties they promise."""
+"""Verdicts: every kind of comparison by table, and the properties they promise."""
 
 import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,9 +38,7 @@ def tolerances() -> Tolerances:
         ([10.2, 10.3, 10.4], "is", 8.63, "too-good"),
     ],
 )
-def test_training_lane(
-    values: list[float], metric: str, reported: float, expected: str, tolerances: Tolerances
-) -> None:
+def test_training(values: list[float], metric: str, reported: float, expected: str, tolerances: Tolerances) -> None:
     assert verdicts.training(values, reported, metric, tolerances.training) == expected
 
 
@@ -58,7 +59,7 @@ def test_training_lane(
         (8.63, "is", 8.63, 50_000, None, "insufficient-runs"),
     ],
 )
-def test_checkpoint_lane(
+def test_checkpoint(
     value: float,
     metric: str,
     reported: float,
@@ -82,24 +83,24 @@ def test_checkpoint_lane(
         ([14.1], [14.0, 14.2], "insufficient-runs"),
     ],
 )
-def test_regression_lane(values: list[float], history: list[float], expected: str, tolerances: Tolerances) -> None:
+def test_regression(values: list[float], history: list[float], expected: str, tolerances: Tolerances) -> None:
     assert verdicts.regression(values, history, "fid", tolerances.regression) == expected
 
 
 @pytest.mark.parametrize("metric", ["fid", "is"])
-def test_every_lane_is_monotone_in_the_score(metric: str, tolerances: Tolerances) -> None:
+def test_every_kind_is_monotone_in_the_score(metric: str, tolerances: Tolerances) -> None:
     """Worse scores never get a better verdict, and all four verdicts are met on the way."""
     sign = -1 if metric == "is" else 1
     shifts = np.linspace(-4, 4, 801) * sign
     seeds, history = np.array([9.9, 10.0, 10.15]), [9.9, 10.05, 10.1]
-    lanes = {
+    rules = {
         "training": lambda x: verdicts.training(x, 10.0, metric, tolerances.training),
         "control": lambda x: verdicts.training(x, 10.0, metric, tolerances.control),
         "checkpoint": lambda x: verdicts.checkpoint(x, 10.0, metric, 50_000, 0.2, tolerances.checkpoint),
         "regression": lambda x: verdicts.regression(x, history, metric, tolerances.regression),
     }
-    for name, lane in lanes.items():
-        places = [ORDER.index(lane(list(seeds + shift))) for shift in shifts]
+    for name, rule in rules.items():
+        places = [ORDER.index(rule(list(seeds + shift))) for shift in shifts]
         assert places == sorted(places), name
         assert set(places) >= {0, 1, 3}, name
 
@@ -126,7 +127,7 @@ def test_training_false_alarms_are_five_percent(seeds: int, metric: str, toleran
 @pytest.mark.parametrize(("now", "before"), [(3, 3), (1, 5)])
 def test_regression_false_alarms_are_five_percent(now: int, before: int, tolerances: Tolerances) -> None:
     """Null: new and recorded runs come from the same distribution."""
-    draws = np.random.default_rng(8).normal(14.2, 0.5, size=(10_000, now + before))
+    draws = np.random.default_rng(8).normal(14.2, 0.5, size=(1_000, now + before))
     found = [verdicts.regression(x[:now], x[now:], "fid", tolerances.regression) for x in draws]
     assert 0.04 <= np.mean([v != "within" for v in found]) <= 0.06
 
@@ -173,57 +174,110 @@ def test_status(found: tuple[str, ...], expected: str, tolerances: Tolerances) -
     assert verdicts.status(found, tolerances.statuses) == expected
 
 
-def test_lanes(tolerances: Tolerances) -> None:
+def test_kinds(tolerances: Tolerances) -> None:
     control = tolerances.control
-    assert verdicts.lane("sngan.pytorch/SN-GAN", False, control) == "control"
-    assert verdicts.lane("autogan-cifar10/AutoGAN-top1", False, control) == "control"
-    assert verdicts.lane("mimicry/SNGAN", False, control) == "control (secondary)"
-    assert verdicts.lane("T5-cifar10-comparison/TransGAN-XL", True, control) == "checkpoint"
-    assert verdicts.lane("T5-cifar10-comparison/TransGAN-XL", False, control) == "training"
+    assert verdicts.kind("sngan.pytorch/SN-GAN", False, control) == "control"
+    assert verdicts.kind("autogan-cifar10/AutoGAN-top1", False, control) == "control"
+    assert verdicts.kind("mimicry/SNGAN", False, control) == "control (secondary)"
+    assert verdicts.kind("T5-cifar10-comparison/TransGAN-XL", True, control) == "checkpoint"
+    assert verdicts.kind("T5-cifar10-comparison/TransGAN-XL", False, control) == "training"
 
 
-def test_control_rows_are_in_the_ledger(tolerances: Tolerances) -> None:
-    from harness.comparison import reported
-
-    book = reported.load()
-    for link in (*tolerances.control.rows, *tolerances.control.secondary):
-        reported.find(book, link)
-
-
-def test_every_tolerance_has_a_reason(tolerances: Tolerances) -> None:
-    for lane in (tolerances.checkpoint, tolerances.training, tolerances.control, tolerances.regression):
-        for field in dataclasses.fields(lane):
-            value = getattr(lane, field.name)
-            assert not isinstance(value, verdicts.Number) or len(value.because) > 10
-
-
-def test_a_tolerance_without_a_reason_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_tolerance_without_a_reason_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tolerances.yaml"
     path.write_text(FILE.read_text().replace(', because: "fewer give no useful sd"', ""))
     with pytest.raises(HarnessError, match=r"training\.min_seeds: missing key 'because'"):
         verdicts.load(path)
 
 
-def test_an_unknown_verdict_among_the_statuses_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[within, near]", "[wihtin, near]", "statuses.passes[0]: 'wihtin' is unknown. Did you mean 'within'"),
+        ("[within, near]", "[within, outside]", "statuses.passes[1]: 'outside' is unknown."),
+        ("[within, near]", "[within, too-good]", "statuses.passes[1]: 'too-good' is unknown."),
+        ("[within, near]", "[near]", "'within' must pass"),
+        ("[outside, too-good]", "[too-good]", "'outside' must fail"),
+        ("[outside, too-good]", "[outside, near]", "'near' passes and fails"),
+        ("[outside, too-good]", "[outside, insufficient-runs]", "statuses.fails[1]: 'insufficient-runs' is unknown"),
+        ("alpha: {value: 0.05", "alpha: {value: 0", "training.alpha.value: 0 must be above 0"),
+        ("alpha: {value: 0.05", "alpha: {value: 1", "training.alpha.value: 1 must be at most 0.5"),
+        ("alpha: {value: 0.05", "alpha: {value: .nan", ".nan is not a finite number"),
+        (" share: {value: 1.05", " share: {value: .inf", ".inf is not a finite number"),
+        (" share: {value: 1.05", " share: {value: 0.9", "training.share.value: 0.9 must be at least 1"),
+        (" share: {value: 1.05", " share: {value: 1.2", "training.near_share is less than share"),
+        (" share: {value: 0.01", " share: {value: -1", "checkpoint.share.value: -1 must be above 0"),
+        ("too_good_share: {value: 1.15", "too_good_share: {value: 0", "too_good_share.value: 0 must be at least 1"),
+        ("min_seeds: {value: 3", "min_seeds: {value: 1", "training.min_seeds.value: 1 must be at least 2"),
+        ("min_seeds: {value: 3", "min_seeds: {value: 2.5", "training.min_seeds.value: expected a whole number"),
+        ("max_spread: {value: 0.10", "max_spread: {value: 2", "training.max_spread.value: 2 must be at most 1"),
+        ("min_history: {value: 3", "min_history: {value: 1", "regression.min_history.value: 1 must be at least 2"),
+        ("stand_in_share: {value: 1.02", "stand_in_share: {value: 30", "stand_in_share.value: 30 must be at most 3"),
+        ('because: "fewer give no useful sd"', 'because: " "', "training.min_seeds.because: ' ' must be a reason"),
+    ],
+)
+def test_a_tolerance_that_makes_no_sense_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = FILE.read_text()
+    assert old in text
     path = tmp_path / "tolerances.yaml"
-    path.write_text(FILE.read_text().replace("[within, near]", "[wihtin, near]"))
-    with pytest.raises(HarnessError, match=r"unknown verdict 'wihtin'\. Did you mean 'within'"):
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(HarnessError, match=re.escape(said)):
         verdicts.load(path)
 
 
-def judged(tolerances: Tolerances, **changes: object) -> tuple[str, ...]:
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_what_is_not_a_number_decides_nothing(bad: float, tolerances: Tolerances) -> None:
+    good = [12.0, 12.1, 12.2]
+    for values, reported in ((good, bad), ([12.0, bad, 12.2], 12.0), ([], 12.0)):
+        assert verdicts.training(values, reported, "fid", tolerances.training) == "not-comparable"
+        assert verdicts.checkpoint(values, reported, "fid", 50_000, None, tolerances.checkpoint) == "not-comparable"
+    assert verdicts.checkpoint([8.6], 8.6, "is", 50_000, bad, tolerances.checkpoint) == "insufficient-runs"
+    assert verdicts.regression([12.0], [12.0, bad, 12.1], "fid", tolerances.regression) == "not-comparable"
+    assert verdicts.regression([bad], good, "fid", tolerances.regression) == "not-comparable"
+
+
+def test_one_seed_has_no_spread_whatever_the_tolerance_says(tolerances: Tolerances) -> None:
+    one = dataclasses.replace(tolerances.training, min_seeds=verdicts.Tolerance(1, "for this test"))
+    assert verdicts.training([12.0], 12.0, "fid", one) == "insufficient-runs"
+
+
+@pytest.mark.parametrize(
+    ("value", "stand_in", "expected"),
+    [
+        (14.1, True, "within"),
+        (14.6, True, "outside"),  # 3 %
+        (13.6, True, "too-good"),  # on stand-ins, better is no better than worse
+        (13.6, False, "within"),
+        (14.2, True, "near"),  # sure, but less than 2 %
+    ],
+)
+def test_a_stand_in_may_change_in_neither_direction(
+    value: float, stand_in: bool, expected: str, tolerances: Tolerances
+) -> None:
+    history = [14.1, 14.11, 14.09, 14.1]
+    assert verdicts.regression([value], history, "fid", tolerances.regression, stand_in) == expected
+
+
+def test_scores_that_never_vary_are_held_to_equality(tolerances: Tolerances) -> None:
+    assert verdicts.regression([14.1], [14.1] * 3, "fid", tolerances.regression, True) == "within"
+    assert verdicts.regression([14.6], [14.1] * 3, "fid", tolerances.regression, True) == "outside"
+    assert verdicts.regression([14.1, 14.1], [14.1] * 3, "fid", tolerances.regression) == "within"
+
+
+def judged(tolerances: Tolerances, values: Sequence[float] = (12.0, 12.1, 12.2), **changes: object) -> tuple[str, ...]:
     row = {
-        "lane": "training",
-        "comparable": True,
+        "kind": "training",
         "metric": "fid",
-        "values": "12.0 12.1 12.2",
         "reported": 11.89,
         "reported_low": 11.89,
         "reported_high": 11.89,
         "n_fake": 50_000,
         "is_std": float("nan"),
     }
-    return verdicts.judge(row | changes, tolerances)
+    return verdicts.judge(row | changes, values, tolerances)
 
 
 def test_judging_under_presumptions(tolerances: Tolerances) -> None:
@@ -231,7 +285,7 @@ def test_judging_under_presumptions(tolerances: Tolerances) -> None:
     assert judged(tolerances, reported_high=12.5) == ("within",)
     assert judged(tolerances, reported_low=11.0) == ("within", "near")
     assert judged(tolerances, reported_low=9.0) == ("within", "near", "outside")
-    assert judged(tolerances, comparable=False) == ("not-comparable",)
-    assert judged(tolerances, values="12.0") == ("insufficient-runs",)
-    assert judged(tolerances, lane="checkpoint", values="11.9") == ("within",)
-    assert judged(tolerances, lane="checkpoint", values="8.6", metric="is", is_std=0.16) == ("outside",)
+    assert judged(tolerances, reported_high=float("nan")) == ("not-comparable",)
+    assert judged(tolerances, values=[12.0]) == ("insufficient-runs",)
+    assert judged(tolerances, kind="checkpoint", values=[11.9]) == ("within",)
+    assert judged(tolerances, kind="checkpoint", values=[8.6], metric="is", is_std=0.16) == ("outside",)

@@ -1,15 +1,21 @@
 """Small synthetic results folders: score records of the real type, without any model or image behind them."""
 
+import functools
 import hashlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from harness.files import write_json, write_text
-from harness.paths import ScaleFolder
-from harness.records import score_record
-from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
+import yaml
 
+from harness.config import experiments
+from harness.files import write_json, write_text
+from harness.paths import ScaleFolder, dump_name, run_name
+from harness.records import results, score_record
+from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
+from tests.paths import ROOT
+
+CIFAR10 = experiments.load_datasets(ROOT)["cifar10"]["pixels_sha256"]
 PROTOCOL: dict[str, Any] = {
     "name": "test",
     "version": 1,
@@ -24,7 +30,7 @@ PROTOCOL: dict[str, Any] = {
     "crop": "none",
     "resize": "none",
     "n_real": 50000,
-    "real_pixels_sha256": "ab" * 32,
+    "real_pixels_sha256": CIFAR10,
     "reference": "images",
     "statistics_sha256": None,
     "stand_in_data": False,
@@ -44,11 +50,11 @@ PROTOCOL: dict[str, Any] = {
 }
 RUN: dict[str, Any] = {
     "scale": "test",
+    "nimg": ...,  # of the experiment's recipe, as is planned_nimg
+    "planned_nimg": ...,
     "experiment": "sngan-cifar10",
     "seed": 0,
     "snapshot": "last",
-    "nimg": 80_000_000,
-    "planned_nimg": 80_000_000,
     "partial": False,
 }
 
@@ -65,6 +71,8 @@ def score(scorer: str = "tf", **changes: Any) -> ScoreRecord:
     assert changes.keys() <= known, f"no entry {', '.join(changes.keys() - known)} in a score"
     for part, kind in ((run, Run), (protocol, Protocol), (values, Values)):
         part |= {key: value for key, value in changes.items() if key in {f.name for f in fields(kind)}}
+    length = changes.get("planned_nimg", length_of(run["experiment"]))
+    run |= {key: length for key in ("nimg", "planned_nimg") if run[key] is ...}
     if "partial" not in changes and run["nimg"] < run["planned_nimg"]:
         run["partial"] = True
     named = "/".join(str(run[key]) for key in ("scale", "experiment", "seed", "snapshot"))
@@ -99,3 +107,33 @@ def add(out: Path, scorer: str = "tf", **changes: Any) -> Path:
     head = "nimg,discriminator_loss,generator_loss,images_per_sec"
     write_text(train.with_name("history.csv"), f"{head}\n{rows}\n")
     return path
+
+
+@functools.cache
+def length_of(experiment: str) -> int:
+    """Images of an experiment's recipe; of one that is not there, any number."""
+    known = experiments.load(ROOT)
+    if experiment not in known:
+        return 80_000_000
+    return experiments.load_recipe(known[experiment].recipe, known[experiment].changes, ROOT).length_nimg
+
+
+def scale_of(out: Path) -> experiments.Scale:
+    """A scale that plans every record of `out`, CHECKOUT/results/NAME, with the project's experiments and ledger."""
+    root = out.parent.parent
+    for name in ("experiments", "results/reported"):
+        if not (root / name).exists():
+            (root / name).symlink_to(ROOT / name)
+    found = results.load(out).scores
+    known = experiments.load(ROOT)
+    runs, dumps, shorter = {}, {}, []
+    for one in found.to_dict("records"):
+        run = {"experiment": one["experiment"], "seed": one["seed"], "dataset": known[one["experiment"]].dataset}
+        runs[run_name(run["experiment"], run["seed"])] = run
+        dumps[dump_name(run["experiment"], run["seed"], one["snapshot"])] = run | {"snapshot": one["snapshot"]}
+        if one["snapshot"] == "last" and one["nimg"] < length_of(one["experiment"]):
+            shorter.append(one["nimg"])
+    scoring = {"n_fake": 50_000, "n_real": 50_000, "weights": "official"}
+    params = {"scale": "test", "root": "../../", "out": "", "scoring": scoring, "runs": runs, "dumps": dumps}
+    write_text(out / "params.yaml", yaml.safe_dump(params | {"limit_nimg": min(shorter, default=None)}))
+    return experiments.open_scale(out / "params.yaml")

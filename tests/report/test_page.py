@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 from harness.comparison import check
+from harness.config.experiments import Scale
 from harness.data import seal
 from harness.errors import HarnessError
 from harness.files import write_json, write_npy
+from harness.records import results
 from harness.report import page, pictures
-from tests.comparison.test_check import NO_HISTORY, TOLERANCES, autogan
+from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
 from tests.records import score_trees
 
@@ -29,7 +31,7 @@ def grid(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report") / "test"
+    folder = tmp_path_factory.mktemp("report") / "results" / "test"
     score_trees.add(folder, **STAND_IN)
     records = folder / "records" / "quick-cifar10-transgan" / "seed0"
     grid(records / "last" / "grid.png")
@@ -39,21 +41,30 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         score_trees.add(folder, experiment="cpu-sngan", snapshot=snapshot, nimg=nimg, planned_nimg=2000, layer=768)
     score_trees.add(folder, experiment="t4-transgan-s", fid=30.0)
     autogan(folder, 12.4)
-    check.write(folder, TOLERANCES, NO_HISTORY)
     return folder
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
+def scale(out: Path) -> Scale:
+    return score_trees.scale_of(out)
+
+
+@pytest.fixture(scope="module")
+def checked(scale: Scale) -> check.Checked:
+    return check.check(scale)
+
+
+@pytest.fixture(scope="module")
+def data(out: Path) -> Path:
+    folder = out.parent.parent / "data"
     write_npy(folder / "standin-cifar10" / "train.npy", noise(50, 32, 32, 3))
     write_json(folder / "standin-cifar10" / "card.json", seal({"count": 50, "resolution": 32, "labels": False}))
     return folder
 
 
 @pytest.fixture(scope="module")
-def html(out: Path, data: Path) -> str:
-    return page.write(out, data).read_text(encoding="utf-8")
+def html(scale: Scale, checked: check.Checked, data: Path) -> str:
+    return page.write(scale, checked).read_text(encoding="utf-8")
 
 
 def test_the_page_asks_nobody_for_anything(html: str) -> None:
@@ -93,7 +104,7 @@ def test_stand_ins_are_loud(html: str) -> None:
     assert "768-channel layer" in alarm
     rows = [row.split("</tr>")[0] for row in html.split("<tr>") if "quick-cifar10-transgan" in row.split("</tr>")[0]]
     assert sum('<span class="flag">STAND-IN DATA, STAND-IN INCEPTION</span>' in row for row in rows) == 2
-    assert sum("not-comparable (dataset, inception, no reported row)" in row for row in rows) == 2
+    assert sum("not-comparable (stand_in_data, stand_in_inception, reported)" in row for row in rows) == 2
     assert not any("pill good" in row for row in rows)
 
 
@@ -116,6 +127,8 @@ def test_verdicts_have_their_colours(html: str) -> None:
         ("not-comparable (layer, n_fake)", "none"),
         ("insufficient-runs", "none"),
         ("not run", "absent"),
+        ("within + not-comparable (fid)", "none"),
+        ("within (presumed; declared: split)", "good"),
     ],
 )
 def test_colour_of_a_verdict(words: str, css: str) -> None:
@@ -135,14 +148,16 @@ def test_samples_stand_beside_real_images_and_training_steps(html: str) -> None:
     assert block.count("<img") == 6
 
 
-def test_pixels_of_a_data_set_lie_beside_the_page_not_in_it(out: Path, data: Path) -> None:
-    html = page.write(out, data).read_text(encoding="utf-8")
+def test_pixels_of_a_data_set_lie_beside_the_page_not_in_it(out: Path, html: str) -> None:
     assert (out / "report" / "real-standin-cifar10.png").is_file()
     assert html.count("data:image/png") == html.count("<img") - 1
 
 
-def test_real_images_that_are_not_here_are_missed_aloud(out: Path, tmp_path: Path) -> None:
-    assert "were not on the machine" in page.write(out, tmp_path).read_text(encoding="utf-8")
+def test_real_images_that_are_not_here_are_missed_aloud(
+    scale: Scale, checked: check.Checked, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "real_images", lambda folder: None)
+    assert "were not on the machine" in page.write(scale, checked).read_text(encoding="utf-8")
 
 
 def test_curves_are_drawn_with_fid_on_the_way(html: str) -> None:
@@ -151,8 +166,18 @@ def test_curves_are_drawn_with_fid_on_the_way(html: str) -> None:
     assert "cpu-sngan" in html.split("FID on the way, cifar10")[1].split("</svg>")[0]
 
 
-def test_the_same_input_gives_the_same_page(out: Path, data: Path) -> None:
-    assert page.write(out, data).read_bytes() == page.write(out, data).read_bytes()
+def test_the_same_input_gives_the_same_page(scale: Scale, checked: check.Checked, html: str) -> None:
+    assert page.write(scale, checked).read_bytes() == page.write(scale, checked).read_bytes()
+
+
+def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Checked, tmp_path: Path) -> None:
+    """Whole runs with scores on the way are not named; a training cut short is."""
+    assert "PARTIAL RUNS" not in " ".join(page.warnings(checked.measured.results))
+    score_trees.add(tmp_path, experiment="cpu-sngan", nimg=1000, planned_nimg=2000)
+    score_trees.add(tmp_path, experiment="cpu-transgan", snapshot="1000", nimg=1000, planned_nimg=2000)
+    train = tmp_path / "records" / "cpu-transgan" / "seed0" / "train" / "train.json"
+    train.write_text(train.read_text().replace('"nimg": 1000', '"nimg": 2000'))
+    assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
 
 
 def test_text_is_escaped() -> None:
@@ -175,11 +200,6 @@ def test_text_is_escaped() -> None:
         "provenance": [],
     }
     assert "&lt;b&gt;&amp;" in page.render(context)
-
-
-def test_the_order_of_stages_is_told(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="harness check --write"):
-        page.write(tmp_path, tmp_path)
 
 
 def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,116 @@
+"""Comparisons and verdicts in words: the only place where fields become sentences."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison.protocols import plain
+from harness.comparison.table_formats import NONE
+
+AND = " + "  # between the verdicts on seeds that can be compared and on seeds that cannot
+
+
+def count(n: Any) -> str:
+    """Return a number of images, 640, 10k, 1.5M; a dash if it is not known."""
+    n = plain(n)
+    if n is None:
+        return NONE
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if n >= unit:
+            return f"{n / unit:.3g}{letter}"
+    return str(int(n))
+
+
+def mean_sd(values: pd.Series, digits: int) -> str:
+    """Return `mean`, or `mean ± sd` of several values; a dash if there is none."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return NONE
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std():.{digits}f}"
+
+
+def number(metric: str, value: float) -> str:
+    """Return a score with the digits of its metric; a dash if there is none."""
+    return NONE if pd.isna(value) else f"{value:.4f}" if metric == "kid" else f"{value:.2f}"
+
+
+def verdict_range(found: Sequence[str]) -> str:
+    """Return a verdict, or `best to worst`."""
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def trust(line: Mapping[str, Any]) -> str:
+    """Return ` (presumed)`, ` (declared: dataset)` or both: what a verdict rests on; empty if on nothing."""
+    parts = ["presumed"] if line["presumed_fields"] else []
+    parts += [f"declared: {', '.join(line['declared_fields'])}"] if line["declared_fields"] else []
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def verdict(line: Mapping[str, Any]) -> str:
+    """Return `within`, `near to outside (presumed)`, `not-comparable (n_fake, split)`."""
+    if line["verdict"] == "not-comparable":
+        fields = ", ".join(line["blocking_fields"])
+        return f"not-comparable ({fields})" if fields else "not-comparable"
+    return line["verdict"] + trust(line)
+
+
+def comparable(lines: pd.DataFrame) -> str:
+    """Return `yes`, `presumed (fields)` or `no (fields)` of comparisons; by metric where they differ."""
+    said: dict[str, str] = {}
+    for metric, part in lines.groupby("metric", sort=True):
+        blocking = distinct(part["blocking_fields"])
+        trusted = distinct(part["presumed_fields"])
+        declared = [f"{name} declared" for name in distinct(part["declared_fields"])]
+        if blocking:
+            said[str(metric).upper()] = f"no ({', '.join(blocking)})"
+        elif trusted or declared:
+            said[str(metric).upper()] = f"presumed ({', '.join([*trusted, *declared])})"
+        else:
+            said[str(metric).upper()] = "yes"
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{metric}: {words}" for metric, words in said.items()) or NONE
+
+
+def distinct(lists: Iterable[Iterable[str]]) -> list[str]:
+    """Return the names of several lists, each once, in order."""
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def row_name(line: Mapping[str, Any]) -> str:
+    """Return a verdict's row: table, model, variant."""
+    parts = (line["table"], line["model"], line["variant"])
+    return " / ".join(part for part in parts if isinstance(part, str) and part)
+
+
+def score_name(line: Mapping[str, Any]) -> str:
+    """Return which score a verdict is about: `FID (tf, last)`."""
+    return f"{line['metric'].upper()} ({line['scorer']}, {line['snapshot']})"
+
+
+def outcome(line: Mapping[str, Any]) -> str:
+    """Return a verdict with both numbers: `outside: measured 30.00, reported 12.42`."""
+    measured, reported = (number(line["metric"], line[key]) for key in ("measured", "reported"))
+    return f"{verdict(line)}: measured {measured}, reported {reported}"
+
+
+def caveats(row: Mapping[str, Any]) -> list[str]:
+    """Return what a reader must know of a score: what keeps it from being held against any reported one, remarks."""
+    marks = []
+    if plain(row["stand_in_data"]) is not False:
+        marks.append("STAND-IN DATA" if row["stand_in_data"] else "perhaps stand-in data")
+    if plain(row["stand_in_inception"]) is not False:
+        marks.append("STAND-IN INCEPTION" if row["stand_in_inception"] else "perhaps a stand-in Inception")
+    if plain(row["partial"]) is not False:
+        marks.append(f"partial run ({count(row['nimg'])} of {count(row['planned_nimg'])})")
+    if row["layer"] != 2048:
+        marks.append(f"{plain(row['layer']):.0f}-channel layer")
+    return [*marks, *(plain(row["caveats"]) or ())]
+
+
+def measured_protocol(row: Mapping[str, Any]) -> str:
+    """Return a measured protocol in a few words, e.g. `2k vs 10k cifar10 train, trunk 768`."""
+    real = f"{count(row['n_real'])} {row['dataset']} {row['split']}"
+    return f"{count(row['n_fake'])} vs {real}, {row['inception']} {plain(row['layer']):.0f}"
