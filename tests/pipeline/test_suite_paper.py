@@ -1,0 +1,117 @@
+"""The suites `paper` and `checkpoints`: every ledger row is answered or listed, and every training can be resolved."""
+
+import fnmatch
+
+import pytest
+import torch
+
+from harness.comparison import protocols, reported
+from harness.comparison.reported import Ledger
+from harness.config import experiments, reader
+from harness.config.schema import Experiment
+from harness.errors import HarnessError
+from harness.networks import registry
+from harness.paths import Checkout
+from harness.pipeline import suite
+from harness.training import schedules
+from tests.paths import ROOT
+
+CHECKOUT = Checkout(ROOT)
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Ledger:
+    return reported.load(CHECKOUT.reported)
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Experiment]:
+    return experiments.load(ROOT)
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, suite.Row]:
+    """Experiments of both suites."""
+    return {**suite.read(CHECKOUT, "paper").rows(), **suite.read(CHECKOUT, "checkpoints").rows()}
+
+
+def answers(ledger: Ledger, experiment: Experiment) -> list[tuple[str, str, str]]:
+    """(link, data set, protocol) of the ledger rows that an experiment answers."""
+    found = [protocols.answered(ledger, link, experiment) for link in experiment.reported]
+    return [(row.link, row.dataset, row.protocol) for part in found for row in part.itertuples()]
+
+
+def test_every_ledger_row_is_answered_or_listed(
+    ledger: Ledger, known: dict[str, Experiment], rows: dict[str, suite.Row]
+) -> None:
+    answered = {f"{link} @{data}" for name in rows for link, data, _ in answers(ledger, known[name])}
+    every = {f"{row.link} @{row.dataset}" for row in ledger.rows.itertuples()}
+    listed: dict[str, str] = {}
+    for reason, entry in reader.read_yaml(ROOT / "experiments/unanswered.yaml").items():
+        assert set(entry) == {"because", "rows"}, reason
+        for pattern in entry["rows"]:
+            found = fnmatch.filter(every, pattern if " @" in pattern else f"{pattern} @*")
+            assert found, f"{reason}: '{pattern}' names no row"
+            for row in found:
+                assert row not in listed, f"{row}: listed under {listed[row]} and {reason}"
+                listed[row] = reason
+    assert not answered & listed.keys()
+    assert every - answered - listed.keys() == set()
+
+
+def test_every_experiment_that_answers_a_row_is_in_a_suite(
+    known: dict[str, Experiment], rows: dict[str, suite.Row]
+) -> None:
+    assert {name for name, experiment in known.items() if experiment.reported} - rows.keys() == set()
+
+
+def test_paper_trains_and_checkpoints_do_not(known: dict[str, Experiment]) -> None:
+    for scale, released in (("paper", False), ("checkpoints", True)):
+        assert {bool(known[name].checkpoint) for name in suite.read(CHECKOUT, scale).rows()} == {released}
+
+
+def test_best_stands_beside_last_where_a_source_may_report_it(
+    ledger: Ledger, known: dict[str, Experiment], rows: dict[str, suite.Row]
+) -> None:
+    for name, row in rows.items():
+        values = {v for *_, p in answers(ledger, known[name]) for v in ledger.protocols[p].fields["snapshot"].values}
+        assert row.snapshots is not None
+        assert ("best" in row.snapshots) == ("best" in values and not known[name].checkpoint), name
+        assert "last" in row.snapshots
+
+
+@pytest.mark.parametrize("scale", ["paper", "checkpoints"])
+def test_counts_are_those_of_the_data(scale: str) -> None:
+    params = suite.generate(CHECKOUT, scale).params
+    datasets = experiments.load_datasets(ROOT)
+    for name, counts in params["scoring"]["counts"].items():
+        assert counts == {"n_fake": 50_000, "n_real": datasets[name]["count"]}
+    assert params["scoring"]["weights"] == "official"
+
+
+def test_three_seeds() -> None:
+    assert {row.seeds for row in suite.read(CHECKOUT, "paper").rows().values()} == {(0, 1, 2)}
+
+
+def test_the_overlay_fast_compiles_what_can_be_compiled(known: dict[str, Experiment]) -> None:
+    """Its exceptions are exactly the trainings that refuse a compiled step."""
+    overlay = experiments.load_overlay("fast", ROOT)
+    models, datasets = experiments.load_models(ROOT), experiments.load_datasets(ROOT)
+    excepted, spectral = set(), dict[tuple[str, int], bool]()
+    for name in suite.read(CHECKOUT, "paper").rows():
+        experiment = known[name]
+        recipe = experiments.load_recipe(experiment.recipe, reader.merge(experiment.changes, overlay.changes), ROOT)
+        try:
+            schedules.check_recipe(recipe)
+        except HarnessError:
+            excepted.add(name)
+        if recipe.penalty.kind != "none" and recipe.penalty.every == 1:
+            key = experiment.discriminator["model"], datasets[experiment.dataset]["resolution"]
+            if key not in spectral:
+                with torch.device("meta"):
+                    network = registry.build("discriminator", experiment.discriminator, key[1], models)
+                spectral[key] = any(buffer.endswith("weight_u") for buffer, _ in network.named_buffers())
+            if spectral[key]:
+                excepted.add(name)
+    assert {name for exception in overlay.exceptions for name in exception.experiments} == excepted
+    assert all(overlay.changes_of(name) == {"precision": "bfloat16", "compile": False} for name in excepted)
