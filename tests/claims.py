@@ -48,8 +48,8 @@ def speed() -> str:
     for row in variants:
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else "not measured"
         lines.append(f"| TransGAN-S training cycle: {row['name']} | {plain['name']} | {ratio} |")
-    for row in scores["races"]:
-        lines.append(f"| {row['race']}: {row['ours']} | {row['peer']} | {row['ratio']:.2f} |")
+    for row in scores["comparisons"]:
+        lines.append(f"| {row['comparison']}: {row['ours']} | {row['peer']} | {row['ratio']:.2f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -3,7 +3,7 @@
 Every contender works in a process of its own with the same number of threads, and they take turns, round by round, so
 that a machine whose speed drifts treats all alike; the fastest round of each counts. What is timed leads from stored
 images to statistics (mean, covariance and, where the contender has one, the Inception score), after one batch that is
-not timed; the matrix root is in none of them, it is a race of its own. Contenders that should see the same pixels must
+not timed; the matrix root is in none of them, it is compared by itself. Contenders that should see the same pixels must
 first agree on the mean feature, so that nobody is fast by computing something else. Processor seconds (children
 included) stand beside the wall clock: where they tell another story, the machine was busy with something else.
 """
@@ -25,7 +25,7 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Race:
+class Comparison:
     """Ours against peers; `target` is the ratio to reach, `tolerance` how far the statistics may differ (relative)."""
 
     title: str
@@ -35,12 +35,12 @@ class Race:
     tolerance: float | None  # None: the peer resizes in its own way
 
 
-RACES = (
-    Race("IS + FID statistics", "tf", ("torch-fidelity",), 1.8, 1e-3),
-    Race("IS + FID statistics", "tf", ("pytorch-fid",), 1.8, None),
-    Race("clean-fid statistics", "clean", ("clean-fid", "clean-fid, workers"), 1.4, 1e-3),
-    Race("Frechet distance", "frechet", ("clean-fid frechet_distance",), 5.0, 1e-6),
-    Race("Frechet distance, real side kept", "frechet, kept", ("clean-fid frechet_distance",), 5.0, 1e-6),
+COMPARISONS = (
+    Comparison("IS + FID statistics", "tf", ("torch-fidelity",), 1.8, 1e-3),
+    Comparison("IS + FID statistics", "tf", ("pytorch-fid",), 1.8, None),
+    Comparison("clean-fid statistics", "clean", ("clean-fid", "clean-fid, workers"), 1.4, 1e-3),
+    Comparison("Frechet distance", "frechet", ("clean-fid frechet_distance",), 5.0, 1e-6),
+    Comparison("Frechet distance, reference kept", "frechet, kept", ("clean-fid frechet_distance",), 5.0, 1e-6),
 )
 
 
@@ -48,7 +48,7 @@ RACES = (
 
 
 def run(images: int, out: Path) -> dict[str, Any]:
-    """Race the scorers and write `scores.json` and `scores.md` into `out`.
+    """Time the scorers in turns and write `scores.json` and `scores.md` into `out`.
 
     Args:
         images: number of images that each contender turns into statistics in each round.
@@ -64,20 +64,20 @@ def run(images: int, out: Path) -> dict[str, Any]:
     Path(out).mkdir(parents=True, exist_ok=True)
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     machine = _machine(threads)
-    names = list(dict.fromkeys(name for race in RACES for name in (race.ours, *race.peers)))
-    laps: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory(dir=out) as folder, tqdm(total=ROUNDS * len(names), unit="lap") as bar:
+    names = list(dict.fromkeys(name for comparison in COMPARISONS for name in (comparison.ours, *comparison.peers)))
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory(dir=out) as folder, tqdm(total=ROUNDS * len(names), unit="round") as bar:
         work = Work(Path(folder), threads)
         prepare(work, images)
         for _ in range(ROUNDS):
             for name in names:
                 bar.set_description(name)
-                laps[name].append(_in_own_process(name, work))
+                rounds[name].append(_in_own_process(name, work))
                 bar.update()
     machine["load_average_after"] = _load()
-    rows = [_row(race, peer, laps) for race in RACES for peer in race.peers]
+    rows = [_row(comparison, peer, rounds) for comparison in COMPARISONS for peer in comparison.peers]
     record = {"images": images, "resolution": RESOLUTION, "batch": BATCH, "rounds": ROUNDS, "weights": "stand-in"}
-    record |= {"races": rows, "machine": machine}
+    record |= {"comparisons": rows, "machine": machine}
     write_json(Path(out) / "scores.json", record)
     write_text(Path(out) / "scores.md", markdown(record))
     return record
@@ -90,14 +90,14 @@ def _in_own_process(name: str, work: Work) -> dict[str, Any]:
 
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(lap, name, work).result()
+            return pool.submit(one_round, name, work).result()
         except ImportError as error:
             raise HarnessError(f"{name}: {error}; pip install -c constraints.txt -e '.[dev]'.") from None
         except BrokenProcessPool:
             raise HarnessError(f"{name}: its process ended; out of memory? Give fewer --images.") from None
 
 
-def lap(name: str, work: Work) -> dict[str, Any]:
+def one_round(name: str, work: Work) -> dict[str, Any]:
     """Run one contender: wall and processor seconds from images to statistics, and their mean (or the distance)."""
     import multiprocessing
 
@@ -122,17 +122,18 @@ def _processor_sec() -> float:
 # ---------------------------------------------------------------- the table
 
 
-def _row(race: Race, peer: str, laps: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    ours, theirs = laps[race.ours], laps[peer]
+def _row(comparison: Comparison, peer: str, rounds: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    ours, theirs = rounds[comparison.ours], rounds[peer]
     a, b = ours[0]["mean"], theirs[0]["mean"]
     difference = float(np.linalg.norm(a - b) / np.linalg.norm(b))
-    if race.tolerance is not None and not difference < race.tolerance:
-        raise HarnessError(f"{race.ours} and {peer} differ by {difference:.2g}, relative: no race between them.")
+    if comparison.tolerance is not None and not difference < comparison.tolerance:
+        what = f"{comparison.ours} and {peer} differ by {difference:.2g}, relative"
+        raise HarnessError(f"{what}: their speed is not compared.")
     ours_sec, peer_sec = (min(one["sec"] for one in side) for side in (ours, theirs))
     ours_cpu_sec, peer_cpu_sec = (min(one["cpu_sec"] for one in side) for side in (ours, theirs))
     return {
-        "race": race.title,
-        "ours": race.ours,
+        "comparison": comparison.title,
+        "ours": comparison.ours,
         "peer": peer,
         "ours_sec": ours_sec,
         "peer_sec": peer_sec,
@@ -140,12 +141,12 @@ def _row(race: Race, peer: str, laps: dict[str, list[dict[str, Any]]]) -> dict[s
         "ours_cpu_sec": ours_cpu_sec,
         "peer_cpu_sec": peer_cpu_sec,
         "cpu_ratio": peer_cpu_sec / ours_cpu_sec,
-        "target": race.target,
-        "reached": peer_sec / ours_sec >= race.target,
+        "target": comparison.target,
+        "reached": peer_sec / ours_sec >= comparison.target,
         "ours_rounds_sec": [one["sec"] for one in ours],
         "peer_rounds_sec": [one["sec"] for one in theirs],
         "relative_difference": difference,
-        "same_pixels": race.tolerance is not None,
+        "same_pixels": comparison.tolerance is not None,
     }
 
 
@@ -159,12 +160,12 @@ def markdown(record: dict[str, Any]) -> str:
         f"{record['resolution']} px, batch {record['batch']}, {record['weights']} weights; the fastest of "
         f"{record['rounds']} rounds of each. {packages}.",
         "",
-        "| race | ours | sec | peer | sec | ratio | target | reached | ratio of processor seconds |",
+        "| comparison | ours | sec | peer | sec | ratio | target | reached | ratio of processor seconds |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | ---: |",
     ]
-    for row in record["races"]:
+    for row in record["comparisons"]:
         lines.append(
-            f"| {row['race']} | {row['ours']} | {row['ours_sec']:.2f} | {row['peer']} | {row['peer_sec']:.2f} "
+            f"| {row['comparison']} | {row['ours']} | {row['ours_sec']:.2f} | {row['peer']} | {row['peer_sec']:.2f} "
             f"| {row['ratio']:.2f} | {row['target']:.1f} | {'yes' if row['reached'] else 'no'} "
             f"| {row['cpu_ratio']:.2f} |"
         )
@@ -176,13 +177,13 @@ def _machine(threads: int) -> dict[str, Any]:
 
     from harness.provenance import collect, processor
 
-    described = collect(device="cpu", threads=threads)
+    machine = collect(device="cpu", threads=threads)
     for peer in ("torch-fidelity", "pytorch-fid"):
         try:
-            described["packages"][peer] = version(peer)
+            machine["packages"][peer] = version(peer)
         except ImportError:
             raise HarnessError(f"{peer} is not installed; pip install -c constraints.txt -e '.[dev]'.") from None
-    return {**described, "cpu": processor(), "load_average_before": _load()}
+    return {**machine, "cpu": processor(), "load_average_before": _load()}
 
 
 def _load() -> list[float]:

@@ -18,12 +18,12 @@ from harness.bench.plain_step import PlainTrainer
 from harness.config.schema import Drift, Ema, Optimiser, Penalty, Recipe
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
+from harness.networks import operations
 from harness.training.device import set_device
 from harness.training.state import new_state
 from harness.training.steps import DiscriminatorDraws, Steps
 from models.transgan import build_discriminator, build_generator
 
-GFLOP_PER_REAL_IMAGE = 28.0  # of a TransGAN-S cycle at 32 px: n_critic 5, batches 32 / 64, penalty included
 CEILING_TFLOPS = 770.0  # measured bf16 matrix product of an H200
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # largest relative difference from the plain losses
 PROCESSES = 4  # trainings side by side on one card
@@ -240,6 +240,18 @@ def networks(size: Size, device: str) -> tuple[nn.Module, nn.Module]:
     return generator, build_discriminator(size.resolution, **size.discriminator).to(device)
 
 
+def flop_per_real_image(size: Size) -> float:
+    """Operations of a training cycle per real image, counted."""
+    with torch.device("meta"):
+        generator, discriminator = networks(size, "meta")
+        image = torch.empty(1, 3, size.resolution, size.resolution)
+        counts = (
+            operations.Count(0, operations.macs(generator, torch.empty(1, int(generator.latent_dim)))),  # type: ignore[arg-type]
+            operations.Count(0, operations.macs(discriminator, image)),
+        )
+    return operations.training_flop(recipe_of(size, VARIANTS[0]), *counts)
+
+
 def measure(size: Size, device: str) -> list[dict[str, Any]]:
     """Rows of the table: the plain step, then every variant; what this machine cannot run is `not measured`."""
     on_gpu = device.startswith("cuda")
@@ -252,6 +264,7 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
     ]
     taken = cycle_sec(contestants, size, generator, device)
     images = size.n_critic * size.discriminator_batch
+    flop = flop_per_real_image(size)
     plain = {"name": "plain eager, float32", "cycle_sec": taken[0], "images_per_sec": images / taken[0], "ratio": 1.0}
     rows: list[dict[str, Any]] = [plain]
     for variant, contestant, sec in zip(runnable, contestants[1:], taken[1:], strict=True):
@@ -260,7 +273,7 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
         row |= {"loss_difference": error, "tolerance": TOLERANCE[variant.precision]}
         row["losses_agree"] = error <= TOLERANCE[variant.precision]
         if on_gpu:
-            row["ceiling_share"] = images / sec * GFLOP_PER_REAL_IMAGE / (CEILING_TFLOPS * 1e3)
+            row["ceiling_share"] = images / sec * flop / (CEILING_TFLOPS * 1e12)
             row["launch_bound_share"] = launch_bound_share(contestant, size, generator, device)
             row[f"images_per_sec_of_{PROCESSES}"] = side_by_side(size, variant, device)
         rows.append(row)
@@ -322,7 +335,7 @@ def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
         "device": device,
         "threads": torch.get_num_threads(),
         "size": dataclasses.asdict(size),
-        "gflop_per_real_image": GFLOP_PER_REAL_IMAGE,
+        "gflop_per_real_image": flop_per_real_image(size) / 1e9,
         "ceiling_tflops": CEILING_TFLOPS if device.startswith("cuda") else None,
         "rows": measure(size, device),
         "provenance": provenance.collect(),

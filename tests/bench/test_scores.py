@@ -6,7 +6,7 @@ from harness.bench.contenders import CONTENDERS
 from harness.errors import HarnessError
 
 
-def laps(ours: list[float], peer: list[float], off: float = 0.0) -> dict[str, list[dict]]:
+def rounds(ours: list[float], peer: list[float], off: float = 0.0) -> dict[str, list[dict]]:
     mean = np.array([1.0, 2.0])
     return {
         "a": [{"sec": t, "cpu_sec": 2 * t, "mean": mean} for t in ours],
@@ -15,27 +15,29 @@ def laps(ours: list[float], peer: list[float], off: float = 0.0) -> dict[str, li
 
 
 def test_the_fastest_rounds_decide():
-    race = scores.Race("r", "a", ("b",), 2.0, 1e-3)
-    row = scores._row(race, "b", laps([2.0, 1.0, 9.0], [4.0, 3.0, 5.0]))
+    comparison = scores.Comparison("r", "a", ("b",), 2.0, 1e-3)
+    row = scores._row(comparison, "b", rounds([2.0, 1.0, 9.0], [4.0, 3.0, 5.0]))
     assert row["ratio"] == 3
     assert row["cpu_ratio"] == 1.5
     assert row["reached"]
-    assert not scores._row(race, "b", laps([2.0, 2.0], [3.0, 3.0]))["reached"]
+    assert not scores._row(comparison, "b", rounds([2.0, 2.0], [3.0, 3.0]))["reached"]
 
 
-def test_no_race_between_different_statistics():
-    timed = laps([1.0], [3.0], off=0.01)
+def test_no_comparison_between_different_statistics():
+    timed = rounds([1.0], [3.0], off=0.01)
     with pytest.raises(HarnessError, match=r"differ by 0\.0099"):
-        scores._row(scores.Race("r", "a", ("b",), 2.0, 1e-3), "b", timed)
-    assert not scores._row(scores.Race("r", "a", ("b",), 2.0, None), "b", timed)["same_pixels"]
+        scores._row(scores.Comparison("r", "a", ("b",), 2.0, 1e-3), "b", timed)
+    assert not scores._row(scores.Comparison("r", "a", ("b",), 2.0, None), "b", timed)["same_pixels"]
 
 
-def test_every_racer_exists_and_the_table_names_machine_and_miss():
-    assert {name for race in scores.RACES for name in (race.ours, *race.peers)} == set(CONTENDERS)
-    row = scores._row(scores.Race("r", "a", ("b",), 5.0, 1e-3), "b", laps([1.0], [3.0]))
+def test_every_contender_exists_and_the_table_names_machine_and_miss():
+    assert {name for comparison in scores.COMPARISONS for name in (comparison.ours, *comparison.peers)} == set(
+        CONTENDERS
+    )
+    row = scores._row(scores.Comparison("r", "a", ("b",), 5.0, 1e-3), "b", rounds([1.0], [3.0]))
     machine = scores._machine(threads=2) | {"load_average_after": [0.0, 0.0, 0.0]}
     record = {"images": 50, "resolution": 32, "batch": 50, "rounds": 1, "weights": "stand-in"}
-    table = scores.markdown(record | {"races": [row], "machine": machine})
+    table = scores.markdown(record | {"comparisons": [row], "machine": machine})
     assert machine["cpu"] in table
     assert "torch-fidelity 0.4" in table
     assert "| r | a | 1.00 | b | 3.00 | 3.00 | 5.0 | no | 1.50 |" in table
@@ -48,7 +50,7 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path):
 
 @pytest.mark.slow
 def test_a_contender_in_its_own_process(tmp_path):
-    """The Frechet race at its real width would take minutes here; at 16 channels it is the same code."""
+    """The Frechet distance at its real width would take minutes here; at 16 channels it is the same code."""
     rng = np.random.default_rng(0)
     for side in (1, 2):
         rows = rng.standard_normal((100, 16)) * side
