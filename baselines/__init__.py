@@ -1,2 +1,1 @@
-"""Convolutional GANs, one module each: `build_generator(resolution, ...)` and `build_discriminator(resolution,
-...)`."""
+"""Convolutional GANs, one module each, with `build_generator` and `build_discriminator`."""

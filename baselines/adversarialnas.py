@@ -152,8 +152,9 @@ def build_discriminator(
     init: str = "autogan",
     late_init: bool = True,
 ) -> nn.Module:
-    """Build AutoGAN's discriminator, with which the published generator was retrained: see
-    `baselines.autogan.build_discriminator`.
+    """Build AutoGAN's discriminator, with which the published generator was retrained.
+
+    See `baselines.autogan.build_discriminator`.
 
     Raises:
         ValueError: an option outside its list.

@@ -115,8 +115,9 @@ def build_discriminator(
     init: str = "autogan",
     late_init: bool = True,
 ) -> nn.Module:
-    """Build the discriminator: image [N,3,R,R] -> logit [N,1]; SN-GAN's 32-pixel discriminator at every resolution,
-    no head bias.
+    """Build the discriminator: image [N,3,R,R] -> logit [N,1].
+
+    It is SN-GAN's 32-pixel discriminator at every resolution, without the head's bias.
 
     Args:
         resolution: side R in pixels.

@@ -169,8 +169,10 @@ class Generator(nn.Module):
 
 
 class DiscriminatorStage(nn.Module):
-    """One resolution of the discriminator, halving the side; the residual form adds a 1x1 path, both times
-    sqrt(1/2)."""
+    """One resolution of the discriminator, which halves the side.
+
+    The residual form adds a 1x1 path; both are multiplied by sqrt(1/2).
+    """
 
     def __init__(self, channels_in: int, channels_out: int, residual: bool) -> None:
         super().__init__()

@@ -33,26 +33,25 @@ class ClassTokenDiscriminator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.read: int | None = None  # tokens that leave the last block; None: all
+        self.tokens_kept: int | None = None  # tokens that leave the last block; None: all
 
     def class_token_only(self) -> None:
-        """Let only the class token, which is all the head reads, leave the last block: the same scores for less work.
+        """Let only the class token leave the last block: the same scores for less work, as the head reads nothing else.
 
         Training asks for it; golden numbers and MACs are of the whole network.
         """
-        self.read = 1
+        self.tokens_kept = 1
 
     def score(self, blocks: nn.ModuleList, tokens: Tensor) -> Tensor:
         """Send tokens [N, 1 + patches, width] through the last blocks and score them: [N, 1]."""
         for block in blocks[:-1]:
             tokens = block(tokens)
-        tokens = blocks[-1](tokens, first=self.read)
+        tokens = blocks[-1](tokens, first=self.tokens_kept)
         return self.head(self.norm(tokens)[:, 0])
 
 
 class Discriminator(ClassTokenDiscriminator):
-    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_discriminator` for the
-    arguments."""
+    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable; arguments: `build_discriminator`."""
 
     def __init__(self, resolution: int, *, width: int, depth: int, heads: int, patch: int) -> None:
         super().__init__()

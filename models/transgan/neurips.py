@@ -85,8 +85,7 @@ def build_generator(
 
 
 class TwoScaleDiscriminator(ClassTokenDiscriminator):
-    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable. See `build_discriminator` for the
-    arguments."""
+    """Images [N, 3, R, R] in [-1, 1] -> scores [N, 1]; twice differentiable; arguments: `build_discriminator`."""
 
     def __init__(self, resolution: int, *, width: int, depths: Sequence[int], heads: int, norm: str) -> None:
         super().__init__()
