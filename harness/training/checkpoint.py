@@ -81,9 +81,18 @@ def save(
     sha256 = save_tensors(stem.with_suffix(".safetensors"), tensors)
     record = _Record(run_digest, nimg, sha256, beside or Beside(), scalars, "")
     write_json(stem.with_suffix(".json"), dataclasses.asdict(dataclasses.replace(record, digest=record.sum())))
-    whole = [path.stem for path in _found(folder) if path.stem <= stem.name]  # a later one was found damaged
-    for name in sorted(os.listdir(folder)):
-        if re.fullmatch(r"\d{12}\.(json|safetensors)", name) and Path(name).stem not in whole[:KEPT]:
+    prune(folder, nimg)
+
+
+def prune(folder: Path, nimg: int) -> None:
+    """Remove all checkpoints but the one at `nimg`, which is whole, and the one before it; later ones are damaged.
+
+    Raises:
+        HarnessError: a file could not be removed.
+    """
+    kept = [path.stem for path in _found(folder) if int(path.stem) <= nimg][:KEPT]
+    for name in sorted(os.listdir(folder)):  # the JSON before its tensors
+        if re.fullmatch(r"\d{12}\.(json|safetensors)", name) and Path(name).stem not in kept:
             remove(folder / name)
 
 

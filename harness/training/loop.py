@@ -119,6 +119,7 @@ def _train(
     if saved is not None:
         nimg, wall_sec, kept = saved.nimg, saved.scalars["wall_sec"], saved.history
         state.restore(saved.tensors)
+        checkpoint.prune(folder.path, nimg)
         folder.weights_sha256 = dict(saved.weights_sha256)
         if (saved.scalars["threads"], saved.scalars["device"]) != (threads, device):
             was = f"{saved.scalars['threads']} threads on {saved.scalars['device']}"
