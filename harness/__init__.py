@@ -20,7 +20,7 @@ def train(
 
     Args:
         scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
-        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; default: `cpu`.
         threads: CPU threads; default: the scale's.
 
     Example:

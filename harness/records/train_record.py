@@ -4,6 +4,7 @@ Both are validated when they are written and when they are read; `training.publi
 """
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,8 +92,8 @@ class StoppedRecord:
 
 
 def trained_run(run: Run) -> tuple[TrainedRun, dict[str, Any]]:
-    """Return the two entries of a record that say what was trained: run and recipe."""
-    fields = dataclasses.asdict(run)
+    """Return the two entries of a record that say what was trained, run and recipe, as JSON gives them back."""
+    fields = json.loads(json.dumps(dataclasses.asdict(run)))
     recipe = fields.pop("recipe")
     return TrainedRun(**fields), recipe
 

@@ -34,7 +34,7 @@ def train(
 
     Args:
         scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
-        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; default: `cpu`.
         threads: CPU threads; default: the scale's.
         checkpoints: folder for working state; default: `.checkpoints` of the checkout.
         deterministic: deterministic kernels on a GPU; a CPU repeats bit for bit anyway.

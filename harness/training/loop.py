@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from harness import provenance
+from harness.device import check_device
 from harness.errors import HarnessError, TrainingDiverged
 from harness.networks import registry
 from harness.networks.generator_file import not_finite, save_generator
@@ -65,7 +66,7 @@ def train(
         images: uint8 [N, R, R, 3].
         artifacts_dir: receives `weights/last.safetensors` (the averaged generator) and `weights/<nimg>.safetensors`.
         checkpoints: folder for working state, one subfolder per run identity; never an output of a pipeline.
-        device: `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; results repeat bit for bit at an equal number only.
         records_dir: receives `train/history.csv`, `train/train.json` and `train/grids/*.png`; default: `artifacts_dir`.
         deterministic: deterministic kernels on a GPU.
@@ -82,6 +83,7 @@ def train(
     """
     check_recipe(run.recipe)
     assert images.shape[1:] == (run.resolution, run.resolution, 3), f"{images.shape} is not {run.resolution} px RGB"
+    device = check_device(device)
     set_device(device, threads, deterministic, run.recipe.precision)
     folders = TrainingFolders(Path(artifacts_dir), Path(records_dir or artifacts_dir))
     with open_run_folder(checkpoints, run, images) as folder:

@@ -1,6 +1,7 @@
 """What a training leaves for the next stages: only when it is done, and only its own files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,49 @@ def test_published_files(tmp_path: Path) -> None:
     assert [int(row["nimg"]) for row in rows] == [48, 96, 144, 160]
     measured = ("discriminator_loss", "generator_loss", "penalty", "images_per_sec")
     assert all(np.isfinite(float(row[key])) for row in rows for key in measured)
+
+
+def test_what_was_chosen_does_not_survive_another_training(tmp_path: Path) -> None:
+    tiny.fit(tiny.run(), tmp_path)
+    best = tmp_path / "out/chosen/best.safetensors"
+    best.parent.mkdir()
+    best.write_bytes(b"chosen among these weights")
+    tiny.fit(tiny.run(), tmp_path)
+    assert best.exists(), "the same weights, published once more"
+    with pytest.raises(TrainingStopped):
+        tiny.fit(tiny.run(seed=1), tmp_path, stop_nimg=80)
+    assert not best.exists()
+    assert not (tmp_path / "out/train/train.json").exists(), "nor does the record of those weights"
+
+
+def test_a_finished_training_replaces_what_another_one_published(tmp_path: Path) -> None:
+    """Its own work is done, so nothing is trained; yet the folder may hold another training's files."""
+    tiny.fit(tiny.run(), tmp_path)
+    tiny.fit(tiny.run(seed=1, snapshots_nimg=(16,), grids_nimg=(16,)), tmp_path)
+    (tmp_path / "out/chosen").mkdir()
+    (tmp_path / "out/chosen/best.safetensors").write_bytes(b"chosen among these weights")
+    tiny.fit(tiny.run(), tmp_path)
+    out = tmp_path / "out"
+    assert {p.name for p in (out / "weights").iterdir()} == {"60.safetensors", "100.safetensors", "last.safetensors"}
+    assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == [f"{n:09d}.png" for n in (0, 80, 160)]
+    assert not list((out / "chosen").iterdir())
+
+
+def test_the_record_names_the_content_of_every_file(tmp_path: Path) -> None:
+    from harness.files import sha256_file
+    from harness.records import train_record
+
+    tiny.fit(tiny.run(), tmp_path)
+    out = tmp_path / "out"
+    record = train_record.read(out / "train/train.json")
+    assert record.weights_sha256 == {p.stem: sha256_file(p) for p in (out / "weights").iterdir()}
+    assert record.history_sha256 == sha256_file(out / "train/history.csv")
+    assert record.provenance["threads"] == 1
+    for path in (*out.glob("weights/*"), *(tmp_path / "work").glob("*/*/*")):
+        assert not path.is_file() or path.stat().st_mode & 0o777 == 0o666 & ~umask(), path
+
+
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
