@@ -75,7 +75,8 @@ def choose(
     extractor = score.open_extractor(SCORER, setup)
     reals, _, _ = score.real_side(open_images(target).first(n_real), extractor, request)
     quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
-    generator = registry.build("generator", run.generator, run.resolution).to(device)
+    models = experiments.load_models(scale.root)
+    generator = registry.build("generator", run.generator, run.resolution, models).to(device)
     found = []
     for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
         weights, moments = open_snapshot(scale.folder, run.experiment, run.seed, path.stem), Moments(scoring.layer)

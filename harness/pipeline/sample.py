@@ -42,7 +42,8 @@ def sample(
     n = n or scoring.counts_of(run.dataset)[0]
     torch.set_num_threads(threads or scale.params.threads)
     weights = open_snapshot(scale.folder, run.experiment, run.seed, snapshot)
-    generator = registry.build("generator", run.generator, run.resolution).to(device)
+    models = experiments.load_models(scale.root)
+    generator = registry.build("generator", run.generator, run.resolution, models).to(device)
     load_strictly(generator, weights.tensors, str(scale.folder.weights(run.experiment, run.seed, snapshot)))
     quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
     chunks = quantised(generator, n, run.seed, device)

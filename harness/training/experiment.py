@@ -1,5 +1,6 @@
 """One experiment of a scale, from its packed data set to a published generator."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from harness.config.experiments import Scale, find_scale
 from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
+from harness.networks import registry
 from harness.paths import TrainingFolders
 from harness.records.train_record import TrainRecord
 from harness.training import loop, released_weights
@@ -64,6 +66,7 @@ def train(
         deterministic=deterministic,
         stop_nimg=stop_nimg,
         checkout=scale.root,
+        build=functools.partial(registry.build, models=experiments.load_models(scale.root)),
     )
 
 

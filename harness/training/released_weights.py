@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from harness import provenance
-from harness.config.experiments import Run
+from harness.config.experiments import Run, load_models
 from harness.errors import HarnessError
 from harness.files import sha256_file, write_text
 from harness.networks import registry
@@ -25,7 +25,7 @@ def publish(run: Run, name: str, folders: TrainingFolders, checkout: Path | None
 
     Args:
         name: file in the folder named by HARNESS_CHECKPOINTS, written by `harness import`.
-        checkout: root of the checkout that names the run, for the record's provenance.
+        checkout: root of the checkout that names the run.
 
     Raises:
         HarnessError: the variable or file is missing, or the file is not an imported checkpoint of this network.
@@ -40,7 +40,7 @@ def publish(run: Run, name: str, folders: TrainingFolders, checkout: Path | None
     weights = open_weights(source)
     if "checkpoint_sha256" not in weights.metadata:
         raise HarnessError(f"{source}: not written by `harness import`: its metadata names no checkpoint_sha256.")
-    generator = registry.build("generator", run.generator, run.resolution).eval()
+    generator = registry.build("generator", run.generator, run.resolution, load_models(checkout)).eval()
     load_strictly(generator, weights.tensors, str(source))
     images = next(draw.sample_chunks(generator, draw.CHUNK, run.seed))
 

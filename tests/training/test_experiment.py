@@ -26,12 +26,13 @@ def test_an_experiment_is_trained_from_a_notebook(tiny_scale: Path, monkeypatch:
     monkeypatch.chdir("/")
     again = harness.train("e", 0, scale=tiny_scale / "params.yaml", device="cpu", threads=1)
     assert again.weights_sha256 == record.weights_sha256
+    assert run(["sample", "e", "--root", str(tiny_scale), "--n", "3"]) == 0, "from outside of the checkout"
     # the next stage opens these weights by the record, and no others
     monkeypatch.chdir(tiny_scale)
     assert run(["train", "e", "--seed", "1"]) == 0
     (weights / "last.safetensors").write_bytes(Path("out/runs/e/seed1/weights/last.safetensors").read_bytes())
     assert run(["sample", "e"]) == 1
-    assert not Path("out/runs/e/seed0/last").exists()
+    assert np.load("out/runs/e/seed0/last/samples.npy").shape == (3, 32, 32, 3), "the earlier dump is intact"
 
 
 def test_pixels_of_another_card_are_not_trained_on(tiny_scale: Path, capsys: pytest.CaptureFixture[str]) -> None:
