@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.data.image_folder import ImageFolder, list_images
 from harness.data.source import Picture, Source, hash_file
 from harness.errors import HarnessError
 
+_DECODED = {"jpeg_library": None}  # whoever made the npz decoded the images
 CHUNK = 256  # images of an npz read at once
 
 
@@ -31,7 +33,7 @@ def open_source(path: Path, entry: Definition) -> Source:
         return Source(len(listing.files), _from_folder(listing), f"image folder {path.name}", card=what)
     if path.suffix == ".npz" and path.is_file():
         source = open_npz(path)
-        return Source(source.count, source.pictures, source.origin, source.archive_sha256, card=state(path, entry))
+        return replace(source, card={**source.card, **state(path, entry)})
     raise HarnessError(f"{path}: neither a folder of images nor an npz.")
 
 
@@ -57,7 +59,7 @@ def open_npz(path: Path) -> Source:
     images = NpzArray(path, ("images",))
     check_images(images, path)
     labels = read_labels(path, len(images))
-    return Source(len(images), _from_npz(images, labels), f"npz {path.name}", hash_file(path)[1])
+    return Source(len(images), _from_npz(images, labels), f"npz {path.name}", hash_file(path)[1], card=_DECODED)
 
 
 def _from_npz(images: NpzArray, labels: np.ndarray | None) -> Iterator[Picture]:

@@ -57,6 +57,8 @@ def check_image(path: Path, convert: Collection[str] = ()) -> tuple[str, tuple[i
         try:
             with Image.open(handle, formats=[form]) as image:
                 _check_header(image, head, str(path), convert)
+                if form == "JPEG":  # the EXIF data of a PNG may stand behind its pixels
+                    _check_rotation(image, str(path), convert)
                 return form, (image.height, image.width)
         except (HarnessError, MemoryError):
             raise
@@ -79,8 +81,7 @@ def decode_image(data: bytes, name: str, convert: Collection[str] = ()) -> np.nd
         with Image.open(io.BytesIO(data), formats=[form]) as image:
             _check_header(image, data, name, convert)
             image.load()
-            if "ignore-exif" not in convert and image.getexif().get(_ORIENTATION, 1) != 1:
-                raise _unfit(name, "with a rotation in its EXIF data", "ignore-exif")
+            _check_rotation(image, name, convert)
             return np.asarray(_rgb(image))
     except (HarnessError, MemoryError):
         raise
@@ -188,6 +189,11 @@ def _check_header(image: Any, data: bytes, name: str, convert: Collection[str]) 
             raise _unfit(name, "palette", "palette")
     elif image.mode != "RGB":
         raise _unfit(name, f"mode {image.mode}")
+
+
+def _check_rotation(image: Any, name: str, convert: Collection[str]) -> None:
+    if "ignore-exif" not in convert and image.getexif().get(_ORIENTATION, 1) != 1:
+        raise _unfit(name, "with a rotation in its EXIF data", "ignore-exif")
 
 
 def _rgb(image: Any) -> Any:

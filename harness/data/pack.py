@@ -17,7 +17,7 @@ from harness.data.card import Definition, make_card, matches
 from harness.data.packed import CARD, IMAGES, LABELS, check_content, load, sha256_labels
 from harness.data.source import Picture, Source
 from harness.errors import HarnessError
-from harness.files import write_json, write_npy
+from harness.files import make_folder, sync_folder, write_json, write_npy
 
 CHUNK = 256  # images held in memory at once
 
@@ -35,7 +35,7 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
     part = out.parent / f".{out.name}.part"
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process; the lock says that none is at work on it
     try:
-        part.mkdir(parents=True)
+        make_folder(part)
         _check_space(part, source.count * entry.resolution**2 * 3)
         digest, labels = _write_images(part / IMAGES, entry, source, name)
         if entry.pixels_sha256 and digest != entry.pixels_sha256:
@@ -200,9 +200,10 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _publish(part: Path, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     (out / CARD).unlink(missing_ok=True)  # from here to the last rename the folder is not a data set
     (out / LABELS).unlink(missing_ok=True)
     for file in (IMAGES, LABELS, CARD):
         if (part / file).exists():
             os.replace(part / file, out / file)
+    sync_folder(out)

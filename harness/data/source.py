@@ -27,7 +27,7 @@ class Source:
     origin: str  # for the card: what was read, without machine-specific paths
     archive_sha256: str | None = None
     verified: tuple[str, ...] = ()
-    card: Mapping[str, str] = field(default_factory=dict)  # more of what was read, for the card
+    card: Mapping[str, str | None] = field(default_factory=dict)  # more of what was read, for the card
 
 
 def hash_file(path: Path) -> tuple[str, str]:

@@ -138,12 +138,17 @@ def test_a_jpeg_of_other_inks_is_refused(mode):
         decode_image(data, "x", tuple(CONVERTED))
 
 
-def test_a_phones_picture_of_several_frames_or_turned_by_exif_is_refused():
+def test_a_phones_picture_of_several_frames_or_turned_by_exif_is_refused(tmp_path):
     image = Image.fromarray(PIXELS)
     exif = Image.Exif()
     exif[0x0112] = 6
-    with pytest.raises(HarnessError, match="rotation"):
-        decode_image(encoded(image, "JPEG", exif=exif), "x", ("jpeg",))
+    turned = write(tmp_path / "x.jpg", encoded(image, "JPEG", exif=exif))
+    pair = write(tmp_path / "y.jpg", encoded(image, "MPO", save_all=True, append_images=[image]))
+    for read in (read_image, check_image):
+        with pytest.raises(HarnessError, match="rotation"):
+            read(turned, ("jpeg",))
+        with pytest.raises(HarnessError, match="2 frames"):
+            read(pair, ("jpeg",))
 
 
 def test_the_checksum_of_the_pixels_is_compared():

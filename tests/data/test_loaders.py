@@ -141,6 +141,13 @@ def test_celeba_cropped_and_resized_as_torchvision_does(crop, form, local, tmp_p
     assert data.card["jpeg_library"].startswith("libjpeg")
 
 
+def test_an_npz_of_celeba_names_no_decoder(local, tmp_path):
+    _, partition = official.celeba(tmp_path / "jpegs", n=2)
+    np.savez(local / "celeba.npz", images=np.zeros((2, 218, 178, 3), np.uint8))
+    definition = official.celeba_definition(partition, 2, "none") | {"local": ["celeba.npz"]}
+    assert prepared("a", definition, tmp_path).card["jpeg_library"] is None
+
+
 def test_celeba_split_follows_the_official_list(local, tmp_path):
     _, partition = official.celeba(local, n=5)
     whole = prepared("a", official.celeba_definition(partition, 5, "none"), tmp_path)
