@@ -1,7 +1,7 @@
 """Weights of released checkpoints (VITA-Group/TransGAN, v1 @7e5fa2d and NeurIPS @6b85440) in our networks, by name."""
 
-import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ KEYS = {
     "generator": ("avg_gen_state_dict", "gen_state_dict"),
     "discriminator": ("dis_state_dict",),
 }  # the first found is taken
+MAX_BYTES = 1 << 32  # of a file: STL-10's generator, its average and Adam's two moments take 2.8 GiB
 NEURIPS = "NeurIPS"  # the size by which the NeurIPS presets go here; all v1 sizes share one discriminator
 
 # A batch norm of v1 generators that is saved and never called (VITA-Group/TransGAN issue 4).
@@ -103,25 +104,20 @@ def read_checkpoint(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
     """Read one state dict of a released checkpoint and say which: (tensors without `module.` prefix, key).
 
     Args:
-        path: file of torch.save; read with `weights_only=True`, so that nothing in it is executed.
-        part: `generator` (the average if there is one, else the live one) or `discriminator`; a file without these
-        entries is
-            taken for a bare state dict.
+        path: file of torch.save; only tensors and plain containers are read, and nothing in it is executed.
+        part: `generator` (the average if there is one, else the live one) or `discriminator`. A file without these
+            entries is taken for a bare state dict.
 
     Raises:
-        HarnessError: no such file, or not a checkpoint of plain tensors.
+        HarnessError: no such file, not a checkpoint of plain tensors, damaged, or larger than any that was released.
     """
-    if not Path(path).is_file():
-        raise HarnessError(f"{path}: no such file.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise HarnessError(f"{path}: not readable as a checkpoint of plain tensors ({error}).") from None
+    content = _load_tensors(Path(path))
     if not isinstance(content, Mapping):
         raise HarnessError(f"{path}: holds a {type(content).__name__}, not a state dict.")
     key = next((name for name in KEYS[part] if name in content), None)
     state: Any = content if key is None else content[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, Mapping) and all(isinstance(n, str) and isinstance(v, Tensor) for n, v in state.items())
+    if not named or not state:
         raise HarnessError(
             f"{path}: {key or 'the file'} is not a state dict of tensors; expected {' or '.join(KEYS[part])}."
         )
@@ -129,6 +125,28 @@ def read_checkpoint(path: Path, part: str) -> tuple[dict[str, Tensor], str]:
     return {
         name.removeprefix("module.") if bare else name: value for name, value in state.items()
     }, key or "a bare state dict"
+
+
+def _load_tensors(path: Path) -> Any:
+    if not path.is_file():
+        raise HarnessError(f"{path}: no such file.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise HarnessError(f"{path}: {size:,} bytes, more than any released checkpoint takes ({MAX_BYTES:,}).")
+    with open(path, "rb") as handle:
+        if handle.read(1024).lstrip().startswith(b"<"):
+            raise HarnessError(f"{path}: a web page, not a checkpoint; the host sent it instead. Download it again.")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:  # torch.save does not compress, and torch.load checks no sums
+                if sum(entry.file_size for entry in archive.infolist()) > size or archive.testzip() is not None:
+                    raise ValueError("an archive of another size or content than it says")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever zipfile, pickle and torch raise on bytes that are no such file
+        raise HarnessError(
+            f"{path}: not readable as a checkpoint of plain tensors ({type(error).__name__}): truncated, damaged, or "
+            "holding Python objects, which are not loaded. Download it again."
+        ) from None
 
 
 def identify_discriminator(state: Mapping[str, Tensor], where: str) -> tuple[str, int]:
@@ -180,6 +198,11 @@ def build(part: str, size: str, resolution: int) -> nn.Module:
     return neurips.build_generator(resolution) if size == NEURIPS else build_generator(resolution, size=size)
 
 
+def _side(table: tuple[int, ...]) -> int:
+    """Side of the square of tokens that a table of relative positions [(2 * side - 1)^2, heads] is for."""
+    return (round(table[0] ** 0.5) + 1) // 2
+
+
 @torch.no_grad()
 def load_official(network: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Copy an official state dict into our network, strictly.
@@ -194,17 +217,18 @@ def load_official(network: nn.Module, state: Mapping[str, Tensor], where: str) -
     entries = official_entries(network)
     droppable = set(DEAD) if isinstance(network, Generator) and not _is_neurips(network) else set()
     tables = [name for name in entries if name.endswith(TABLE)]
-    indices = {name.removesuffix(TABLE) + INDEX for name in tables}
+    indices = {name.removesuffix(TABLE) + INDEX: relative_index(_side(entries[name].shape)) for name in tables}
     problems = [f"missing {name}" for name in entries if name not in state]
-    problems += [f"unexpected {name}" for name in state if name not in entries and name not in droppable | indices]
+    problems += [
+        f"unexpected {name}" for name in state if name not in entries and name not in droppable | indices.keys()
+    ]
     for name, entry in entries.items():
         if name in state and tuple(state[name].shape) != entry.shape:
             problems.append(f"{name} has shape {list(state[name].shape)}, not {list(entry.shape)}")
-        elif name in state and not state[name].isfinite().all():
+        elif name in state and not (state[name].is_floating_point() and state[name].isfinite().all()):
             problems.append(f"{name} has values that are not finite")
-    for name in sorted(indices & state.keys()):
-        side = round(state[name].shape[0] ** 0.5) if state[name].ndim == 2 else 0
-        if not torch.equal(state[name].long(), relative_index(side)):
+    for name in sorted(indices.keys() & state.keys()):
+        if state[name].shape != indices[name].shape or not torch.equal(state[name].long(), indices[name]):
             problems.append(f"{name} numbers the pairs of tokens in another order")
     if problems:
         raise HarnessError(f"{where}: not the weights of this network: {'; '.join(problems)}.")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from models.transgan.blocks import relative_index
 from tests.models import fill
 from tests.paths import GOLDEN as GOLDEN_DIR
 
-OFFICIAL = json.loads((GOLDEN_DIR / "official_state_dicts.json").read_text())
+GOLDEN = json.loads((GOLDEN_DIR / "official_state_dicts.json").read_text())
+OFFICIAL = {which.replace("critic", "discriminator"): shapes for which, shapes in GOLDEN.items()}
 NETWORKS = {
     "v1 generator CIFAR-10 XL": lambda: build_generator(32, size="XL"),
     "v1 generator STL-10 768": lambda: build_generator(48, size="L"),
@@ -218,6 +220,8 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path: Path) -> None:
     [
         (b"", "not readable"),
         (b"not a checkpoint", "not readable"),
+        (b"\n<!DOCTYPE html><html>Quota exceeded</html>", "a web page, not a checkpoint"),
+        ({0: torch.zeros(1)}, "not a state dict of tensors"),
         ([torch.zeros(1)], "holds a list"),
         ({"epoch": 3}, "not a state dict of tensors"),
         ({"weight": torch.zeros(1)}, "not a TransGAN generator"),
@@ -232,6 +236,42 @@ def test_other_files_are_refused(tmp_path: Path, content: Any, message: str) -> 
     result = run(path, "--out", tmp_path / "g.safetensors")
     assert isinstance(result.exception, HarnessError)
     assert message in str(result.exception)
+
+
+def test_a_truncated_or_altered_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    torch.save({"gen_state_dict": {"l1.weight": torch.ones(1000)}}, path)
+    whole = path.read_bytes()
+    altered = bytearray(whole)
+    altered[whole.index(torch.ones(1000).numpy().tobytes()) + 2] ^= 1
+    for data in (whole[:-100], whole[:1000], bytes(altered)):
+        path.write_bytes(data)
+        with pytest.raises(HarnessError, match=r"checkpoint: not readable .*Download it again"):
+            official.read_checkpoint(path, "generator")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint"
+    torch.save({"gen_state_dict": {"l1.weight": torch.zeros(100_000)}}, tmp_path / "plain")
+    with zipfile.ZipFile(tmp_path / "plain") as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    monkeypatch.setattr(zipfile.ZipFile, "testzip", lambda _: pytest.fail("unpacked"))
+    with pytest.raises(HarnessError, match="not readable"):
+        official.read_checkpoint(path, "generator")
+    monkeypatch.setattr(official, "MAX_BYTES", 1000)
+    with pytest.raises(HarnessError, match="more than any released checkpoint"):
+        official.read_checkpoint(tmp_path / "plain", "generator")
+
+
+@pytest.mark.usefixtures("narrow")
+def test_a_position_index_of_another_size_takes_no_memory() -> None:
+    network = neurips.build_generator(32)
+    state = export(network)
+    name = next(n for n in state if n.endswith(official.INDEX))
+    state[name] = torch.zeros(1).expand(1 << 20, 1 << 20)
+    with pytest.raises(HarnessError, match="in another order"):
+        official.load_official(network, state, "x")
 
 
 def test_missing_file_other_layout_and_other_part(tmp_path: Path) -> None:
