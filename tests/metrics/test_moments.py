@@ -1,8 +1,13 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from harness.errors import HarnessError
 from harness.metrics.moments import Moments
+from tests.paths import ROOT
 
 
 def features(n: int, dim: int = 7, seed: int = 0) -> np.ndarray:
@@ -35,6 +40,28 @@ def test_batch_size_does_not_change_a_bit():
         small.update(rows[start : start + 37])
     np.testing.assert_array_equal(whole.covariance, small.covariance)
     np.testing.assert_array_equal(whole.mean, small.mean)
+
+
+def test_threads_and_batch_do_not_change_a_bit():
+    """On one kind of processor; another kind's matrix product may round otherwise."""
+    code = (
+        "import sys, numpy as np; from harness.metrics.moments import Moments; moments = Moments(192)\n"
+        "rows = np.random.default_rng(0).standard_normal((600, 192)).astype(np.float32)\n"
+        "for start in range(0, 600, int(sys.argv[1])): moments.update(rows[start : start + int(sys.argv[1])])\n"
+        "print(moments.mean.tobytes().hex(), moments.covariance.tobytes().hex())"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code, batch],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for threads, batch in (("1", "600"), ("2", "50"))
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) > 192 * 192 * 16
 
 
 @pytest.mark.parametrize("cuts", [[500], [1], [300, 300, 999]])
