@@ -14,7 +14,7 @@ import numpy as np
 BATCH = 50  # pytorch-fid's default
 RESOLUTION = 32
 CHANNELS = 2048
-_FRECHET_ROWS = 4096  # rows behind the covariances of the Frechet race: full rank
+_FRECHET_ROWS = 4096  # rows behind the covariances of the Frechet distance: full rank
 
 Statistics = Callable[[int], np.ndarray]
 
@@ -48,7 +48,7 @@ class Work:
 
 
 def prepare(work: Work, images: int) -> None:
-    """Write images, weights in every format and the covariances of the Frechet race."""
+    """Write images, weights in every format and the covariances of the Frechet distance."""
     import torch
     from PIL import Image
 
