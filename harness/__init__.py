@@ -1,10 +1,11 @@
 """TransGAN-bench: train, sample and score GANs under one protocol, and hold the scores against reported ones."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.records.results import Results
+    from harness.records.score_record import ScoreRecord
     from harness.records.train_record import TrainRecord
 
 
@@ -34,6 +35,83 @@ def train(
     from harness.training import experiment as stage
 
     return stage.train(experiment, seed, scale=scale, device=device, threads=threads)
+
+
+def score(
+    samples: Path | str,
+    reference: Path | str,
+    *,
+    scorer: str = "tf",
+    weights: str = "official",
+    layer: int = 2048,
+    n: int | None = None,
+    n_real: int | None = None,
+    splits: int = 10,
+    bias: bool = False,
+    kid: bool = False,
+    clean_mode: str = "clean",
+    declared: dict[str, Any] | None = None,
+    record: Path | str | None = None,
+    protocol_name: str | None = None,
+    allow_jpeg: bool = False,
+    batch: int = 50,
+    device: str | None = None,
+    threads: int | None = None,
+    cache: Path | str | None = None,
+    root: Path | str | None = None,
+) -> "ScoreRecord":
+    """Score images against a reference, as `harness score` does.
+
+    Args:
+        samples: npy, npz (`images` or `arr_0`) of uint8 [N, R, R, 3], or a folder of PNGs.
+        reference: the like, a packed data set's name or folder, or statistics (npz with `mu` and `sigma`).
+        scorer: `tf`, `torch` or `clean`.
+        weights: of Inception: `official`, `trunk`, `stand-in` or a file.
+        layer: 64, 192, 768 or 2048 channels.
+        n, n_real: the first so many images (None: all); of statistics from elsewhere, how many images made them.
+        splits, bias: of the Inception Score.
+        kid: kernel distance, too; features are then kept in the cache.
+        declared: protocol of a reference that does not say it itself, e.g. {"split": "train"}.
+        record: the samples' `samples.json`; default: beside them, if it is of these pixels.
+        protocol_name: default: the scale's name, or `custom` for samples from elsewhere.
+        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        threads: CPU threads; default: 2.
+        cache: default: HARNESS_CACHE, else `.cache` of the checkout.
+        root: checkout whose data sets are known by name; default: the one around the working folder.
+
+    Example:
+        >>> import harness
+        >>> record = harness.score("fakes/", "cifar10", n=10_000)
+        >>> record.values.fid, record.protocol.n_real
+
+    Raises:
+        HarnessError: unfit images or statistics, missing weights, an undefined combination, or images that are not
+            those that a record names.
+    """
+    from harness.metrics.extractors.base import Setup
+    from harness.metrics.request import Request
+    from harness.metrics.score import score
+    from harness.paths import cache_of
+
+    root, place = (Path(folder) if folder is not None else None for folder in (root, cache))
+    setup = Setup(weights, layer, bias, clean_mode, batch, threads or 2, device or "cpu", place or cache_of(root))
+    return score(
+        Request(
+            Path(samples),
+            str(reference),
+            scorer,
+            setup,
+            record=Path(record) if record is not None else None,
+            n=n,
+            n_real=n_real,
+            is_splits=splits,
+            kid=kid,
+            protocol_name=protocol_name,
+            declared=declared or {},
+            allow_jpeg=allow_jpeg,
+            root=root,
+        )
+    )
 
 
 def load_results(path: Path | str = "results") -> "Results":

@@ -58,6 +58,20 @@ def user_cache() -> Path:
     return Path(place) if place else base / "transgan-bench"
 
 
+def cache_of(root: Path | None = None) -> Path:
+    """Return the cache of the checkout `root`; without it, of the one around the working folder, else `user_cache`.
+
+    Raises:
+        HarnessError: `root` is no checkout.
+    """
+    if root is not None:
+        return Checkout.find(root).cache
+    try:
+        return Checkout.find().cache
+    except HarnessError:
+        return user_cache()
+
+
 @dataclass(frozen=True)
 class Checkout:
     """Folders and files of one checkout."""

@@ -3,11 +3,16 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.paths import GOLDEN as GOLDEN_DIR
 from tests.paths import ROOT
+
+if TYPE_CHECKING:
+    from harness.metrics.extractors.base import Setup
+    from tests.metrics.inception.helpers import PixelExtractor
 
 
 @pytest.fixture(scope="session")
@@ -155,3 +160,31 @@ def tiny_root(folder: Path) -> Path:
         (folder / name).symlink_to(root / name)
     prepare("tiny", folder / "data/tiny", folder)
     return folder
+
+
+@pytest.fixture
+def pixel_scorer(monkeypatch: pytest.MonkeyPatch) -> "list[PixelExtractor]":
+    """Replace the scorer by one without weights; returns those opened."""
+    from harness.metrics import score
+    from tests.metrics.inception.helpers import PixelExtractor
+
+    opened: list[PixelExtractor] = []
+
+    def open_extractor(scorer: str, setup: "Setup") -> PixelExtractor:
+        opened.append(PixelExtractor(setup))
+        return opened[-1]
+
+    monkeypatch.setattr(score, "open_extractor", open_extractor)
+    return opened
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> tuple[Path, Path]:
+    """Samples and reference: 90 and 150 images of 8 px."""
+    import numpy as np
+
+    from tests.metrics.inception.helpers import noise_images
+
+    np.save(tmp_path / "fakes.npy", noise_images(90, seed=1) // 2)
+    np.save(tmp_path / "reals.npy", noise_images(150, seed=2))
+    return tmp_path / "fakes.npy", tmp_path / "reals.npy"

@@ -1,9 +1,12 @@
 """`harness score`: images and a reference -> FID, Inception Score and KID in a JSON that says how they were made."""
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from harness.commands.options import FOLDER, cache_option, device_option, root_option
 
 if TYPE_CHECKING:
     from harness.metrics.extractors.base import Setup
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.option("--samples", type=click.Path(path_type=Path), help="npy, npz (`images` or `arr_0`) or a folder of PNGs.")
+@click.option("--samples", type=FOLDER, help="npy, npz (`images` or `arr_0`) or a folder of PNGs.")
 @click.option("--reference", help="The like, a data set's name or folder, or statistics (npz with mu and sigma).")
 @click.option("--scorer", default="tf", show_default=True, help="tf | torch | clean.")
 @click.option(
@@ -33,25 +36,20 @@ if TYPE_CHECKING:
     help="clean-fid's mode: clean | legacy_tensorflow (--scorer clean).",
 )
 @click.option(
-    "--declare", multiple=True, metavar="KEY=VALUE", help="Protocol of imported statistics, e.g. split=train."
+    "--declare", multiple=True, metavar="KEY=VALUE", help="What a reference does not say itself, e.g. split=train."
 )
+@click.option("--allow-jpeg", is_flag=True, help="Score JPEG files, too; the record's caveats then say so.")
 @click.option(
-    "--run",
-    "record",
-    type=click.Path(path_type=Path),
-    help="samples.json of the dump; default: beside the dump, if there.",
+    "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, if it is of these pixels."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the JSON there.")
+@click.option("--protocol-name", help="Default: the scale's name, or `custom` for samples from elsewhere.")
+@click.option("--out", type=FOLDER, help="Write the JSON there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu | cuda.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    envvar="HARNESS_CACHE",
-    help="Weights, reference statistics, features; default: .cache of the repository.",
-)
+@device_option
+@cache_option
+@root_option
 @click.option("--self-test", "self_test", is_flag=True, help="Check the scorers against the known scores of CIFAR-10.")
 def command(
     samples: Path | None,
@@ -66,13 +64,16 @@ def command(
     kid: bool,
     clean_mode: str,
     declare: tuple[str, ...],
+    allow_jpeg: bool,
     record: Path | None,
+    protocol_name: str | None,
     out: Path | None,
     as_json: bool,
     batch: int,
     threads: int,
     device: str,
     cache: Path | None,
+    root: Path | None,
     self_test: bool,
 ) -> None:
     """Score images against a reference.
@@ -84,25 +85,62 @@ def command(
     """
     import json
 
+    import harness
     from harness.metrics.extractors.base import Setup
-    from harness.metrics.score import Request, score
+    from harness.paths import cache_of
     from harness.records import score_record
 
-    cache = cache or Path(__file__).resolve().parents[2] / ".cache"
-    setup = Setup(weights, layer, bias, clean_mode, batch, threads, device, cache)
     if self_test:
-        _self_test(setup)
+        place = cache or cache_of(root)
+        _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
         return
     if samples is None or reference is None:
         raise click.UsageError("--samples and --reference are both needed (or --self-test).")
     declared = dict(_declaration(entry) for entry in declare)
-    result = score(Request(samples, reference, scorer, setup, record, n, n_real, splits, kid, declared=declared))
+    if out is not None:
+        _check_out(out)
+    result = harness.score(
+        samples,
+        reference,
+        scorer=scorer,
+        weights=weights,
+        layer=layer,
+        n=n,
+        n_real=n_real,
+        splits=splits,
+        bias=bias,
+        kid=kid,
+        clean_mode=clean_mode,
+        declared=declared,
+        record=record,
+        protocol_name=protocol_name,
+        allow_jpeg=allow_jpeg,
+        batch=batch,
+        device=device,
+        threads=threads,
+        cache=cache,
+        root=root,
+    )
     if out is not None:
         score_record.write(out, result)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
     else:
         click.echo(_summary(result))
+
+
+def _check_out(out: Path) -> None:
+    """Raise HarnessError unless a file can be written at `out`: a long pass must not end without its result."""
+    from harness.errors import HarnessError
+
+    if out.is_dir():
+        raise HarnessError(f"--out {out}: is a folder; name a file.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise HarnessError(f"--out {out}: cannot be written there ({error.strerror or error}).") from None
 
 
 def _self_test(setup: "Setup") -> None:
@@ -120,18 +158,17 @@ def _self_test(setup: "Setup") -> None:
 
 
 def _declaration(entry: str) -> tuple[str, object]:
-    import yaml
-
     key, separator, value = entry.partition("=")
     if not separator:
         raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
-    return key, yaml.safe_load(value)
+    return key, {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _summary(result: "ScoreRecord") -> str:
     names = {"fid": "FID", "is_mean": "IS", "is_std": "±", "kid": "KID"}
     values = {label: getattr(result.values, key) for key, label in names.items()}
-    text = "  ".join(f"{label} {value:.4f}" for label, value in values.items() if value is not None)
+    # z: rounding may make a distance slightly negative, and -0.0000 is no distance
+    text = "  ".join(f"{label} {value:z.4f}" for label, value in values.items() if value is not None)
     protocol = result.protocol
     made = f"{protocol.n_fake} against {protocol.n_real or 'undeclared'}"
     return f"{text}  ({protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made})"

@@ -1,39 +1,50 @@
 """Statistics of the real images, kept under a key of everything they depend on, so that none is used by mistake."""
 
+import hashlib
+import io
 import json
+import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.config.reader import digest
+from harness.data.images import Images
 from harness.errors import HarnessError
 from harness.files import replacing
-from harness.metrics.extractors.base import Extractor
+from harness.metrics.extractors.base import Extractor, Setup
+from harness.metrics.feature_file import FeatureFile
 from harness.metrics.fid import GaussianStatistics
+from harness.metrics.image_pass import one_pass
+from harness.npz import read_npz
 
-_VERSION = 1  # bumped when the statistics of the same content change
+_VERSION = 2  # bumped when the statistics of the same content change
+_LIMIT_BYTES = 256 << 20  # mean, covariance and factor of 2048 channels take 67 MB
+_ARRAYS = ("mu", "sigma", "factor", "count", "content", "sha256")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The real side of a score: its Gaussian, how many images made it (None: undeclared), and what it depends on."""
+    """The reference of a score: its Gaussian, and how many images made it (None: undeclared).
 
-    side: GaussianStatistics
+    `content` is what the statistics depend on, {} for a file from elsewhere; `file_sha256` is of a file that was given.
+    """
+
+    gaussian: GaussianStatistics
     count: int | None
     content: dict[str, Any]
+    file_sha256: str | None = None
 
 
 def content(pixels_sha256: str, card: dict[str, Any], n: int, extractor: Extractor, layer: int) -> dict[str, Any]:
-    """Return everything that reference statistics depend on; its digest is their file's name."""
+    """Return everything that reference statistics depend on, and what they are of; its digest is their file's name."""
     return {
         "version": _VERSION,
         "pixels_sha256": pixels_sha256,  # of the n images used
-        "split": card.get("split"),
-        "crop": card.get("crop"),
-        "resize": card.get("resize"),
+        **{key: card.get(key) for key in ("name", "stand_in", "split", "crop", "resize")},
         "n": n,
         "scorer": extractor.scorer,
         "resizer": extractor.resizer,
@@ -42,38 +53,73 @@ def content(pixels_sha256: str, card: dict[str, Any], n: int, extractor: Extract
     }
 
 
-def path_of(cache: Path, described: dict[str, Any]) -> Path:
+def content_of(images: Images, extractor: Extractor, layer: int) -> dict[str, Any]:
+    """Return `content` of images; their pixels are hashed.
+
+    Raises:
+        HarnessError: the pixels are not those of their card.
+    """
+    return content(images.sha256(), images.card, len(images), extractor, layer)
+
+
+def path_of(cache: Path, key: dict[str, Any]) -> Path:
     """Return where statistics of that content are kept."""
-    return Path(cache) / "references" / f"{digest(described)}.npz"
+    return Path(cache) / "references" / f"{digest(key)}.npz"
+
+
+def feature_file(cache: Path, key: dict[str, Any]) -> FeatureFile:
+    """Return where the features of that content are kept."""
+    return FeatureFile(Path(cache) / "features" / f"{digest(key)}.features", key["n"], key["layer"], key)
+
+
+def of_images(
+    images: Images, key: dict[str, Any], extractor: Extractor, setup: Setup, kid: bool = False
+) -> tuple[Reference, FeatureFile | None, float]:
+    """Return the statistics of reference images, their features' file if KID needs it, and the device seconds it took.
+
+    Kept entries are used if they are whole; a damaged one is computed again. `key` is their `content_of`.
+
+    Raises:
+        HarnessError: the pixels changed since they were hashed.
+    """
+    features = feature_file(setup.cache, key) if kid else None
+    found = find(setup.cache, key)
+    if features is not None and features.path.exists() and features.read() is None:
+        _warn_damaged(features.path)
+    if found is not None and (features is None or features.read() is not None):
+        return found, features, 0.0
+    done = one_pass(images, extractor, setup, "reals", sha256=key["pixels_sha256"], features=features)
+    made = Reference(GaussianStatistics(done.moments.mean, done.moments.covariance), len(images), key)
+    save(path_of(setup.cache, key), made)
+    return made, features, done.device_sec
 
 
 def save(path: Path, reference: Reference) -> None:
-    """Write mu, sigma, the factor of sigma, the count and the content as one npz."""
-    side = reference.side
+    """Write mu, sigma, the factor of sigma, the count, the content and a digest of all of it as one npz."""
+    gaussian = reference.gaussian
+    arrays = {
+        "mu": gaussian.mean,
+        "sigma": gaussian.covariance,
+        "factor": gaussian.factor,
+        "count": np.array(reference.count if reference.count is not None else -1),
+        "content": np.array(json.dumps(reference.content, sort_keys=True)),
+    }
     with replacing(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(
-            handle,
-            mu=side.mean,
-            sigma=side.covariance,
-            factor=side.factor,
-            count=np.array(reference.count if reference.count is not None else -1),
-            content=np.array(json.dumps(reference.content, sort_keys=True)),
-        )
+        np.savez(handle, **arrays, sha256=np.array(_seal(arrays)))  # type: ignore[arg-type]  # its flags are no arrays
 
 
-def find(cache: Path, described: dict[str, Any]) -> Reference | None:
-    """Return the kept statistics of exactly that content, or None; a damaged file counts as absent."""
-    path = path_of(cache, described)
+def find(cache: Path, key: dict[str, Any]) -> Reference | None:
+    """Return the kept statistics of exactly that content, or None; a damaged file is named and counts as absent."""
+    path = path_of(cache, key)
     if not path.is_file():
         return None
     try:
-        arrays = _read(path)
+        reference = _reference(path, *_read(path))
     except HarnessError:
+        _warn_damaged(path)
         return None
     # the name is a digest of the content; the content itself decides
-    if json.loads(str(arrays["content"])) != described:
-        return None
-    return _reference(arrays, described)
+    return reference if reference.content == key else None
 
 
 def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None) -> Reference:
@@ -85,31 +131,28 @@ def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None)
     Raises:
         HarnessError: damaged, no finite mu [d] and sigma [d, d], or another layer, scorer, resizer, weights or count.
     """
-    arrays = _read(path)
+    arrays, file_sha256 = _read(path)
     mean, covariance = arrays["mu"], arrays["sigma"]
     if mean.shape != (layer,) or covariance.shape != (layer, layer):
         raise HarnessError(
             f"{path}: mu {list(mean.shape)} and sigma {list(covariance.shape)}; layer {layer} needs [{layer}] and "
             f"[{layer}, {layer}]. Give statistics of that layer, or the --layer they were made at."
         )
-    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
-        raise HarnessError(f"{path}: mu or sigma holds NaN or infinity; make the statistics again.")
-    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9):
-        raise HarnessError(f"{path}: sigma is not symmetric; it is no covariance.")
-    if "content" not in arrays:
-        return Reference(GaussianStatistics(mean, covariance), n, {"imported": path.name})
-    described = json.loads(str(arrays["content"]))
+    reference = _reference(path, arrays, file_sha256)
+    if not reference.content:
+        return replace(reference, count=n)
     wanted = {
         "scorer": extractor.scorer,
         "resizer": extractor.resizer,
         "weights_sha256": extractor.weights_sha256,
         "layer": layer,
-        "n": described.get("n") if n is None else n,
+        "n": reference.count if n is None else n,
     }
-    for key, value in wanted.items():
-        if described.get(key) != value:
-            raise HarnessError(f"{path}: made with {key} {described.get(key)}, asked for {value}; make them again.")
-    return _reference(arrays, described)
+    for name, value in wanted.items():
+        found = reference.content.get(name)
+        if found != value:
+            raise HarnessError(f"{path}: made with {name} {found}, asked for {value}; make them again.")
+    return reference
 
 
 def is_statistics(path: Path) -> bool:
@@ -117,21 +160,53 @@ def is_statistics(path: Path) -> bool:
     if path.suffix != ".npz" or not path.is_file():
         return False
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {"mu", "sigma"} <= set(file.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        with zipfile.ZipFile(path) as archive:
+            return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
+    except Exception:  # zipfile raises whatever it likes on damaged bytes; then it is no npz
         return False
 
 
-def _reference(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Reference:
-    side = GaussianStatistics(arrays["mu"], arrays["sigma"])
-    side.factor = arrays["factor"]  # a cached property: filled, it is not computed again
-    return Reference(side, int(arrays["count"]), described)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Return the arrays of one file, mu and sigma among them, and its sha256: what is parsed is what is hashed."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise HarnessError(f"{path}: not readable statistics ({error}); truncated? Make or fetch them again.") from None
+        if path.stat().st_size > _LIMIT_BYTES:
+            raise HarnessError(f"{path}: {path.stat().st_size:,} bytes; statistics of one layer are far smaller.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    arrays = read_npz(io.BytesIO(data), str(path), _LIMIT_BYTES, _ARRAYS)
+    for name in ("mu", "sigma"):
+        if name not in arrays or arrays[name].dtype.kind not in "iuf":
+            raise HarnessError(f"{path}: holds no real numbers `{name}`; expected mu [d] and sigma [d, d].")
+    return arrays, hashlib.sha256(data).hexdigest()
+
+
+def _reference(path: Path, arrays: dict[str, np.ndarray], file_sha256: str) -> Reference:
+    mean, covariance = arrays["mu"], arrays["sigma"]
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise HarnessError(f"{path}: mu {list(mean.shape)} and sigma {list(covariance.shape)} do not fit.")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise HarnessError(f"{path}: mu or sigma holds NaN or infinity; make the statistics again.")
+    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9):
+        raise HarnessError(f"{path}: sigma is not symmetric; it is no covariance.")
+    gaussian = GaussianStatistics(mean, covariance)
+    if arrays.keys() == {"mu", "sigma"}:
+        return Reference(gaussian, None, {}, file_sha256)
+    seal = str(arrays.pop("sha256", None))
+    if seal != _seal(arrays):
+        raise HarnessError(f"{path}: not as it was written: its digest is another one. Make the statistics again.")
+    gaussian.factor = arrays["factor"]  # a cached property: filled, it is not computed again
+    return Reference(gaussian, int(arrays["count"]), json.loads(str(arrays["content"])), file_sha256)
+
+
+def _seal(arrays: dict[str, np.ndarray]) -> str:
+    """Return the sha256 of the arrays' names, types, shapes and values."""
+    whole = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        whole.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        whole.update(np.ascontiguousarray(array).tobytes())
+    return whole.hexdigest()
+
+
+def _warn_damaged(path: Path) -> None:
+    print(f"warning: {path} is damaged; computing it again.", file=sys.stderr)

@@ -11,7 +11,8 @@ from harness.files import write_npy
 from harness.metrics.extractors.base import Setup
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.inception import weights
-from harness.metrics.score import Request, find_reference, score
+from harness.metrics.request import Request, find_reference
+from harness.metrics.score import score
 
 # 50,000 train images, 10 splits, official weights: torch-fidelity 0.4.0 prints 11.23678, the literature 11.24
 INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE = 11.24, 0.02

@@ -14,8 +14,9 @@ from harness.config.experiments import Run, Scale
 from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import write_json
-from harness.metrics import score
+from harness.metrics import reference_statistics
 from harness.metrics.extractors.base import Setup
+from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.moments import Moments
 from harness.networks import registry
 from harness.networks.generator_file import load_strictly, save_tensors
@@ -71,9 +72,10 @@ def choose(
     )
     torch.set_num_threads(setup.threads)
     target, n_real = scale.checkout.data(run.dataset), scoring.counts_of(run.dataset)[1]
-    request = score.Request(paths[-1], str(target), SCORER, setup, n_real=n_real)
-    extractor = score.open_extractor(SCORER, setup)
-    reals, _, _ = score.real_side(open_images(target).first(n_real), extractor, request)
+    extractor = open_extractor(SCORER, setup)
+    images = open_images(target).first(n_real)
+    key = reference_statistics.content_of(images, extractor, setup.layer)
+    reals, _, _ = reference_statistics.of_images(images, key, extractor, setup)
     quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
     models = experiments.load_models(scale.root)
     generator = registry.build("generator", run.generator, run.resolution, models).to(device)
@@ -83,7 +85,7 @@ def choose(
         load_strictly(generator, weights.tensors, str(path))
         for images in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
             moments.update(extractor(images)[0])
-        fid = reals.side.distance(moments.mean, moments.covariance).value
+        fid = reals.gaussian.distance(moments.mean, moments.covariance).value
         found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})
     best = min(found, key=lambda one: one["fid"])
     selection = (

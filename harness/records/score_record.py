@@ -224,16 +224,26 @@ def read(path: Path) -> ScoreRecord:
     return record
 
 
+def validate(record: ScoreRecord, where: str) -> ScoreRecord:
+    """Return the record if every field has the type that it declares.
+
+    Raises:
+        HarnessError: a field has another type, naming `where`.
+    """
+    value = record.to_json()
+    value.pop("sha256")
+    if reader.read(ScoreRecord, value, where) != record:
+        raise HarnessError(f"{where}: a field of the record has another type than it declares.")
+    return record
+
+
 def write(path: Path, record: ScoreRecord) -> None:
     """Write one record atomically.
 
     Raises:
-        HarnessError: a value of another type than its field's.
+        HarnessError: a field of another type, or the file cannot be written.
     """
-    value = record.to_json()
-    if reader.read(ScoreRecord, {k: v for k, v in value.items() if k != "sha256"}, str(path)) != record:
-        raise HarnessError(f"{path}: a field of the record has another type than it declares.")
-    write_json(path, value)
+    write_json(path, validate(record, str(path)).to_json())
 
 
 def _seal(value: dict[str, Any]) -> str:

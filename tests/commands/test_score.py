@@ -25,26 +25,6 @@ from tests.metrics.inception.helpers import PixelExtractor, noise_images, shape_
 from tests.paths import ROOT
 
 
-@pytest.fixture
-def pixel_scorer(monkeypatch) -> list[PixelExtractor]:
-    """Replace the scorer by one without weights; returns those opened."""
-    opened: list[PixelExtractor] = []
-
-    def open_extractor(scorer: str, setup: Setup) -> PixelExtractor:
-        opened.append(PixelExtractor(setup))
-        return opened[-1]
-
-    monkeypatch.setattr(score, "open_extractor", open_extractor)
-    return opened
-
-
-@pytest.fixture
-def sets(tmp_path) -> tuple[Path, Path]:
-    np.save(tmp_path / "fakes.npy", noise_images(90, seed=1) // 2)
-    np.save(tmp_path / "reals.npy", noise_images(150, seed=2))
-    return tmp_path / "fakes.npy", tmp_path / "reals.npy"
-
-
 def run(tmp_path: Path, samples: object, reference: object, *more: str, json_out: bool = True) -> dict:
     arguments = ["--samples", str(samples), "--reference", str(reference), "--cache", str(tmp_path / "cache")]
     arguments += ["--layer", "64", *(["--json"] if json_out else []), *more]
@@ -205,7 +185,7 @@ def test_imported_statistics_carry_what_the_user_declares(tmp_path, pixel_scorer
     assert found["fid"] == pytest.approx(run(tmp_path, *sets)["fid"], rel=1e-6)
     protocol = found["protocol"]
     assert (protocol["reference"], protocol["split"], protocol["n_real"]) == ("statistics", "train", 150)
-    assert protocol["declared"] == ["dataset", "split"]
+    assert protocol["declared"] == ["dataset", "n_real", "split"]
     own = run(tmp_path, sets[0], next((tmp_path / "cache" / "references").glob("*.npz")))
     assert own["fid"] == run(tmp_path, *sets)["fid"], "the harness's own files can be given, too"
     assert own["protocol"]["n_real"] == 150

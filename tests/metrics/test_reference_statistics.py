@@ -13,7 +13,6 @@ from harness.files import sha256_pixels
 from harness.metrics import reference_statistics
 from harness.metrics.extractors.base import Setup
 from harness.metrics.fid import GaussianStatistics
-from harness.metrics.score import Request, real_side
 from tests.metrics.inception.helpers import PixelExtractor, noise_images
 
 CARD = {"name": "some-set", "split": "train", "crop": "none", "resize": "none"}
@@ -25,8 +24,9 @@ def setup(tmp_path) -> Setup:
 
 
 def side_of(setup: Setup, images: np.ndarray, extractor: PixelExtractor, card=CARD, kid: bool = False):
-    request = Request(Path("unused"), "unused", setup=setup, kid=kid)
-    return real_side(Images(images, Path("reals"), card), extractor, request)
+    reals = Images(images, Path("reals"), card)
+    key = reference_statistics.content_of(reals, extractor, setup.layer)
+    return reference_statistics.of_images(reals, key, extractor, setup, kid)
 
 
 def test_statistics_are_computed_once(setup):
@@ -36,9 +36,9 @@ def test_statistics_are_computed_once(setup):
     again, _, device_sec = side_of(setup, images, extractor)
     assert (extractor.images_seen, device_sec) == (100, 0.0)
     features = extractor(images)[0].astype(np.float64)
-    np.testing.assert_allclose(again.side.mean, features.mean(axis=0), rtol=1e-10)
-    np.testing.assert_allclose(again.side.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(again.side.factor, first.side.factor)
+    np.testing.assert_allclose(again.gaussian.mean, features.mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(again.gaussian.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(again.gaussian.factor, first.gaussian.factor)
     assert again.count == 100
 
 
@@ -96,7 +96,7 @@ def test_features_are_kept_when_kid_asks(setup):
     side_of(setup, images, extractor)
     _, path, _ = side_of(setup, images, extractor, kid=True)
     assert extractor.images_seen == 40, "statistics alone do not do for KID"
-    np.testing.assert_allclose(np.load(path), extractor(images)[0], rtol=1e-6)
+    np.testing.assert_allclose(path.read(), extractor(images)[0], rtol=1e-6)
 
 
 # ---------------------------------------------------------------- statistics files
@@ -115,8 +115,8 @@ def test_ttur_statistics_are_imported(tmp_path):
     assert reference_statistics.is_statistics(path)
     found = reference_statistics.load_statistics(path, PixelExtractor(Setup()), 64, None)
     assert found.count is None
-    np.testing.assert_array_equal(found.side.mean, mean)
-    np.testing.assert_array_equal(found.side.covariance, covariance)
+    np.testing.assert_array_equal(found.gaussian.mean, mean)
+    np.testing.assert_array_equal(found.gaussian.covariance, covariance)
     assert reference_statistics.load_statistics(path, PixelExtractor(Setup()), 64, 50_000).count == 50_000
 
 
@@ -146,7 +146,7 @@ def test_own_statistics_are_refused_under_another_protocol(tmp_path):
     )
     found = reference_statistics.load_statistics(path, extractor, 64, None)
     assert (found.count, found.content) == (200, described)
-    np.testing.assert_allclose(found.side.factor @ found.side.factor.T, covariance, atol=1e-12)
+    np.testing.assert_allclose(found.gaussian.factor @ found.gaussian.factor.T, covariance, atol=1e-12)
     for other, n in ((PixelExtractor(Setup(), "b" * 64), None), (extractor, 100)):
         with pytest.raises(HarnessError, match="made with"):
             reference_statistics.load_statistics(path, other, 64, n)

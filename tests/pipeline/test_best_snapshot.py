@@ -14,7 +14,8 @@ from harness.cli import group
 from harness.config import experiments
 from harness.errors import HarnessError
 from harness.metrics.extractors.base import Setup
-from harness.metrics.score import Request, score
+from harness.metrics.request import Request
+from harness.metrics.score import score
 from harness.networks import registry
 from harness.networks.generator_file import load_generator
 from harness.pipeline import best_snapshot

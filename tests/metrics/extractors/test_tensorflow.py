@@ -154,7 +154,8 @@ def test_real_trunk_gives_the_known_fid_of_cifar10(shared_dir: Path, tmp_path, m
     from PIL import Image
 
     from harness.metrics.inception import weights
-    from harness.metrics.score import Request, score
+    from harness.metrics.request import Request
+    from harness.metrics.score import score
 
     monkeypatch.setenv(weights.ENVIRONMENT, str(shared_dir / "mirror" / "inception"))
     sheets = [

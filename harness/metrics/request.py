@@ -1,0 +1,141 @@
+"""What is scored and how, and everything that can be refused before a pass begins."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.data.card import definitions
+from harness.data.images import Images, open_dump, open_images
+from harness.errors import HarnessError, nearest
+from harness.metrics import reference_statistics as references
+from harness.metrics.extractors.base import LAYERS, SCORERS, Setup
+from harness.paths import Checkout
+from harness.records import chain
+from harness.records.score_record import NAME, SHA256
+
+DECLARED: dict[str, type] = {  # what a user may say of a reference that does not say it itself
+    "dataset": str,
+    "split": str,
+    "crop": str,
+    "resize": str,
+    "stand_in_data": bool,
+    "real_pixels_sha256": str,
+}
+FOREIGN = "custom"  # protocol name of samples that no scale of ours made
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is scored, and how. `n`, `n_real`: the first so many images (None: all)."""
+
+    samples: Path
+    reference: str  # folder, npy, npz, statistics npz, packed data set, or the name of one in data/
+    scorer: str = "tf"
+    setup: Setup = field(default_factory=Setup)
+    record: Path | None = None  # samples.json of the dump, when it is not beside it
+    n: int | None = None
+    n_real: int | None = None  # of statistics from elsewhere: how many images made them
+    is_splits: int = 10
+    kid: bool = False
+    protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
+    declared: dict[str, Any] = field(default_factory=dict)  # keys and types of DECLARED
+    allow_jpeg: bool = False
+    root: Path | None = None  # checkout whose data sets are known by name; default: that of the working folder
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was opened for a request: samples, their record ({} for samples from elsewhere), reference.
+
+    `reals` is None if `target`, the reference's path, is a statistics file.
+    """
+
+    samples: Images
+    sample_record: dict[str, Any]
+    target: Path
+    reals: Images | None
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the reader must know of the images."""
+        reals = self.reals.caveats if self.reals is not None else ()
+        return (*(f"samples: {text}" for text in self.samples.caveats), *(f"reference: {text}" for text in reals))
+
+
+def open_inputs(request: Request) -> Inputs:
+    """Check a request and open its images, the samples first.
+
+    Raises:
+        HarnessError: options that make no sense; images that are missing, unfit, too few or of two sizes; a record that
+            disagrees with the images or with the training it names.
+    """
+    check_options(request)
+    samples, record = open_dump(request.samples, request.record, request.allow_jpeg)
+    if record:
+        chain.check_sample(request.record or request.samples.with_name("samples.json"), record)
+    samples = samples.first(request.n)
+    if request.is_splits > len(samples) and request.setup.layer == 2048 and request.scorer != "clean":
+        raise HarnessError(f"{samples.path}: {len(samples)} images in {request.is_splits} splits; use fewer --splits.")
+    target = find_reference(request.reference, request.root)
+    if references.is_statistics(target):
+        if request.kid:
+            raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
+        return Inputs(samples, record, target, None)
+    reals = open_images(target, allow_jpeg=request.allow_jpeg).first(request.n_real)
+    if reals.resolution != samples.resolution:
+        raise HarnessError(
+            f"{samples.path} has {samples.resolution} px and {target} {reals.resolution} px; score images of one size."
+        )
+    return Inputs(samples, record, target, reals)
+
+
+def check_options(request: Request) -> None:
+    """Raise HarnessError, naming option and value, for what no images could make sense of."""
+    setup = request.setup
+    if request.scorer not in SCORERS:
+        raise HarnessError(f"--scorer {request.scorer}: unknown.{nearest(request.scorer, SCORERS)}")
+    if setup.layer not in LAYERS:
+        raise HarnessError(f"--layer {setup.layer}: unknown; valid: {', '.join(map(str, LAYERS))}.")
+    counts = (("--n", request.n, 2), ("--n-real", request.n_real, 2), ("--splits", request.is_splits, 1))
+    for option, count, least in (*counts, ("--batch", setup.batch, 1), ("--threads", setup.threads, 1)):
+        if count is not None and count < least:
+            raise HarnessError(f"{option} {count}: must be at least {least}.")
+    if request.protocol_name is not None and not NAME.fullmatch(request.protocol_name):
+        raise HarnessError(f"--protocol-name {request.protocol_name}: use letters, digits and . _ + - only.")
+    if request.scorer != "clean" and setup.clean_mode != "clean":
+        raise HarnessError(f"--clean-mode {setup.clean_mode}: only --scorer clean has modes.")
+    if setup.is_bias and (request.scorer == "clean" or setup.layer != 2048):
+        raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
+    for key, value in request.declared.items():
+        if key not in DECLARED:
+            raise HarnessError(f"--declare {key}: no such entry of a reference's protocol.{nearest(key, DECLARED)}")
+        if not isinstance(value, DECLARED[key]):
+            kind = "true or false" if DECLARED[key] is bool else "text"
+            raise HarnessError(f"--declare {key}={value}: expected {kind}.")
+        if key == "real_pixels_sha256" and not SHA256.fullmatch(str(value)):
+            raise HarnessError(f"--declare {key}={value}: expected 64 hexadecimal digits.")
+
+
+def find_reference(reference: str, root: Path | None = None) -> Path:
+    """Return the path of a reference given as a path or as the name of a packed data set of the checkout.
+
+    Raises:
+        HarnessError: neither; says how to pack a data set that is defined, or names the nearest packed one.
+    """
+    if Path(reference).exists():
+        return Path(reference)
+    try:
+        checkout = Checkout.find(root)
+        folder, defined = checkout.data(), definitions(checkout.root)
+    except HarnessError:
+        if root is not None:
+            raise
+        folder, defined = Path("data"), {}  # outside a checkout
+    packed = {p.parent.name: p.parent for p in folder.glob("*/card.json")}
+    if reference in packed:
+        return packed[reference]
+    name = Path(reference).name
+    if name in defined:
+        raise HarnessError(f"--reference {reference}: not packed yet: `harness data {name}`.")
+    hint = nearest(name, packed) if packed else " None is packed yet: `harness data NAME`."
+    raise HarnessError(f"--reference {reference}: no such file, folder or data set in {folder}.{hint}")
