@@ -1,12 +1,15 @@
 """Experiments, recipes and models as data: the YAML under `experiments/`, resolved into what one stage runs."""
 
 import dataclasses
+import functools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from harness.config import reader, schema
+from harness.config.ranges import Count, Matches, Name
 from harness.errors import HarnessError, nearest
 from harness.paths import (
     PARAMS,
@@ -19,14 +22,17 @@ from harness.paths import (
     weights_folder,
 )
 
+VERSIONS = ("trainer", "sampler", "scorer-tf", "scorer-torch", "scorer-clean")
+Module = Annotated[str, Matches(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "the dotted name of a Python module")]
+
 
 @dataclass(frozen=True)
 class Model:
     """One entry of `experiments/models/*.yaml`: where a network lives and with which options it is built."""
 
-    module: str
-    version: int  # bumped when the model's results change; a stage reruns when it does
-    resolutions: tuple[int, ...]
+    module: Module
+    version: Count  # bumped when the model's results change; a stage reruns when it does
+    resolutions: tuple[Count, ...]
     generator: dict[str, Any] = dataclasses.field(default_factory=dict)
     discriminator: dict[str, Any] = dataclasses.field(default_factory=dict)
     tables: tuple[str, ...] = ()
@@ -53,13 +59,19 @@ class Run:
         """Whether the scale cut the recipe short."""
         return self.recipe.length_nimg < self.planned_nimg
 
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """Names of what may be sampled: `last`, `best`, and the image counts that the recipe keeps."""
+        return ("last", "best", *map(str, self.recipe.snapshots_nimg))
+
 
 def _merged(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
     """All entries of a folder's YAML files by name, each with the place it came from."""
     out: dict[str, tuple[dict[str, Any], str]] = {}
     for path in sorted(folder.glob("*.yaml")):
         for name, value in reader.read_yaml(path).items():
-            where = f"{path.relative_to(folder.parent.parent)}: {name}"
+            place = str(path.relative_to(folder.parent.parent))
+            where = f"{place}: {reader.check_name(name, place)}"
             if name in out:
                 raise HarnessError(f"{where}: already defined in {out[name][1]}; names are unique, rename one.")
             if not isinstance(value, dict):
@@ -68,68 +80,185 @@ def _merged(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
     return out
 
 
-def pick(name: str, table: dict[str, Any], what: str) -> Any:
+def pick(name: Any, table: Mapping[str, Any], what: str) -> Any:
     """Return `table[name]`, or raise a HarnessError that names the nearest entry."""
-    if name not in table:
-        raise HarnessError(f"unknown {what} '{name}'.{nearest(name, table)}")
+    if not isinstance(name, str) or name not in table:
+        raise HarnessError(f"unknown {what} {reader.shown(name)}.{nearest(str(name), table)}")
     return table[name]
 
 
+@dataclass(frozen=True)
+class Definitions:
+    """What `experiments/` of a checkout says, by name; every file is read when it is first asked for, and once."""
+
+    checkout: Checkout
+
+    @functools.cached_property
+    def experiments(self) -> dict[str, schema.Experiment]:
+        """Every experiment of `experiments/tables/*.yaml`."""
+        entries = _merged(self.checkout.experiments / "tables")
+        return {name: reader.read(schema.Experiment, value, where) for name, (value, where) in entries.items()}
+
+    @functools.cached_property
+    def models(self) -> dict[str, Model]:
+        """Every model of `experiments/models/*.yaml`."""
+        entries = _merged(self.checkout.experiments / "models")
+        return {name: reader.read(Model, value, where) for name, (value, where) in entries.items()}
+
+    @functools.cached_property
+    def recipes(self) -> dict[str, tuple[dict[str, Any], str]]:
+        """Every entry of `experiments/recipes/*.yaml` with its place; see `recipe`."""
+        return _merged(self.checkout.experiments / "recipes")
+
+    @functools.cached_property
+    def versions(self) -> dict[str, int]:
+        """Integer versions of the trainer, the sampler and the scorers (`experiments/versions.yaml`)."""
+        path = self.checkout.versions
+        versions: dict[str, int] = reader.convert(dict[Name, Count], reader.read_yaml(path), str(path))
+        for name in VERSIONS:
+            if name not in versions:
+                raise HarnessError(f"{path}: missing key '{name}'.")
+        return versions
+
+    @functools.cached_property
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """Definitions of the data sets (`experiments/datasets.yaml`)."""
+        path = self.checkout.datasets
+        entries: dict[str, dict[str, Any]] = reader.convert(
+            dict[Name, dict[str, Any]], reader.read_yaml(path), str(path)
+        )
+        return entries
+
+    def recipe(self, name: str, changes: Mapping[str, Any] | None = None) -> schema.Recipe:
+        """Return the named recipe with everything it is `based_on`, and `changes` laid over it.
+
+        Raises:
+            HarnessError: unknown recipe or key, or recipes that are based on each other in a circle.
+        """
+        value: dict[str, Any] = {}
+        seen: list[str] = []
+        current: Any = name
+        _, place = pick(name, self.recipes, "recipe")
+        while current is not None:
+            if current in seen:
+                raise HarnessError(
+                    f"{place}: recipes are based on each other in a circle: {' -> '.join([*seen, current])}."
+                )
+            own, _ = pick(current, self.recipes, f"recipe in {place}: based_on:")
+            seen.append(current)
+            value = reader.merge({k: v for k, v in own.items() if k != "based_on"}, value)
+            current = own.get("based_on")
+        return reader.read(schema.Recipe, reader.merge(value, changes or {}), place)
+
+    def overlay(self, name: str) -> schema.Overlay:
+        """Return the named entry of `experiments/overlays.yaml`; the empty name changes nothing.
+
+        Raises:
+            HarnessError: unknown overlay or key.
+        """
+        if not name:
+            return schema.Overlay("", {})
+        path = self.checkout.overlays
+        return reader.read(schema.Overlay, pick(name, reader.read_yaml(path), "overlay"), f"{path}: {name}")
+
+    def resolve(self, params: schema.Params, experiment: str, seed: int) -> Run:
+        """Resolve one training of a scale.
+
+        Raises:
+            HarnessError: unknown experiment, model, recipe or data set, a model that has no such resolution, or a
+                value that a recipe does not allow.
+        """
+        spec: schema.Experiment = pick(experiment, self.experiments, "experiment")
+        try:
+            return self._resolve(params, spec, experiment, seed)
+        except HarnessError as error:
+            raise HarnessError(f"experiment '{experiment}': {error}") from None
+
+    def _resolve(self, params: schema.Params, spec: schema.Experiment, experiment: str, seed: int) -> Run:
+        for key, run in params.runs.items():
+            if run.experiment == experiment and run.dataset != spec.dataset:
+                raise HarnessError(
+                    f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'."
+                )
+        dataset = pick(spec.dataset, self.datasets, "data set")
+        resolution: int = reader.convert(
+            Count, dataset.get("resolution"), f"{self.checkout.datasets}: {spec.dataset}.resolution"
+        )
+        overlay = self.overlay(params.overlay).changes_of(experiment)
+        recipe = self.recipe(spec.recipe, reader.merge(spec.changes, overlay))
+        planned_nimg = recipe.length_nimg
+        own = params.runs.get(run_name(experiment, seed))
+        limits = (params.limit_nimg, own.limit_nimg if own else None)
+        length_nimg = min([planned_nimg, *(limit for limit in limits if limit is not None)])
+        recipe = dataclasses.replace(
+            recipe,
+            length_nimg=length_nimg,
+            snapshots_nimg=tuple(n for n in recipe.snapshots_nimg if n <= length_nimg),
+            grids_nimg=tuple(n for n in recipe.grids_nimg if n <= length_nimg),
+        )
+        versions = {"trainer": self.versions["trainer"]}
+        for role, network in (("generator", spec.generator), ("discriminator", spec.discriminator)):
+            if "model" not in network:
+                raise HarnessError(f"{role} has no key 'model'.")
+            model: Model = pick(network["model"], self.models, "model")
+            if resolution not in model.resolutions:
+                raise HarnessError(
+                    f"model '{network['model']}' is defined at {list(model.resolutions)} px, "
+                    f"data set '{spec.dataset}' is {resolution} px."
+                )
+            versions[network["model"]] = model.version
+        return Run(
+            scale=params.scale,
+            experiment=experiment,
+            seed=seed,
+            dataset=spec.dataset,
+            resolution=resolution,
+            generator=spec.generator,
+            discriminator=spec.discriminator,
+            recipe=recipe,
+            versions=versions,
+            planned_nimg=planned_nimg,
+        )
+
+
+def definitions(root: Path | None = None) -> Definitions:
+    """Return what the checkout at `root` (default: the one around the working folder) says."""
+    return Definitions(Checkout.find(root))
+
+
 def load(root: Path | None = None) -> dict[str, schema.Experiment]:
-    """Every experiment of `experiments/tables/*.yaml`, by name."""
-    entries = _merged(Checkout.find(root).experiments / "tables")
-    return {name: reader.read(schema.Experiment, value, where) for name, (value, where) in entries.items()}
+    """Every experiment of a checkout, by name; see `Definitions`."""
+    return definitions(root).experiments
 
 
 def load_models(root: Path | None = None) -> dict[str, Model]:
-    """Every model of `experiments/models/*.yaml`, by name."""
-    entries = _merged(Checkout.find(root).experiments / "models")
-    return {name: reader.read(Model, value, where) for name, (value, where) in entries.items()}
+    """Every model of a checkout, by name; see `Definitions`."""
+    return definitions(root).models
 
 
 def load_recipe(name: str, changes: dict[str, Any] | None = None, root: Path | None = None) -> schema.Recipe:
-    """The named recipe with everything it is `based_on`, and `changes` laid over it.
-
-    Raises:
-        HarnessError: unknown recipe or key, or recipes that are based on each other in a circle.
-    """
-    entries = _merged(Checkout.find(root).experiments / "recipes")
-    value: dict[str, Any] = {}
-    seen: list[str] = []
-    current: str | None = name
-    _, place = pick(name, entries, "recipe")
-    while current is not None:
-        if current in seen:
-            raise HarnessError(
-                f"{place}: recipes are based on each other in a circle: {' -> '.join([*seen, current])}."
-            )
-        seen.append(current)
-        own, _ = pick(current, entries, "recipe")
-        value = reader.merge({k: v for k, v in own.items() if k != "based_on"}, value)
-        current = own.get("based_on")
-    return reader.read(schema.Recipe, reader.merge(value, changes or {}), place)
+    """One recipe of a checkout; see `Definitions.recipe`."""
+    return definitions(root).recipe(name, changes)
 
 
 def load_versions(root: Path | None = None) -> dict[str, int]:
-    """Integer versions of the trainer, the sampler and the scorers (`experiments/versions.yaml`)."""
-    return reader.read_yaml(Checkout.find(root).versions)
+    """Versions of trainer, sampler and scorers of a checkout; see `Definitions`."""
+    return definitions(root).versions
 
 
 def load_datasets(root: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Definitions of the data sets (`experiments/datasets.yaml`), by name."""
-    return reader.read_yaml(Checkout.find(root).datasets)
+    """Definitions of the data sets of a checkout, by name; see `Definitions`."""
+    return definitions(root).datasets
+
+
+def resolve(params: schema.Params, experiment: str, seed: int, root: Path | None = None) -> Run:
+    """Resolve one training of a scale; see `Definitions.resolve`."""
+    return definitions(root).resolve(params, experiment, seed)
 
 
 def load_overlay(name: str, root: Path | None = None) -> schema.Overlay:
-    """Return the named entry of `experiments/overlays.yaml`; the empty name changes nothing.
-
-    Raises:
-        HarnessError: unknown overlay or key.
-    """
-    if not name:
-        return schema.Overlay("", {})
-    path = Checkout.find(root).overlays
-    return reader.read(schema.Overlay, pick(name, reader.read_yaml(path), "overlay"), f"{path}: {name}")
+    """One overlay of a checkout; see `Definitions.overlay`."""
+    return definitions(root).overlay(name)
 
 
 @dataclass(frozen=True)
@@ -142,8 +271,25 @@ class Scale:
     out: Path
 
     def run(self, experiment: str, seed: int) -> Run:
-        """Resolve one training; see `resolve`."""
-        return resolve(self.params, experiment, seed, self.root)
+        """Resolve one planned training; see `Definitions.resolve`.
+
+        Raises:
+            HarnessError: as there; or the scale plans no such training, so that nothing would show its scores.
+        """
+        run = self.definitions.resolve(self.params, experiment, seed)
+        if run_name(experiment, seed) not in self.params.runs:
+            seeds = [str(r.seed) for r in self.params.runs.values() if r.experiment == experiment]
+            planned = f"seed {', '.join(seeds)} of it" if seeds else "none of it"
+            raise HarnessError(
+                f"{self.path}: scale '{self.params.scale}' plans no training of '{experiment}' with seed {seed}, but "
+                f"{planned}; add it there, or its tables would leave it out."
+            )
+        return run
+
+    @functools.cached_property
+    def definitions(self) -> Definitions:
+        """Everything that the checkout's `experiments/` says."""
+        return Definitions(self.checkout)
 
     @property
     def folder(self) -> ScaleFolder:
@@ -234,55 +380,3 @@ def load_params(path: Path) -> schema.Params:
 def _check_key(where: str, key: str, expected: str) -> None:
     if key != expected:
         raise HarnessError(f"{where}: key '{key}' should be '{expected}': a stage is named after what it runs.")
-
-
-def resolve(params: schema.Params, experiment: str, seed: int, root: Path | None = None) -> Run:
-    """Resolve one training of a scale.
-
-    Raises:
-        HarnessError: unknown experiment, model, recipe or data set, or a model that has no such resolution.
-    """
-    spec: schema.Experiment = pick(experiment, load(root), "experiment")
-    models = load_models(root)
-    dataset = pick(spec.dataset, load_datasets(root), "data set")
-    for key, run in params.runs.items():
-        if run.experiment == experiment and run.dataset != spec.dataset:
-            raise HarnessError(
-                f"params: runs.{key} says data set '{run.dataset}', the experiment says '{spec.dataset}'."
-            )
-    overlay = load_overlay(params.overlay, root).changes_of(experiment)
-    recipe = load_recipe(spec.recipe, reader.merge(spec.changes, overlay), root)
-    planned_nimg = recipe.length_nimg
-    own = params.runs.get(run_name(experiment, seed))
-    limits = (params.limit_nimg, own.limit_nimg if own else None)
-    length_nimg = min([planned_nimg, *(limit for limit in limits if limit is not None)])
-    recipe = dataclasses.replace(
-        recipe,
-        length_nimg=length_nimg,
-        snapshots_nimg=tuple(n for n in recipe.snapshots_nimg if n <= length_nimg),
-        grids_nimg=tuple(n for n in recipe.grids_nimg if n <= length_nimg),
-    )
-    versions = {"trainer": load_versions(root)["trainer"]}
-    for role, network in (("generator", spec.generator), ("discriminator", spec.discriminator)):
-        name = network.get("model")
-        if name is None:
-            raise HarnessError(f"experiment '{experiment}': {role} has no key 'model'.")
-        model: Model = pick(name, models, "model")
-        if dataset["resolution"] not in model.resolutions:
-            raise HarnessError(
-                f"experiment '{experiment}': model '{name}' is defined at {list(model.resolutions)} px, "
-                f"data set '{spec.dataset}' is {dataset['resolution']} px."
-            )
-        versions[name] = model.version
-    return Run(
-        scale=params.scale,
-        experiment=experiment,
-        seed=seed,
-        dataset=spec.dataset,
-        resolution=dataset["resolution"],
-        generator=spec.generator,
-        discriminator=spec.discriminator,
-        recipe=recipe,
-        versions=versions,
-        planned_nimg=planned_nimg,
-    )

@@ -35,7 +35,7 @@ def read(cls: type[T], value: Any, where: str) -> T:
         HarnessError: an unknown key (with the nearest valid one), a missing key, or a value that its field does not
             allow, naming `where`.
     """
-    return typing.cast(T, _convert(cls, value, where))
+    return typing.cast(T, convert(cls, value, where))
 
 
 def check_name(name: Any, where: str) -> str:
@@ -57,10 +57,15 @@ def shown(value: Any) -> str:
     return short.repr(value)
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
+def convert(kind: Any, value: Any, where: str) -> Any:
+    """Return `value` as the type `kind`, which may be anything that a field's annotation may be; see `read`.
+
+    Raises:
+        HarnessError: `kind` does not allow the value; names `where`.
+    """
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        converted = _convert(args[0], value, where)
+        converted = convert(args[0], value, where)
         for check in args[1:]:
             if problem := check.problem(converted):
                 raise HarnessError(f"{where}: {shown(value)} {problem}.")
@@ -70,7 +75,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
+        return convert(next(a for a in args if a is not type(None)), value, where)
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, value, where)
     if origin is tuple or origin in SEQUENCES:
@@ -78,7 +83,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise HarnessError(f"{where}: expected a mapping, got {shown(value)}.")
-        return {_convert(args[0], k, f"{where}: key"): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {convert(args[0], k, f"{where}: key"): convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is Any:
         return value
     return _scalar(kind, value, where)
@@ -94,7 +99,7 @@ def _sequence(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]
         kinds = (kinds[0],) * len(value)
     if len(value) != len(kinds):
         raise HarnessError(f"{where}: expected {len(kinds)} values, got {shown(value)}.")
-    return tuple(_convert(kind, v, f"{where}[{i}]") for i, (kind, v) in enumerate(zip(kinds, value, strict=True)))
+    return tuple(convert(kind, v, f"{where}[{i}]") for i, (kind, v) in enumerate(zip(kinds, value, strict=True)))
 
 
 def _choice(choices: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -145,7 +150,7 @@ def _dataclass(cls: Any, value: Any, where: str) -> Any:
     for name in required:
         if name not in value:
             raise HarnessError(f"{where}: missing key '{name}'.")
-    return cls(**{key: _convert(hints[key], v, f"{where}.{key}") for key, v in value.items()})
+    return cls(**{key: convert(hints[key], v, f"{where}.{key}") for key, v in value.items()})
 
 
 def check_keys(value: Mapping[Any, Any], valid: Iterable[str], where: str) -> None:

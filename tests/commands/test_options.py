@@ -68,7 +68,7 @@ def test_a_scale_whose_root_is_another_checkout_is_refused(tmp_path: Path) -> No
     [
         (["sampel"], 64, "Did you mean 'sample'?"),
         (["sample"], 64, "Missing argument"),
-        (["sample", "e", "--device", "gpu"], 64, "'gpu' is none of cpu, cuda or cuda:N"),
+        (["sample", "e", "--device", "gpu"], 64, "'gpu' is none of auto, cpu, cuda or cuda:N"),
         (["sample", "e", "--device", "cuda:99"], 1, "device 'cuda:99': torch sees"),
         (["sample", "e", "--threads", "0"], 64, "threads"),
         (["plan", "--params", "none.yaml"], 1, "none.yaml: no such file"),

@@ -38,7 +38,7 @@ def root(tmp_path: Path) -> Path:
         "models/m.yaml": {"m": {"module": "models.m", "version": 3, "resolutions": [8]}},
         "recipes/r.yaml": {"parent": RECIPE, "child": {"based_on": "parent", "flip": True}},
         "datasets.yaml": {"tiny": {"resolution": 8}},
-        "versions.yaml": {"trainer": 7},
+        "versions.yaml": {"trainer": 7, "sampler": 1, "scorer-tf": 1, "scorer-torch": 1, "scorer-clean": 1},
     }
     for name, value in tree.items():
         path = tmp_path / "experiments" / name
