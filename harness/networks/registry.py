@@ -67,7 +67,7 @@ def builder(model: Model, role: str, where: str) -> Callable[..., nn.Module]:
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """Leaves out steps of an initialisation whose `meta` versions would import torch's compiler, which takes seconds."""
+    """Leaves out initialisations whose `meta` versions would import torch's compiler: that takes seconds."""
 
     left_out = ("normal_", "erfinv_", "clamp_", "normalize")  # they keep the shape
 
