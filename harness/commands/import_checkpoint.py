@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from harness.commands.options import FOLDER
+from harness.commands.options import FOLDER, root_option
 
 
 @click.group("import")
@@ -26,7 +26,7 @@ def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | No
 
     Of a generator, the averaged weights are taken where the file has them. Every tensor must be there under its
     official name and shape: missing and unexpected ones are listed. Code in the file is not executed. An experiment
-    named `...-checkpoint` samples the result when it stands as weights/last.safetensors of its run.
+    named `...-checkpoint` samples the result when it stands as data/checkpoints/EXPERIMENT.safetensors.
 
     Example: harness import transgan cifar_checkpoint --out last.safetensors --size XL --resolution 32
     """
@@ -37,3 +37,19 @@ def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | No
         f"{out}: TransGAN {made['size']} {part}, {made['resolution']} px, from {made['checkpoint_key']}; "
         f"sha256 {made['weights_sha256']}"
     )
+
+
+@command.command("released")
+@click.argument("name")
+@root_option
+def released(name: str, root: Path | None) -> None:
+    """Put the imported checkpoint NAME into data/checkpoints, from the folder named by HARNESS_CHECKPOINTS.
+
+    A stage of the pipeline: trainings that take released weights depend on the file.
+
+    Example: HARNESS_CHECKPOINTS=/mnt/weights harness import released cifar10-transgan-xl-checkpoint.safetensors
+    """
+    from harness.paths import Checkout
+    from harness.training.released_weights import obtain
+
+    click.echo(obtain(name, Checkout.find(root)))

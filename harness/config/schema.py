@@ -173,7 +173,7 @@ class Experiment:
     recipe: Name
     changes: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = (
-        ""  # released weights instead of a training: a file that `harness import` wrote, in HARNESS_CHECKPOINTS
+        ""  # released weights instead of a training: a file that `harness import` wrote, in data/checkpoints
     )
     reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
     note: str = ""

@@ -69,8 +69,10 @@ def check_checkpoints(scale: Scale) -> list[Finding]:
     for experiment, name in sorted(names.items()):
         if not name:
             continue
-        if folder and (Path(folder) / name).is_file():
-            out.append(Finding("checkpoints", "ok", f"{experiment}: {Path(folder) / name}"))
+        places = [scale.checkout.released(name), *([Path(folder) / name] if folder else [])]
+        found = [path for path in places if path.is_file()]
+        if found:
+            out.append(Finding("checkpoints", "ok", f"{experiment}: {found[0]}"))
         else:
             fix = f"write it with `harness import transgan CHECKPOINT --out DIR/{name}` and set {VARIABLE}=DIR"
             what = f"{experiment} scores released weights: no {name} in {VARIABLE}={folder or '(unset)'}"

@@ -74,7 +74,7 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.rmtree(folder / "data")
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data/dvc.yaml", folder / "data")
-    (folder / "data/params.yaml").write_text("datasets: [tiny]\n")
+    (folder / "data/params.yaml").write_text("datasets: [tiny]\ncheckpoints: [e.safetensors]\n")
     for link in [p for p in folder.glob("*/*") if p.is_symlink()]:  # DVC follows no links out of its folder
         target = link.resolve()
         link.unlink()

@@ -89,6 +89,15 @@ def test_counts_are_those_of_the_data(scale: str) -> None:
     assert params["scoring"]["weights"] == "official"
 
 
+def test_what_a_training_is_made_from_has_a_stage() -> None:
+    made = reader.read_yaml(ROOT / "data/params.yaml")
+    outputs = {f"data/{name}/train.npy" for name in made["datasets"]}
+    outputs |= {f"data/checkpoints/{name}" for name in made["checkpoints"]}
+    for scale in suite.names(CHECKOUT):
+        trainings = suite.generate(CHECKOUT, scale).pipeline["stages"]["train"]["foreach"]
+        assert {one["source"] for one in trainings.values()} <= outputs
+
+
 def test_three_seeds() -> None:
     assert {row.seeds for row in suite.read(CHECKOUT, "paper").rows().values()} == {(0, 1, 2)}
 

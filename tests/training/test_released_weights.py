@@ -47,6 +47,32 @@ def test_imported_weights_are_sampled(folder: Path):
     assert published == (folder / "released.safetensors").read_bytes()
 
 
+def test_a_stage_depends_on_the_checkout_s_own_file(folder: Path):
+    """It is copied once; what stands in the other folder later changes nothing until it is obtained again."""
+    released(folder, checkpoint_sha256="0" * 64)
+    run("import", "released", "released.safetensors")
+    own = folder / "data/checkpoints/released.safetensors"
+    first = own.read_bytes()
+    released(folder, checkpoint_sha256="1" * 64)
+    run("train", "e")
+    assert own.read_bytes() == first
+    record = json.loads((folder / "out/records/e/seed0/train/train.json").read_text())
+    assert record["origin"]["checkpoint_sha256"] == "0" * 64
+    run("import", "released", "released.safetensors")
+    assert own.read_bytes() != first
+
+
+def test_without_the_other_folder_the_checkout_s_own_file_is_taken(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    released(folder, checkpoint_sha256="0" * 64)
+    run("import", "released", "released.safetensors")
+    monkeypatch.delenv("HARNESS_CHECKPOINTS")
+    (folder / "released.safetensors").unlink()
+    run("import", "released", "released.safetensors")
+    (folder / "data/checkpoints/released.safetensors").unlink()
+    with pytest.raises(HarnessError, match=r"harness import transgan FILE --out .*now unset"):
+        run("import", "released", "released.safetensors")
+
+
 def test_untrained_weights_never_stand_for_released_ones(folder: Path):
     with pytest.raises(HarnessError, match="harness import"):
         run("train", "e")
