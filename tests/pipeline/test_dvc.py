@@ -157,6 +157,36 @@ def test_a_params_file_that_its_suite_would_not_give_stops(scale: Path):
     assert "run `harness scale write tiny" in done.stderr
 
 
+def test_missing_data_stops_its_own_rows_only(scale: Path):
+    """What can run runs, up to tables, check and report."""
+    datasets = yaml.safe_load((scale / "experiments/datasets.yaml").read_text())
+    absent = {
+        "source": "folder",
+        "path": "nowhere",
+        "split": "train",
+        "resolution": 32,
+        "version": 1,
+        "licence": "ours",
+    }
+    edit(scale / "experiments/datasets.yaml", {"absent": absent})
+    tables = yaml.safe_load((scale / "experiments/tables/tiny.yaml").read_text())
+    edit(scale / "experiments/tables/tiny.yaml", {"g": {**tables["e"], "dataset": "absent"}})
+    edit(scale / "data/params.yaml", {"datasets": ["tiny", "absent"]})
+    write_suite(scale, {"e": {}, "f": {}, "g": {}})
+    try:
+        done = run(scale, "dvc", "repro", "--ignore-errors")
+        ran = set(re.findall(r"Running stage '([^']+)'", done.stdout))
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert {"plan", "tables", "check", "report"} <= ran
+        assert "nowhere" in done.stderr
+        assert "g" not in (scale / "results/tiny/metrics.json").read_text()
+        assert "e-seed0" in (scale / "results/tiny/metrics.json").read_text()
+    finally:
+        (scale / "experiments/datasets.yaml").write_text(yaml.safe_dump(datasets))
+        (scale / "experiments/tables/tiny.yaml").write_text(yaml.safe_dump(tables))
+        write_suite(scale, {"e": {}, "f": {}})
+
+
 def test_a_bumped_model_version_reruns_that_model_only(scale: Path):
     edit(scale / "experiments/models/sngan.yaml", {"sngan-narrow": {"version": 99}})
     ran = repro(scale)
