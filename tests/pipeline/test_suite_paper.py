@@ -5,7 +5,7 @@ import fnmatch
 import pytest
 import torch
 
-from harness.comparison import protocols, reported
+from harness.comparison import reported
 from harness.comparison.reported import Ledger
 from harness.config import experiments, reader
 from harness.config.schema import Experiment
@@ -37,7 +37,7 @@ def rows() -> dict[str, suite.Row]:
 
 def answers(ledger: Ledger, experiment: Experiment) -> list[tuple[str, str, str]]:
     """(link, data set, protocol) of the ledger rows that an experiment answers."""
-    found = [protocols.answered(ledger, link, experiment) for link in experiment.reported]
+    found = [reported.reported_rows_for(ledger, link, experiment) for link in experiment.reported]
     return [(row.link, row.dataset, row.protocol) for part in found for row in part.itertuples()]
 
 
