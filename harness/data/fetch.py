@@ -28,7 +28,7 @@ def prepare(name: str, out: Path, root: Path) -> dict[str, Any]:
     Raises:
         HarnessError: unknown name, nothing to make it from, or something that is not the official data.
     """
-    entry = definition(name, root)
+    entry, out = definition(name, root), Path(os.path.abspath(out))
     if out.exists() and not out.is_dir():
         raise HarnessError(f"{out}: is a file; name the folder to write with --out.")
     with exclusive(out.parent / f".{out.name}.lock", f"packing {name}"):

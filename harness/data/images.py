@@ -16,7 +16,7 @@ from harness.files import read_json
 
 _FORMS = "a folder of PNGs, an .npy, or an .npz with `images` or `arr_0`"
 _RECORD_KEYS = {"experiment", "seed", "snapshot", "nimg", "n"}  # one of them shows a damaged record, not a foreign file
-_LOOK = 50  # images whose values are looked at together
+_LOOKED_AT_ONCE = 50  # images whose values are looked at together
 _HASHED_AT_ONCE = 1024  # images
 
 
@@ -139,6 +139,8 @@ def open_images(path: Path, quantised: bool = False, allow_jpeg: bool = False) -
         raise HarnessError(f"{path}: no such file or folder; give {_FORMS}.")
     if path.is_dir() and (path / CARD).is_file():
         return _open_packed(path)
+    if not (path.is_dir() or path.is_file()):
+        raise HarnessError(f"{path}: neither a file nor a folder; give {_FORMS}.")
     if path.is_dir():
         images = _open_folder(path, ("jpeg",) if allow_jpeg else ())
     elif path.suffix == ".npy":
@@ -191,19 +193,19 @@ def open_dump(path: Path, record: Path | None = None, allow_jpeg: bool = False) 
     beside = path.with_name("samples.json")
     if record is None and not (path.name == "samples.npy" and path.is_file() and beside.is_file()):
         return open_images(path, allow_jpeg=allow_jpeg), {}
-    described = read_json(record or beside)
-    if not isinstance(described, dict) or "samples_sha256" not in described:
-        if record is not None or not described or _RECORD_KEYS & _keys(described):
+    stated = read_json(record or beside)
+    if not isinstance(stated, dict) or "samples_sha256" not in stated:
+        if record is not None or not stated or _RECORD_KEYS & _keys(stated):
             raise HarnessError(
                 f"{record or beside}: has no `samples_sha256`; write the dump again with `harness sample`."
             )
         images = open_images(path)
         return replace(images, found=f"{images.found}; {beside} is no record of this harness"), {}
     fix = "the dump was changed or cut short, write it again with `harness sample`"
-    recorded = Recorded(described["samples_sha256"], record or beside, fix)
+    recorded = Recorded(stated["samples_sha256"], record or beside, fix)
     images = replace(open_images(path, quantised=True), recorded=recorded)  # a collapsed generator may well draw black
     images.sha256()  # compared before anything is computed, and again in the pass
-    return images, described
+    return images, stated
 
 
 def _keys(value: Any) -> set[str]:
@@ -228,8 +230,8 @@ class _Head:
 
 def _check_values(pixels: Slices, path: Path) -> None:
     values = ValueRange(path)
-    for start in range(0, len(pixels), _LOOK):
+    for start in range(0, len(pixels), _LOOKED_AT_ONCE):
         if values.decided:
             break
-        values.look(pixels[start : start + _LOOK])
+        values.look(pixels[start : start + _LOOKED_AT_ONCE])
     values.finish()

@@ -1,5 +1,6 @@
 """Images to be scored: which files are read, what is refused, and the hash of the pixels of one pass."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ UNFIT = {
     "other names": (lambda p: np.savez(p / "x.npz", fakes=GOOD), "x.npz", "expected `images` or `arr_0`"),
     "text": (lambda p: (p / "x.txt").write_text("x"), "x.txt", "cannot be read as images"),
     "missing": (lambda p: None, "x.npy", "no such file"),
+    "pipe": (lambda p: os.mkfifo(p / "x.npy"), "x.npy", "neither a file nor a folder"),
     "empty folder": (lambda p: (p / "x").mkdir(), "x", "no images here"),
     "grey png": (lambda p: _edited(GOOD, p / "x", _as_mode("L")), "x", "grey"),
     "alpha png": (lambda p: _edited(GOOD, p / "x", _as_mode("RGBA")), "x", "alpha"),
@@ -133,6 +135,23 @@ def test_a_dump_rewritten_after_its_hash_was_checked_is_refused(tmp_path):
     np.save(tmp_path / "samples.npy", GOOD[::-1])
     with pytest.raises(HarnessError, match="changed or cut short"):
         list(images.stream(4))
+
+
+@pytest.mark.parametrize("name", ["samples.npy", "fakes.npy"])
+def test_somebody_elses_samples_json_is_left_alone(tmp_path, name):
+    np.save(tmp_path / name, GOOD)
+    write_json(tmp_path / "samples.json", [{"prompt": "a cat"}])
+    images, record = open_dump(tmp_path / name)
+    assert (len(images), record) == (12, {})
+    assert ("is no record of this harness" in images.found) == (name == "samples.npy")
+
+
+@pytest.mark.parametrize("damaged", [{"experiment": "x", "sample_sha256": "0" * 64}, {}, {"nimg": 3}])
+def test_a_damaged_record_is_not_taken_for_somebody_elses(tmp_path, damaged):
+    np.save(tmp_path / "samples.npy", GOOD)
+    write_json(tmp_path / "samples.json", damaged)
+    with pytest.raises(HarnessError, match="has no `samples_sha256`"):
+        open_dump(tmp_path / "samples.npy")
 
 
 def test_recorded_names_both_ends():

@@ -1,8 +1,10 @@
 """The packed array: used when it is there and whole, made again when not; `load` refuses what its card does not say."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +89,33 @@ def test_load_refuses_what_its_card_does_not_say(packed, damage, words):
     assert len(load(folder)) == 20
 
 
+@pytest.mark.parametrize("step", range(3))
+def test_a_disk_that_fails_between_the_renames_leaves_no_data_set(packed, step, monkeypatch):
+    """The new pixels are in place, or not yet, and the old card must not stand beside them."""
+    folder, root = packed
+    official.write_root(root, c=STANDIN | {"resolution": 16})
+    renamed: list[str] = []
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(target).parent == folder:
+            if len(renamed) == step:
+                raise OSError(28, "No space left on device")
+            renamed.append(Path(target).name)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        with pytest.raises(HarnessError, match="No space left on device"):
+            prepare("c", folder, root)
+    assert renamed == ["train.npy", "labels.npy", "card.json"][:step]
+    with pytest.raises(HarnessError, match="no packed data set here"):
+        load(folder)
+    assert prepare("c", folder, root)["resolution"] == 16
+    assert sorted(p.name for p in folder.parent.iterdir()) == [".c.lock", "c", "root"]
+    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "labels.npy", "train.npy"]
+
+
 def test_labels_of_an_earlier_definition_do_not_stay(packed):
     folder, root = packed
     (root / "photos.npz").parent.mkdir(exist_ok=True)
@@ -117,7 +146,7 @@ def test_the_card_is_json_a_person_can_read(packed):
 
 
 def test_reading_needs_numpy_only():
-    heavy = "torch torchvision pandas tensorflow PIL filelock yaml dvc"
-    code = f"import harness.data, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    others = "torch torchvision pandas tensorflow PIL filelock yaml dvc"
+    code = f"import harness.data, sys; print([m for m in '{others}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
