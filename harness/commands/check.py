@@ -44,6 +44,7 @@ def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[s
     if setting is not None:
         path = scale.checkout.history
         click.echo(f"{path}: {history.record(checked.measured.results.scores, path, setting)} scores added")
+        click.echo(f"one run under other settings: {history.spread(history.read(path))}")
         return
     if writing:
         click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")

@@ -93,6 +93,14 @@ def record(scores: pd.DataFrame, path: Path, setting: str) -> int:
     return len(both) - len(history)
 
 
+def spread(history: pd.DataFrame) -> str:
+    """Return in words how far one run's scores lie apart over settings, as (largest - smallest) / mean, by metric."""
+    runs = history.groupby([*SAME, *EQUAL, "seed"])["value"]
+    share = (runs.max() - runs.min()) / runs.mean().abs()
+    worst = share[runs.size() > 1].groupby("metric").max()
+    return ", ".join(f"{metric.upper()} up to {value:.3%}" for metric, value in worst.items()) or "one setting only"
+
+
 def regressions(scores: pd.DataFrame, history: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame:
     """Return one verdict per score and metric that the history names, whatever any paper says.
 

@@ -68,15 +68,15 @@ def view(table: Table) -> dict[str, Any]:
         {"cells": [cell(c, str(row[c])) for c in kept], "muted": row.get("experiment") == "not run"}
         for row in frame.to_dict("records")
     ]
-    answered = sum(not row["muted"] for row in rows)
+    measured_rows = sum(not row["muted"] for row in rows)
     return {
         "name": table.name,
         "title": table.title,
         "note": table.note,
         "columns": kept,
         "rows": rows,
-        "answered": answered,
-        "open": bool(answered),
+        "measured_rows": measured_rows,
+        "open": bool(measured_rows),
     }
 
 

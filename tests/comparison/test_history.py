@@ -45,6 +45,12 @@ def test_the_same_run_under_the_same_setting_is_recorded_once(path: Path) -> Non
     pd.testing.assert_frame_equal(history.read(path), known)
 
 
+def test_the_spread_over_settings_is_told(path: Path, tmp_path: Path) -> None:
+    assert history.spread(history.read(path)) == "FID up to 0.210%, IS up to 0.000%"
+    history.record(frame(STAND_IN), tmp_path / "one.csv", "1 thread")
+    assert history.spread(history.read(tmp_path / "one.csv")) == "one setting only"
+
+
 def test_an_unchanged_code_passes(path: Path) -> None:
     assert dict(found(path, fid=14.30)["status"]) == {"fid": "pass", "is": "pass"}
     assert set(found(path, fid=14.30)["kind"]) == {"regression"}

@@ -44,7 +44,7 @@ def answers(ledger: Ledger, experiment: Experiment) -> list[tuple[str, str, str]
 def test_every_ledger_row_is_answered_or_listed(
     ledger: Ledger, known: dict[str, Experiment], rows: dict[str, suite.Row]
 ) -> None:
-    answered = {f"{link} @{data}" for name in rows for link, data, _ in answers(ledger, known[name])}
+    measured = {f"{link} @{data}" for name in rows for link, data, _ in answers(ledger, known[name])}
     every = {f"{row.link} @{row.dataset}" for row in ledger.rows.itertuples()}
     listed: dict[str, str] = {}
     for reason, entry in reader.read_yaml(ROOT / "experiments/unanswered.yaml").items():
@@ -55,8 +55,8 @@ def test_every_ledger_row_is_answered_or_listed(
             for row in found:
                 assert row not in listed, f"{row}: listed under {listed[row]} and {reason}"
                 listed[row] = reason
-    assert not answered & listed.keys()
-    assert every - answered - listed.keys() == set()
+    assert not measured & listed.keys()
+    assert every - measured - listed.keys() == set()
 
 
 def test_every_experiment_that_answers_a_row_is_in_a_suite(
