@@ -14,11 +14,11 @@ from harness.metrics.inception import weights
 from harness.metrics.request import Request, find_reference
 from harness.metrics.score import score
 
-# 50,000 train images, 10 splits, official weights: torch-fidelity 0.4.0 prints 11.23678, the literature 11.24
+# 50,000 train images, 10 splits, official weights. Source: torch-fidelity 0.4.0 prints 11.23678, the literature 11.24.
 INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE = 11.24, 0.02
-# 50,000 train against 10,000 test images, official weights: as torch-fidelity and pytorch-fid users report it
+# 50,000 train against 10,000 test images, official weights. Source: users of torch-fidelity and pytorch-fid.
 FID, FID_TOLERANCE = 3.15, 0.05
-# train 0-2499 against 2500-4999 at the 768-channel layer, trunk of the official weights: measured once in TensorFlow
+# Train 0-2499 against 2500-4999, 768 channels, trunk of the official weights. Source: measured once in TensorFlow.
 TRUNK_FID, TRUNK_FID_TOLERANCE = 0.0619, 0.0002
 FEATURE_TOLERANCE = 1e-4  # relative, torch against TensorFlow
 

@@ -77,7 +77,8 @@ def parse(data: bytes, where: str) -> Any:
 
     graph = new_graph()
     try:
-        _count_fields(memoryview(data), "GraphDef", _MAX_FIELDS)
+        if _count_fields(memoryview(data), "GraphDef", _MAX_FIELDS) < 0:
+            raise HarnessError(f"{where}: more than {_MAX_FIELDS:,} fields; this is not the 2015 Inception graph.")
         graph.ParseFromString(data)
     except (DecodeError, _Malformed, IndexError):
         raise HarnessError(
@@ -104,12 +105,12 @@ def _sub_messages() -> dict[str, dict[int, str]]:
 
 
 def _count_fields(data: memoryview, message: str, allowed: int) -> int:
-    """Return how many of the `allowed` fields are left after those of `data`, without building any."""
+    """Return how many of the `allowed` fields are left after those of `data`, without building any; -1 if too few."""
     inner, at = _sub_messages()[message], 0
     while at < len(data):
         allowed -= 1
         if allowed < 0:
-            raise _Malformed
+            return -1
         key, at = _varint(data, at)
         if key & 7 == _VARINT:
             _, at = _varint(data, at)
@@ -119,6 +120,8 @@ def _count_fields(data: memoryview, message: str, allowed: int) -> int:
             length, at = _varint(data, at)
             if key >> 3 in inner:
                 allowed = _count_fields(data[at : at + length], inner[key >> 3], allowed)
+                if allowed < 0:
+                    return -1
             at += length
         else:
             raise _Malformed

@@ -1,8 +1,10 @@
 """Weights read from files of every format, damaged and hostile ones among them."""
 
+import functools
 import io
 import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,28 @@ def test_every_format_gives_the_weights(suffix):
 def test_the_classifier_is_read_from_a_port():
     found = weight_files.read(saved(port_state_dict(parameters()), torch.save), ".pth", "some")
     assert found.sha256() == parameters().sha256()
+
+
+def test_the_older_format_of_torch_files_is_read_and_its_lies_are_refused():
+    """pytorch-fid's port is not a zip file."""
+    older = functools.partial(torch.save, _use_new_zipfile_serialization=False)
+    assert weight_files.read(saved(port_state(), older), ".pth", "some").deepest == 64
+    whole = saved(port_state(), older)
+    for data in (
+        whole[:-1000],
+        saved(port_state() | {"x": Longer()}, older),
+        saved(port_state() | {"x": Longer()}, torch.save),
+    ):
+        with pytest.raises(HarnessError, match="no torch file of plain tensors"):
+            weight_files.read(data, ".pth", "some")
+
+
+class Longer:
+    """A tensor of more values than its storage has."""
+
+    def __reduce__(self):
+        storage = torch.storage.TypedStorage(wrap_storage=torch.zeros(4).untyped_storage(), dtype=torch.float32)
+        return torch._utils._rebuild_tensor_v2, (storage, 0, (32,), (1,), False, OrderedDict())
 
 
 def test_a_missing_misshapen_or_impossible_array_is_named():
