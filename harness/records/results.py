@@ -13,7 +13,7 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.paths import ScaleFolder
-from harness.records import score_record
+from harness.records import chain, score_record
 from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
 
 if TYPE_CHECKING:
@@ -80,15 +80,18 @@ def load(path: Path | str = "results") -> Results:
         >>> results.summary().query("metric == 'fid' and snapshot == 'last'")
 
     Raises:
-        HarnessError: no scores there; a broken record; one in another's place; one that is there twice.
+        HarnessError: no scores there; a broken record; one in another's place; one that is there twice; records that
+            disagree on the samples or weights that they are of.
     """
     path = Path(path)
     folders = [path] if (path / "records").is_dir() else sorted(p.parent for p in path.glob("*/records"))
     scores, training, curves = [], [], []
     for folder in map(ScaleFolder, folders):
-        found = [row(placed(folder, file), file) for file in folder.scores()]
-        if not found:
+        records = {file: placed(folder, file) for file in folder.scores()}
+        if not records:
             continue
+        _check_chain(folder, records)
+        found = [row(record, file) for file, record in records.items()]
         scale = _scale_of(found)
         scores += found
         training += [_training(scale, file) for file in folder.train_records()]
@@ -157,6 +160,19 @@ def run_of(folder: ScaleFolder, path: Path) -> tuple[str, int]:
     return experiment, int(name.removeprefix("seed"))
 
 
+def _check_chain(folder: ScaleFolder, records: dict[Path, ScoreRecord]) -> None:
+    """Compare scores with the records of their dumps, and these with their trainings', where these are there."""
+    samples = {path: read_json(path) for path in folder.sample_records()}
+    for path, sample in samples.items():
+        if not isinstance(sample, dict):
+            raise HarnessError(f"{path}: not a mapping; delete the file and run its stage again.")
+        chain.check_sample(path, sample, weights=False)
+    for path, record in records.items():
+        place = path.parent.parent / "samples.json"
+        if place in samples:
+            chain.check_score(path, record, place, samples[place])
+
+
 def _scale_of(rows: list[dict[str, Any]]) -> str:
     """Return the scale that all records of a folder name."""
     first = rows[0]
@@ -181,14 +197,20 @@ def _refuse_copies(rows: list[dict[str, Any]]) -> None:
 def _training(scale: str, path: Path) -> dict[str, Any]:
     experiment, seed = run_of(_folder_of(path), path)
     train = read_json(path)
-    cost, provenance = _part(train, "cost", path), _part(train, "provenance", path)
+    run, cost, provenance = (_part(train, part, path) for part in ("run", "cost", "provenance"))
+    said = tuple(_entry(run, key, path) for key in ("scale", "experiment", "seed"))
+    if said != (scale, experiment, seed):
+        raise HarnessError(
+            f"{path}: is the record of scale '{said[0]}', experiment '{said[1]}', seed {said[2]}; "
+            "it belongs elsewhere: if it is a copy, move it away."
+        )
     return {
         "scale": scale,
         "experiment": experiment,
         "seed": seed,
         "nimg": _entry(train, "nimg", path),
         "wall_sec": _entry(cost, "wall_sec", path),
-        "device_sec": cost.get("device_sec", cost["wall_sec"]),  # one device a training: it is held as long as it runs
+        "device_sec": cost["wall_sec"],  # one device a training: it is held as long as it runs
         "device": str(provenance.get("device", "cpu")),
         "path": str(path),
     }

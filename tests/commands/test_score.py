@@ -261,6 +261,34 @@ def test_options_are_checked(tmp_path, sets):
     assert CliRunner().invoke(command, ["--help"]).output.count("Example:") == 1
 
 
+def test_an_out_that_cannot_be_written_is_refused_before_the_pass(tmp_path, pixel_scorer, sets):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path, tmp_path / "file" / "tf.json"):
+        with pytest.raises(HarnessError, match=f"--out {out}: "):
+            run(tmp_path, *sets, "--out", str(out))
+    assert pixel_scorer == []
+
+
+def test_declarations_are_text_or_truth(tmp_path, pixel_scorer, sets):
+    found = run(tmp_path, *sets, "--declare", "split=2024-01-01", "--declare", "stand_in_data=false")["protocol"]
+    assert (found["split"], found["stand_in_data"]) == ("2024-01-01", False)
+    with pytest.raises(HarnessError, match="expected true or false"):
+        run(tmp_path, *sets, "--declare", "stand_in_data=2024-01-01")
+
+
+def test_no_negative_zero_is_printed(tmp_path, pixel_scorer, sets):
+    text = run(tmp_path, sets[1], sets[1], json_out=False)["text"]
+    assert text.startswith("FID 0.0000")
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, pixel_scorer, sets):
+    for device in ("gpu", "cuda:99"):
+        result = CliRunner().invoke(command, ["--samples", str(sets[0]), "--reference", "x", "--device", device])
+        assert result.exit_code != 0
+        assert device in result.output + str(result.exception)
+    assert pixel_scorer == []
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
@@ -277,7 +305,6 @@ score.score(score.Request(path, str(path), setup=Setup(layer=64, cache=path.pare
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(int(peak.split()[1]) / 1024)
 """
-    code = code
     peaks = []
     for n in (5_000, 50_000):
         np.save(tmp_path / f"{n}.npy", noise_images(n, seed=1, side=32))

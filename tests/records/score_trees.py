@@ -101,8 +101,9 @@ def add(out: Path, scorer: str = "tf", **changes: Any) -> Path:
     path = folder.score(run.experiment, run.seed, str(run.snapshot), scorer, record.protocol.name)
     score_record.write(path, record)
     train = folder.train_record(run.experiment, run.seed)
-    cost = {"images": run.nimg, "wall_sec": 7200.0, "device_sec": 7200.0}
-    write_json(train, {"nimg": run.nimg, "cost": cost, "provenance": {"device": "cuda"}})
+    trained = {"scale": run.scale, "experiment": run.experiment, "seed": run.seed}
+    cost = {"images": run.nimg, "wall_sec": 7200.0}
+    write_json(train, {"run": trained, "nimg": run.nimg, "cost": cost, "provenance": {"device": "cuda"}})
     rows = "\n".join(f"{n},{1 / n:.6f},{2 / n:.6f},100.0" for n in range(1000, 9000, 1000))
     head = "nimg,discriminator_loss,generator_loss,images_per_sec"
     write_text(train.with_name("history.csv"), f"{head}\n{rows}\n")

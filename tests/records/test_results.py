@@ -1,5 +1,6 @@
 """Results as frames: what is pooled, what is refused, what a scale plans."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 import harness
 from harness.config import experiments
 from harness.errors import HarnessError
+from harness.files import read_json, write_json
 from harness.paths import ScaleFolder
 from harness.records import results, score_record
 from tests.records import score_trees
@@ -136,6 +138,53 @@ def test_a_broken_history_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(HarnessError, match=r"history\.csv.*run its training again"):
         results.load(tmp_path)
+
+
+# ---------------------------------------------------------------- the chain
+
+
+@pytest.fixture
+def chained(tmp_path: Path) -> ScaleFolder:
+    """A score, the record of its dump and that of its training, which agree."""
+    folder = ScaleFolder(tmp_path)
+    record = score_record.read(score_trees.add(tmp_path))
+    said = dataclasses.asdict(record.content) | {"experiment": "sngan-cifar10", "seed": 0, "snapshot": "last"}
+    write_json(folder.sample_record("sngan-cifar10", 0, "last"), said)
+    edit(folder.train_record("sngan-cifar10", 0), weights_sha256={"last": record.content.weights_sha256})
+    return folder
+
+
+def edit(path: Path, **changes: object) -> None:
+    write_json(path, read_json(path) | changes)
+
+
+def test_records_that_agree_are_read(chained: ScaleFolder) -> None:
+    assert len(results.load(chained.out).scores) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "changes", "other"),
+    [
+        ("sample_record", {"samples_sha256": "0" * 64}, "last/tf/test.json"),
+        ("sample_record", {"weights_sha256": "0" * 64}, "train/train.json"),
+        ("sample_record", {"seed": 1}, "last/samples.json"),
+        ("train_record", {"weights_sha256": {"last": "0" * 64}}, "last/samples.json"),
+        ("train_record", {"run": {"scale": "test", "experiment": "sngan-cifar10", "seed": 1}}, "seed 1"),
+        ("train_record", {"run": {"scale": "paper", "experiment": "sngan-cifar10", "seed": 0}}, "scale 'paper'"),
+    ],
+)
+def test_records_that_disagree_are_refused(
+    chained: ScaleFolder, end: str, changes: dict[str, object], other: str
+) -> None:
+    path = {
+        "sample_record": chained.sample_record("sngan-cifar10", 0, "last"),
+        "train_record": chained.train_record("sngan-cifar10", 0),
+    }[end]
+    edit(path, **changes)
+    with pytest.raises(HarnessError) as error:
+        results.load(chained.out)
+    assert str(path) in str(error.value)
+    assert other in str(error.value)
 
 
 # ---------------------------------------------------------------- distinct trainings, planned records

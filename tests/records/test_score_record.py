@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
-from harness.records import score_record
+from harness.records import results, score_record
 from harness.records.score_record import Protocol
 from tests.records.score_trees import score
 
@@ -116,3 +116,44 @@ def test_the_protocol_id_depends_on_every_field_of_the_identity() -> None:
     for name, value in base.identity().items():
         other = dataclasses.replace(base, **{name: 7 if isinstance(value, int) else "x"})
         assert other.protocol_id != base.protocol_id, name
+
+
+@pytest.mark.parametrize("part", ["run", "protocol", "values", "content"])
+def test_every_changed_field_is_refused_or_seen(part: str) -> None:
+    """Refused as what cannot be, or another row and another seal; of a protocol's identity, another id."""
+    whole = score(fid_interval=(14.0, 15.0), is_interval=(8.0, 9.0), kid_interval=(0.0, 1.0), kid=0.1, kid_std=0.1)
+    refused = set()
+    for field in dataclasses.fields(getattr(whole, part)):
+        together = {field.name: other(getattr(getattr(whole, part), field.name))}
+        try:
+            changed = dataclasses.replace(whole, **{part: dataclasses.replace(getattr(whole, part), **together)})
+        except HarnessError:
+            refused.add(field.name)
+            continue
+        before, after = (results.row(one, Path("r.json")) for one in (whole, changed))
+        assert before != after, field.name
+        assert changed.to_json()["sha256"] != whole.to_json()["sha256"], field.name
+        if part == "protocol" and field.name not in ("caveats", "scorer_versions"):
+            assert before["protocol_id"] != after["protocol_id"], field.name
+    assert refused == REFUSED[part]
+
+
+REFUSED = {
+    "run": {"snapshot", "nimg", "planned_nimg"},
+    "protocol": {"name", "snapshot", "real_pixels_sha256", "statistics_sha256", "scorer"},
+    "values": set(),
+    "content": {"real_pixels_sha256"},
+}
+
+
+def other(value: Any) -> Any:
+    """Another value of the same kind."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, tuple):
+        return (*value, "more") if not value or isinstance(value[0], str) else (value[0] - 1, value[1])
+    if isinstance(value, str) and len(value) == 64:
+        return value[::-1]
+    return {"package": "1"} if isinstance(value, dict) else f"other {value}"
