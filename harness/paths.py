@@ -109,6 +109,11 @@ class Checkout:
         return self.experiments / "overlays.yaml"
 
     @property
+    def claims(self) -> Path:
+        """What the paper argues, as contrasts of experiments."""
+        return self.experiments / "claims.yaml"
+
+    @property
     def tolerances(self) -> Path:
         """How far a measured score may be from a reported one."""
         return self.experiments / "tolerances.yaml"

@@ -30,7 +30,7 @@ def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[s
 
     Example: harness check --params results/cpu --require cpu-sngan
     """
-    from harness.comparison import check, history
+    from harness.comparison import check, claims, history
     from harness.comparison.table_formats import plain
     from harness.errors import nearest
 
@@ -50,6 +50,8 @@ def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[s
         click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")
         return
     click.echo(plain(check.listing(checked.verdicts)))
+    if checked.claims["seeds"].ne("").any():  # a row of some claim is scored at this scale
+        click.echo(f"\n{plain(claims.table(checked.claims))}")
     for sentence in check.stale(scale, checked):
         click.echo(sentence, err=True)
     for name in require:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import history, table_formats, tables, tidy_csv, verdicts, words
+from harness.comparison import claims, history, table_formats, tables, tidy_csv, verdicts, words
 from harness.comparison.junit import junit
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
@@ -67,6 +67,7 @@ class Checked:
     measured: Measured
     verdicts: pd.DataFrame
     tables: tuple[Table, ...]
+    claims: pd.DataFrame
 
 
 def check(scale: "Scale") -> Checked:
@@ -84,7 +85,8 @@ def check(scale: "Scale") -> Checked:
         found = pd.concat([found, ours.reindex(columns=COLUMNS)]) if len(found) else ours.reindex(columns=COLUMNS)
     found = found.sort_values("kind", key=lambda kinds: kinds.map(verdicts.KINDS.index), kind="stable")
     found = found.reset_index(drop=True)
-    return Checked(measured, found, tuple(judged_table(table, found) for table in measured.tables))
+    argued = claims.of_scale(scale, measured.results.scores, measured.experiments)
+    return Checked(measured, found, tuple(judged_table(table, found) for table in measured.tables), argued)
 
 
 def check_controls(tolerances: Tolerances, ledger: Ledger, where: str) -> None:
@@ -200,8 +202,12 @@ def files(checked: Checked) -> dict[str, str]:
     out = {f"tables/{name}": text for table in checked.tables for name, text in table_formats.files(table).items()}
     out[f"tables/{tables.INDEX}"] = tables.index(checked.tables)
     out["verdicts.csv"] = tidy_csv.text(checked.verdicts)
+    out["claims.csv"] = tidy_csv.text(checked.claims)
     out["junit.xml"] = junit(checked.verdicts)
-    summary = "\n".join(table_formats.markdown(table) for table in (listing(checked.verdicts), *checked.tables))
+    summary = "\n".join(
+        table_formats.markdown(table)
+        for table in (listing(checked.verdicts), claims.table(checked.claims), *checked.tables)
+    )
     out["summary.md"] = f"## harness check\n\n{summary}"
     return out
 

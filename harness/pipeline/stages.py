@@ -133,7 +133,12 @@ def _ends(root: str, folder: ScaleFolder) -> dict[str, Any]:
         },
         "check": {
             "cmd": "harness check --write",
-            "deps": [str(folder.tables), f"{root}experiments/tolerances.yaml", f"{root}results/history.csv"],
+            "deps": [
+                str(folder.tables),
+                f"{root}experiments/claims.yaml",
+                f"{root}experiments/tolerances.yaml",
+                f"{root}results/history.csv",
+            ],
             "outs": [_kept(folder.check)],
         },
         "report": {

@@ -1,0 +1,285 @@
+"""The paper's claims (`experiments/claims.yaml`) against a scale's scores: supported, contradicted or undecidable."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from harness.comparison import protocols
+from harness.comparison.run_tables import REFERENCE_SCORERS
+from harness.comparison.table_formats import NONE, Table
+from harness.config import reader, schema
+from harness.errors import HarnessError, nearest
+from harness.records.results import RENAMED
+from harness.records.score_record import METRICS, Protocol
+
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
+
+COLUMNS = (
+    "claim",
+    "contrast",
+    "says",
+    "metric",
+    "scorer",
+    "images_seen",
+    "effect",
+    "low",
+    "high",
+    "smallest",
+    "decidable",
+    "seeds",
+    "verdict",
+    "claim_verdict",
+    "reason",
+)
+SUPPORTED, CONTRADICTED, UNDECIDABLE = "supported", "contradicted", "undecidable"
+ALIKE = [  # what must be the same of two scores: the protocol without what belongs to the training
+    RENAMED.get(f.name, f.name)
+    for f in dataclasses.fields(Protocol)
+    if f.name not in ("ema", "snapshot", "selection", "caveats")
+]
+EQUAL_NIMG = 0.01  # runs whose lengths differ by more (part) are not compared; whole batches differ by less
+
+
+@dataclass(frozen=True)
+class Because:
+    """A number with its reason."""
+
+    value: float
+    because: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: it holds if every contrast (experiment -> coefficient of its mean) is more than `smallest`."""
+
+    says: str
+    metric: Literal["fid", "is", "kid"]
+    smallest: Because
+    contrasts: dict[str, dict[str, float]]
+    snapshot: str = "last"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """`experiments/claims.yaml`. `scales`: scale -> paper's experiment -> the one that stands for it there."""
+
+    level: Because
+    claims: dict[str, Claim]
+    scales: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A contrast of means: the estimate and its two-sided interval."""
+
+    effect: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """How far an effect must lie from a bound to be told from it with these seeds."""
+        return (self.high - self.low) / 2
+
+
+def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
+    """Read the claims.
+
+    Raises:
+        HarnessError: an unknown key or experiment, a level outside 0..1, or coefficients that do not sum to 0.
+    """
+    claims = reader.read(Claims, reader.read_yaml(path), str(path))
+    if not 0 < claims.level.value < 1:
+        raise HarnessError(f"{path}: level is {claims.level.value}; write a number between 0 and 1.")
+    named = {name for claim in claims.claims.values() for contrast in claim.contrasts.values() for name in contrast}
+    for scale, stand_ins in claims.scales.items():
+        for name in stand_ins:
+            if name not in named:
+                raise HarnessError(f"{path}: scales.{scale}: no claim names '{name}'.{nearest(name, named)}")
+        named = named | set(stand_ins.values())
+    for name in sorted(named):
+        if name not in experiments:
+            raise HarnessError(f"{path}: unknown experiment '{name}'.{nearest(name, experiments)}")
+    for key, claim in claims.claims.items():
+        if not math.isfinite(claim.smallest.value):
+            raise HarnessError(f"{path}: claims.{key}.smallest is {claim.smallest.value}; write a finite number.")
+        for contrast, parts in claim.contrasts.items():
+            if abs(sum(parts.values())) > 1e-9 or not any(parts.values()):
+                raise HarnessError(
+                    f"{path}: claims.{key}.contrasts.{contrast}: coefficients sum to {sum(parts.values()):g}; "
+                    "a contrast compares scores, so they sum to 0 and are not all 0."
+                )
+        if not claim.contrasts:
+            raise HarnessError(f"{path}: claims.{key} has no contrast.")
+    return claims
+
+
+def contrast_interval(groups: Mapping[str, list[float]], coefficients: Mapping[str, float], level: float) -> Interval:
+    """Return a contrast of means with Welch's interval (degrees of freedom after Satterthwaite).
+
+    Args:
+        groups: experiment -> one score per seed, at least two each.
+        coefficients: experiment -> factor of its mean.
+        level: of the two-sided interval, 0..1.
+
+    Source: Satterthwaite (1946); equal to scipy.stats.ttest_ind(equal_var=False) for two groups.
+    """
+    from scipy import stats
+
+    effect, variances, freedom = 0.0, [], []
+    for name, factor in coefficients.items():
+        values = pd.Series(groups[name], dtype=float)
+        effect += factor * values.mean()
+        variances.append(factor**2 * values.var() / len(values))
+        freedom.append(len(values) - 1)
+    variance = sum(variances)
+    if variance == 0:
+        return Interval(effect, effect, effect)
+    degrees = variance**2 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
+    half = float(stats.t.ppf((1 + level) / 2, degrees)) * math.sqrt(variance)
+    return Interval(effect, effect - half, effect + half)
+
+
+def verdict(interval: Interval, smallest: float) -> str:
+    """Return what an interval says of the claim that the effect is more than `smallest`; NaN decides nothing."""
+    if interval.low > smallest:
+        return SUPPORTED
+    return CONTRADICTED if interval.high < smallest else UNDECIDABLE
+
+
+def together(found: list[str]) -> str:
+    """Return the verdict of a claim from those of its contrasts."""
+    if CONTRADICTED in found:
+        return CONTRADICTED
+    return SUPPORTED if set(found) == {SUPPORTED} else UNDECIDABLE
+
+
+def of_scale(scale: "Scale", scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment]) -> pd.DataFrame:
+    """Return `evaluate` of the checkout's claims; empty if it makes none.
+
+    Raises:
+        HarnessError: see `load`.
+    """
+    path = scale.checkout.claims
+    if not path.is_file():
+        return pd.DataFrame(columns=COLUMNS)
+    return evaluate(load(path, experiments), scores, scale.params.scale)
+
+
+def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Return one line per contrast of every claim.
+
+    `decidable`: the distance from `smallest` that an effect needs to be decided with these seeds (half the interval).
+    """
+    lines: list[dict[str, Any]] = []
+    stand_ins = claims.scales.get(scale, {})
+    for key, claim in claims.claims.items():
+        level = 1 - (1 - claims.level.value) / len(claim.contrasts)
+        mine = []
+        for name, parts in claim.contrasts.items():
+            coefficients = {stand_ins.get(row, row): factor for row, factor in parts.items()}
+            line = {"claim": key, "contrast": name, "says": claim.says, "metric": claim.metric}
+            mine.append(line | {"smallest": claim.smallest.value} | _contrast(claim, coefficients, scores, level))
+        whole = together([line["verdict"] for line in mine])
+        lines += [line | {"claim_verdict": whole} for line in mine]
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _contrast(claim: Claim, coefficients: Mapping[str, float], scores: pd.DataFrame, level: float) -> dict[str, Any]:
+    parts, reason = comparable(coefficients, scores[scores["snapshot"] == claim.snapshot], claim.metric)
+    line: dict[str, Any] = {"verdict": UNDECIDABLE, "reason": reason}
+    line["seeds"] = " ".join(str(len(part)) for part in parts.values())
+    if reason:
+        return line
+    first = next(iter(parts.values()))
+    groups = {name: list(part[METRICS[claim.metric]].astype(float)) for name, part in parts.items()}
+    found = contrast_interval(groups, coefficients, level)
+    line |= {"effect": found.effect, "low": found.low, "high": found.high, "decidable": found.half_width}
+    line |= {"scorer": first["scorer"].iloc[0], "images_seen": _images(parts)}
+    if found.half_width == 0:
+        return line | {"reason": "seeds do not differ"}
+    return line | {"verdict": verdict(found, claim.smallest.value)}
+
+
+def comparable(
+    coefficients: Mapping[str, float], scores: pd.DataFrame, metric: str
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """Return the scores of each experiment under one protocol, and why they cannot be held against each other.
+
+    The reason is empty if they can: every experiment has two distinct trainings at least, on real data with a real
+    Inception, scored alike, and all are whole or all stopped at the same number of images.
+    """
+    reason = ""
+    for scorer in REFERENCE_SCORERS:
+        mine = scores[scores["scorer"] == scorer]
+        alike = [repr(fields) for fields in mine[ALIKE].itertuples(index=False, name=None)]
+        for _, one in mine.groupby(alike, sort=True):
+            parts = {name: one[one["experiment"] == name] for name in coefficients}
+            problem = _problem(parts, metric)
+            if not problem:
+                return parts, ""
+            reason = reason or (problem if any(len(part) for part in parts.values()) else "")
+    return {}, reason or "not scored: " + ", ".join(
+        name for name in coefficients if not (scores["experiment"] == name).any()
+    )
+
+
+def _problem(parts: Mapping[str, pd.DataFrame], metric: str) -> str:
+    absent = [name for name, part in parts.items() if part.empty]
+    if absent:
+        return f"not scored: {', '.join(absent)}"
+    for name, part in parts.items():
+        first = part.iloc[0].to_dict()
+        blocking = {k: v for k, v in protocols.unfit(first).items() if k != "partial"}
+        blocking |= protocols.missing(first, part, metric) | protocols.not_distinct(part, released=False)
+        if blocking:
+            return f"{name}: " + "; ".join(f"{field}: {why}" for field, why in blocking.items())
+        if len(part) < 2:
+            return f"{name}: one seed"
+        if not part[METRICS[metric]].astype(float).map(math.isfinite).all():
+            return f"{name}: a score that is not finite"
+    every = pd.concat(parts.values())
+    if every["partial"].isna().any():
+        return "unknown whether the runs are partial"
+    if every["partial"].nunique() > 1:
+        return "whole runs beside partial ones"
+    if every["partial"].iloc[0] and every["nimg"].max() > (1 + EQUAL_NIMG) * every["nimg"].min():
+        return f"stopped at different lengths: {int(every['nimg'].min()):,} to {int(every['nimg'].max()):,} images"
+    return ""
+
+
+def _images(parts: Mapping[str, pd.DataFrame]) -> str:
+    every = pd.concat(parts.values())
+    return f"{int(every['nimg'].min())}" if every["partial"].iloc[0] else "all"
+
+
+def table(found: pd.DataFrame) -> Table:
+    """Return the claims as a table for people."""
+
+    def number(value: Any) -> str:
+        return NONE if pd.isna(value) else f"{value:.2f}"
+
+    rows = [
+        {
+            "claim": line["says"],
+            "contrast": line["contrast"],
+            "effect": number(line["effect"]),
+            "interval": f"{number(line['low'])} to {number(line['high'])}" if pd.notna(line["low"]) else NONE,
+            "needed": f"> {line['smallest']:g}",
+            "decidable": f"± {number(line['decidable'])}" if pd.notna(line["decidable"]) else NONE,
+            "seeds": line["seeds"] or NONE,
+            "images seen": line["images_seen"] if pd.notna(line["images_seen"]) else NONE,
+            "verdict": line["verdict"] + (f" ({line['reason']})" if line["reason"] else ""),
+            "claim as a whole": line["claim_verdict"],
+        }
+        for line in found.to_dict("records")
+    ]
+    counts = found.drop_duplicates("claim")["claim_verdict"].value_counts()
+    note = ", ".join(f"{counts.get(name, 0)} {name}" for name in (SUPPORTED, CONTRADICTED, UNDECIDABLE))
+    return Table("claims", "The paper's claims", pd.DataFrame(rows), note)

@@ -1,0 +1,188 @@
+"""Claims: contrasts of means decide for, against or not at all, and nothing that is unknown decides."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from harness.comparison import claims
+from harness.comparison.claims import CONTRADICTED, SUPPORTED, UNDECIDABLE
+from harness.config import experiments
+from harness.errors import HarnessError
+from harness.paths import Checkout
+from harness.records import results
+from tests.paths import ROOT
+from tests.records.score_trees import score
+
+CHECKOUT = Checkout(ROOT)
+KNOWN = experiments.load(ROOT)
+GAIN = {"t1-transgan-transgan": 1.0, "t2-transgan-diffaug": -1.0}
+
+
+def frame(values: dict[str, list[float]], **changes: Any) -> pd.DataFrame:
+    """Scores (FID) of several seeds of each experiment."""
+    rows = []
+    for name, fids in values.items():
+        for seed, fid in enumerate(fids):
+            record = score("tf", experiment=name, seed=seed, fid=fid, **changes)
+            rows.append(results.row(record, Path(f"{name}-{seed}.json")))
+    return results.frame(rows)
+
+
+def claim(smallest: float = 1.0, **contrasts: dict[str, float]) -> claims.Claims:
+    one = claims.Claim("x", "fid", claims.Because(smallest, ""), contrasts or {"gain": GAIN})
+    return claims.Claims(claims.Because(0.95, ""), {"c": one}, {"short": {"t1-transgan-transgan": "short-transgan"}})
+
+
+def only(found: pd.DataFrame) -> dict[str, Any]:
+    assert len(found) == 1
+    return {str(key): value for key, value in found.iloc[0].items()}
+
+
+def test_the_committed_claims_are_read_and_name_rows_of_the_paper() -> None:
+    found = claims.load(CHECKOUT.claims, KNOWN)
+    assert {key[:2] for key in found.claims} >= {"t1", "t2", "t3", "t4"}
+    from harness.pipeline import suite
+
+    for scale in ("paper", *found.scales):
+        rows = suite.read(CHECKOUT, scale).rows()
+        stand_ins = found.scales.get(scale, {})
+        assert set(stand_ins.values()) <= rows.keys()
+        if scale == "paper":
+            named = {name for one in found.claims.values() for part in one.contrasts.values() for name in part}
+            assert named <= rows.keys()
+
+
+def test_two_groups_are_welch_s_test() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        a, b = list(rng.normal(10, 1, 3)), list(rng.normal(9, 3, 4))
+        found = claims.contrast_interval({"a": a, "b": b}, {"a": 1, "b": -1}, 0.95)
+        expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_of_four_groups_covers_the_truth() -> None:
+    """A difference of differences: its 90 % interval misses the true value in 10 % of cases."""
+    rng, missed = np.random.default_rng(1), 0
+    coefficients = {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}
+    for _ in range(2000):
+        groups = {name: list(rng.normal(i, 1, 5)) for i, name in enumerate("abcd")}
+        found = claims.contrast_interval(groups, coefficients, 0.9)
+        missed += not found.low <= 0 <= found.high
+    assert 0.07 < missed / 2000 < 0.13
+
+
+@pytest.mark.parametrize(
+    ("plain", "augmented", "expected"),
+    [
+        ([40.0, 41, 42], [19.0, 20, 21], SUPPORTED),
+        ([20.0, 20.1, 20.2], [19.9, 20, 20.1], CONTRADICTED),
+        ([20.0, 25, 30], [15.0, 20, 25], UNDECIDABLE),
+    ],
+)
+def test_an_effect_is_more_than_the_smallest_that_counts_or_not(
+    plain: list[float], augmented: list[float], expected: str
+) -> None:
+    line = only(claims.evaluate(claim(), frame(dict(zip(GAIN, (plain, augmented), strict=True))), "test"))
+    assert line["verdict"] == line["claim_verdict"] == expected
+    assert line["effect"] == pytest.approx(np.mean(plain) - np.mean(augmented))
+    assert line["decidable"] == pytest.approx((line["high"] - line["low"]) / 2)
+    assert line["seeds"] == "3 3"
+
+
+def test_a_claim_needs_all_its_contrasts() -> None:
+    two = claim(up=GAIN, down={name: -factor for name, factor in GAIN.items()})
+    scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
+    found = claims.evaluate(two, scores, "test")
+    assert list(found["verdict"]) == [SUPPORTED, CONTRADICTED]
+    assert set(found["claim_verdict"]) == {CONTRADICTED}
+    wide = found["high"].iloc[0] - found["low"].iloc[0]
+    assert wide > only(claims.evaluate(claim(), scores, "test"))["high"] - found["low"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "reason"),
+    [
+        (([40.0, 41, 42], []), {}, "not scored: t2-transgan-diffaug"),
+        (([40.0, 41, 42], [20.0]), {}, "t2-transgan-diffaug: one seed"),
+        (([40.0, 40, 40], [20.0, 20, 20]), {}, "seeds do not differ"),
+        (([40.0, 41, 42], [19.0, 20, 21]), {"stand_in_data": True}, "stand_in_data"),
+        (([40.0, 41, 42], [19.0, 20, 21]), {"samples_sha256": "ab" * 32}, "samples_sha256"),
+    ],
+)
+def test_what_is_not_known_decides_nothing(values: Any, changes: dict[str, Any], reason: str) -> None:
+    line = only(claims.evaluate(claim(), frame(dict(zip(GAIN, values, strict=True)), **changes), "test"))
+    assert line["verdict"] == UNDECIDABLE
+    assert reason in line["reason"]
+
+
+def test_no_scores_at_all() -> None:
+    empty = frame({"cifar10-sngan": [14.0]})
+    assert only(claims.evaluate(claim(), empty, "test"))["verdict"] == UNDECIDABLE
+
+
+def test_other_counts_of_reals_are_not_compared() -> None:
+    plain, augmented = GAIN
+    scores = pd.concat(
+        [frame({plain: [40.0, 41, 42]}), frame({augmented: [19.0, 20, 21]}, n_real=10000)], ignore_index=True
+    )
+    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
+
+
+def test_averaged_weights_belong_to_the_training_not_to_the_scoring() -> None:
+    plain, augmented = GAIN
+    scores = pd.concat(
+        [frame({plain: [40.0, 41, 42]}, ema=False), frame({augmented: [19.0, 20, 21]}, ema=True)], ignore_index=True
+    )
+    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == SUPPORTED
+
+
+def test_partial_runs_are_compared_at_equal_lengths_only() -> None:
+    values = dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True))
+    line = only(claims.evaluate(claim(), frame(values, nimg=500_000), "test"))
+    assert (line["verdict"], line["images_seen"]) == (SUPPORTED, "500000")
+    plain, augmented = GAIN
+    other = pd.concat(
+        [frame({plain: values[plain]}, nimg=500_000), frame({augmented: values[augmented]}, nimg=900_000)],
+        ignore_index=True,
+    )
+    assert "different lengths" in only(claims.evaluate(claim(), other, "test"))["reason"]
+    whole = pd.concat([frame({plain: values[plain]}), frame({augmented: values[augmented]}, nimg=9)], ignore_index=True)
+    assert "whole runs beside partial" in only(claims.evaluate(claim(), whole, "test"))["reason"]
+
+
+def test_another_scale_has_rows_that_stand_for_the_paper_s() -> None:
+    scores = frame({"short-transgan": [40.0, 41, 42], "t2-transgan-diffaug": [19.0, 20, 21]}, nimg=500_000)
+    assert only(claims.evaluate(claim(), scores, "short"))["verdict"] == SUPPORTED
+    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
+
+
+def test_the_table_says_what_could_be_decided() -> None:
+    scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
+    table = claims.table(claims.evaluate(claim(), scores, "test"))
+    assert table.frame["needed"].tolist() == ["> 1"]
+    assert table.frame["decidable"].iloc[0].startswith("± ")
+    assert table.note == "1 supported, 0 contradicted, 0 undecidable"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"contrasts": {"x": {"t1-autogan-autogan": 1}}}, "coefficients sum to 1"),
+        ({"contrasts": {"x": {"t1-autogan-auto": 1, "t4-transgan-s": -1}}}, "unknown experiment 't1-autogan-auto'"),
+        ({"contrasts": {}}, "has no contrast"),
+        ({"smallest": {"value": ".inf", "because": ""}}, "smallest"),
+        ({"metric": "fids"}, "metric"),
+    ],
+)
+def test_a_claim_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    one = yaml.safe_load(CHECKOUT.claims.read_text())["claims"]["t1-generator"] | change
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump({"level": {"value": 0.95, "because": ""}, "scales": {}, "claims": {"c": one}}))
+    with pytest.raises(HarnessError, match=message):
+        claims.load(path, KNOWN)
