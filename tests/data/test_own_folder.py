@@ -1,6 +1,7 @@
 """Data sets from a user's folder or npz: packed by the reader of scoring; what identifies them enters the card."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from harness.data import load
+from harness.data.card import definition, matches
 from harness.data.fetch import prepare
 from harness.data.images import open_images
 from harness.errors import HarnessError
@@ -98,6 +100,14 @@ def test_another_path_is_packed_again_and_a_missing_one_is_refused(own, tmp_path
     monkeypatch.setenv("HARNESS_DATA", str(elsewhere))
     own.pack()
     np.testing.assert_array_equal(load(own.out).images, IMAGES[4:5])
+
+
+@pytest.mark.parametrize("change", [{"path": "others"}, {"convert": ("jpeg",)}, {"resize": "box"}, {"version": 2}])
+def test_a_card_belongs_to_one_definition(own, change):
+    card, entry = own.pack(), definition("mine", own.root)
+    assert matches(card, "mine", entry)
+    assert not matches(card, "mine", replace(entry, **change))
+    assert not matches(card, "yours", entry)
 
 
 def test_a_changed_npz_is_packed_again(own):
