@@ -15,6 +15,7 @@ from harness.config.experiments import Run, Scale
 from harness.files import replacing, write_json
 from harness.networks import registry
 from harness.networks.generator_file import load_strictly
+from harness.records import chain
 from harness.records.train_record import open_snapshot
 from harness.sampling import draw, grid
 
@@ -73,6 +74,7 @@ def sample(
             wall_sec=round(time.perf_counter() - started, 2),
         ),
     }
+    record = chain.sealed(record)
     write_json(scale.folder.sample_record(run.experiment, run.seed, snapshot), record)
     return record
 

@@ -10,13 +10,19 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_file
 from harness.paths import ScaleFolder
-from harness.records.score_record import ScoreRecord
+from harness.records.score_record import ScoreRecord, seal_of
+
+
+def sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of samples with `sha256`, the digest of its other entries."""
+    body = {key: value for key, value in record.items() if key != "sha256"}
+    return body | {"sha256": seal_of(body)}
 
 
 def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> None:
-    """Check a `samples.json` among a scale's records: its place, its training's record, and the weights if there.
+    """Check a `samples.json`: its seal, and among a scale's records its place, its training's record and the weights.
 
-    A record that lies elsewhere has no place and no training to agree with.
+    A record that lies elsewhere has no place and no training to agree with; one written by hand has no seal.
 
     Args:
         weights: hash the weights' file, too, if it is there.
@@ -24,6 +30,8 @@ def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> No
     Raises:
         HarnessError: a broken link, naming both ends.
     """
+    if {"sha256", "provenance"} & record.keys() and sealed(record) != record:
+        raise HarnessError(f"{path}: changed since it was written; draw the samples again with `harness sample`.")
     folder = _scale_of(path)
     if folder is None:
         return

@@ -142,7 +142,7 @@ class ScoreRecord:
     def to_json(self) -> dict[str, Any]:
         """Return mappings and lists for JSON, sealed: `sha256` is the digest of all the rest."""
         value = dataclasses.asdict(self)
-        return value | {"sha256": _seal(value)}
+        return value | {"sha256": seal_of(value)}
 
 
 def problems(record: ScoreRecord) -> list[str]:
@@ -219,8 +219,10 @@ def read(path: Path) -> ScoreRecord:
     except HarnessError as error:
         text = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise HarnessError(f"{text} {fix}") from None
-    if seal != _seal(value):
-        raise HarnessError(f"{path}: changed since it was written: its digest is {_seal(value)}, it says {seal}. {fix}")
+    if seal != seal_of(value):
+        raise HarnessError(
+            f"{path}: changed since it was written: its digest is {seal_of(value)}, it says {seal}. {fix}"
+        )
     return record
 
 
@@ -246,7 +248,8 @@ def write(path: Path, record: ScoreRecord) -> None:
     write_json(path, validate(record, str(path)).to_json())
 
 
-def _seal(value: dict[str, Any]) -> str:
+def seal_of(value: dict[str, Any]) -> str:
+    """Return the sha256 of a record's entries."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,12 +14,13 @@ import harness
 from harness.data import seal
 from harness.data.images import open_images
 from harness.errors import HarnessError
-from harness.files import sha256_file, sha256_pixels, write_json
+from harness.files import read_json, sha256_file, sha256_pixels, write_json
 from harness.metrics import reference_statistics
 from harness.metrics import score as module
 from harness.metrics.extractors.base import Setup
 from harness.metrics.kid import kernel_distance
 from harness.paths import ScaleFolder
+from harness.records import chain
 from harness.records.score_record import ScoreRecord
 from tests.metrics.inception.helpers import PixelExtractor, noise_images
 
@@ -192,7 +193,7 @@ def dump(tmp_path: Path, pixel_scorer: Opened) -> ScaleFolder:
     said: dict[str, Any] = {"scale": "s", "experiment": "e", "seed": 0, "snapshot": "last", "nimg": 8}
     said |= {"planned_nimg": 8, "partial": False, "n": 90, "ema": True, "quantisation": "uint8, rounded"}
     said |= {"samples_sha256": sha256_pixels(images), "weights_sha256": sha256_file(weights)}
-    write_json(folder.sample_record("e", 0, "last"), said)
+    write_json(folder.sample_record("e", 0, "last"), chain.sealed(said))
     write_json(folder.train_record("e", 0), {"weights_sha256": {"last": said["weights_sha256"]}})
     save(tmp_path / "reals.npy", noise_images(150, seed=2))
     return folder
@@ -205,7 +206,23 @@ def score_dump(folder: ScaleFolder, **options: Any) -> ScoreRecord:
 
 
 def edit(path: Path, **changes: Any) -> None:
-    write_json(path, json.loads(path.read_text()) | changes)
+    """Change a record; a sealed one is sealed again."""
+    value = json.loads(path.read_text())
+    write_json(path, chain.sealed(value | changes) if "sha256" in value else value | changes)
+
+
+def test_a_flipped_bit_in_the_record_of_a_dump_is_refused_or_changes_nothing(dump: ScaleFolder) -> None:
+    path, refused = dump.sample_record("e", 0, "last"), 0
+    whole = json.loads(path.read_text())
+    for _ in flips(path, 200):
+        try:
+            value = read_json(path)
+            chain.check_sample(path, value)
+        except HarnessError:
+            refused += 1
+        else:
+            assert value == whole
+    assert refused > 150
 
 
 def test_a_whole_chain_is_scored(dump: ScaleFolder) -> None:
