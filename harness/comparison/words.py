@@ -7,7 +7,10 @@ import pandas as pd
 
 from harness.comparison.protocols import plain
 from harness.comparison.table_formats import NONE
+from harness.records.score_record import METRICS
 
+LABELS = {"reported": "no reported row", "measured": "not measured", "confidence": "unverified"}
+LABELS |= {metric: f"no {metric.upper()}" for metric in METRICS}  # of blocking fields that are no field of a protocol
 AND = " + "  # between the verdicts on seeds that can be compared and on seeds that cannot
 
 
@@ -51,7 +54,7 @@ def trust(line: Mapping[str, Any]) -> str:
 def verdict(line: Mapping[str, Any]) -> str:
     """Return `within`, `near to outside (presumed)`, `not-comparable (n_fake, split)`."""
     if line["verdict"] == "not-comparable":
-        fields = ", ".join(line["blocking_fields"])
+        fields = ", ".join(LABELS.get(name, name) for name in line["blocking_fields"])
         return f"not-comparable ({fields})" if fields else "not-comparable"
     return line["verdict"] + trust(line)
 
@@ -64,7 +67,7 @@ def comparable(lines: pd.DataFrame) -> str:
         trusted = distinct(part["presumed_fields"])
         declared = [f"{name} declared" for name in distinct(part["declared_fields"])]
         if blocking:
-            said[str(metric).upper()] = f"no ({', '.join(blocking)})"
+            said[str(metric).upper()] = f"no ({', '.join(LABELS.get(name, name) for name in blocking)})"
         elif trusted or declared:
             said[str(metric).upper()] = f"presumed ({', '.join([*trusted, *declared])})"
         else:

@@ -143,7 +143,8 @@ def _steps(folder: Path, most: int = 4) -> list[dict[str, str]]:
     grids = sorted(folder.glob("**/grids/*.png"))
     if len(grids) > most:
         grids = [grids[round(i * (len(grids) - 1) / (most - 1))] for i in range(most)]
-    return [{"caption": f"{words.count(int(g.stem))} images seen", "picture": pictures.samples(g)} for g in grids]
+    names = [f"{words.count(int(g.stem))} images seen" if g.stem.isdigit() else g.stem for g in grids]
+    return [{"caption": name, "picture": pictures.samples(g)} for name, g in zip(names, grids, strict=True)]
 
 
 def charts(found: Results) -> list[dict[str, str]]:

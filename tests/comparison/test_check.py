@@ -75,7 +75,7 @@ def test_the_quick_scale_has_a_verdict_that_decides_nothing(tmp_path: Path) -> N
     command = [sys.executable, "-m", "harness", "check", "--params", str(scale(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert done.stdout.count("not-comparable (stand_in_data, stand_in_inception, reported)") == 2
+    assert done.stdout.count("not-comparable (stand_in_data, stand_in_inception, no reported row)") == 2
     assert "0 pass, 0 fail, 0 undecided, 2 none" in done.stdout
 
 

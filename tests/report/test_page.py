@@ -104,7 +104,7 @@ def test_stand_ins_are_loud(html: str) -> None:
     assert "768-channel layer" in alarm
     rows = [row.split("</tr>")[0] for row in html.split("<tr>") if "quick-cifar10-transgan" in row.split("</tr>")[0]]
     assert sum('<span class="flag">STAND-IN DATA, STAND-IN INCEPTION</span>' in row for row in rows) == 2
-    assert sum("not-comparable (stand_in_data, stand_in_inception, reported)" in row for row in rows) == 2
+    assert sum("not-comparable (stand_in_data, stand_in_inception, no reported row)" in row for row in rows) == 2
     assert not any("pill good" in row for row in rows)
 
 
@@ -178,6 +178,11 @@ def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Chec
     train = tmp_path / "records" / "cpu-transgan" / "seed0" / "train" / "train.json"
     train.write_text(train.read_text().replace('"nimg": 1000', '"nimg": 2000'))
     assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
+
+
+def test_a_grid_of_released_weights_is_shown_by_its_name(tmp_path: Path) -> None:
+    grid(tmp_path / "train" / "grids" / "imported.png")
+    assert [step["caption"] for step in page._steps(tmp_path)] == ["imported"]
 
 
 def test_text_is_escaped() -> None:
