@@ -127,7 +127,11 @@ def _ends(root: str, folder: ScaleFolder) -> dict[str, Any]:
     return {
         "tables": {
             "cmd": "harness tables",
-            "deps": [str(folder.all_records), f"{root}experiments/tables", f"{root}results/reported"],
+            "params": [{PARAMS: ["runs", "dumps"]}],  # tables are of what is planned
+            "deps": [
+                *(str(folder.out / "plan"), str(folder.all_records), f"{root}experiments/datasets.yaml"),
+                *(f"{root}experiments/tables", f"{root}results/reported"),
+            ],
             "outs": [_kept(folder.tables)],
             "metrics": [_kept(folder.metrics)],
         },
