@@ -185,6 +185,10 @@ class ScaleFolder:
         """Big files of one training, kept by DVC: weights, chosen weights and dumps."""
         return self.out / "runs" / experiment / f"seed{seed}"
 
+    def training(self, experiment: str, seed: int) -> "TrainingFolders":
+        """What one training leaves."""
+        return TrainingFolders(self.artifacts(experiment, seed), self.records(experiment, seed))
+
     def weights(self, experiment: str, seed: int, snapshot: str) -> Path:
         """The generator of one snapshot: `last`, `best` or an image count."""
         return self.artifacts(experiment, seed) / weights_folder(snapshot) / f"{snapshot}.safetensors"
@@ -204,7 +208,7 @@ class ScaleFolder:
 
     def train_record(self, experiment: str, seed: int) -> Path:
         """What a training says of itself."""
-        return self.records(experiment, seed) / "train" / "train.json"
+        return self.training(experiment, seed).record
 
     def sample_record(self, experiment: str, seed: int, snapshot: str) -> Path:
         """What a dump says of itself."""

@@ -160,6 +160,8 @@ def open_snapshot(folder: ScaleFolder, experiment: str, seed: int, snapshot: str
             f"run `harness train {experiment} --seed {seed}`."
         )
     expected = {} if record.digest is None else {"experiment": experiment, "seed": str(seed), "digest": record.digest}
+    if snapshot == "last":
+        expected["nimg"] = str(record.nimg)
     sha256: str | None = record.weights_sha256.get(snapshot)
     if snapshot == "best":
         place = folder.choice(experiment, seed)

@@ -1,6 +1,7 @@
 """One experiment of a scale, from its packed data set to a published generator."""
 
 import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
 from harness.networks import registry
-from harness.paths import TrainingFolders
+from harness.paths import run_name
 from harness.records.train_record import TrainRecord
 from harness.training import loop, released_weights
 
@@ -51,7 +52,12 @@ def train(
         scale = find_scale(params=Path(scale) if scale is not None else None)
     device = check_device(device or "cpu")
     run = scale.run(experiment, seed)
-    folders = TrainingFolders(scale.folder.artifacts(experiment, seed), scale.folder.records(experiment, seed))
+    folders = scale.folder.training(experiment, seed)
+    if run_name(experiment, seed) not in scale.params.runs:
+        print(
+            f"warning: {scale.path} plans no {run_name(experiment, seed)}; tables leave its scores out.",
+            file=sys.stderr,
+        )
     released = experiments.load(scale.root)[experiment].checkpoint
     if released:
         return released_weights.publish(run, released, folders, scale.root)

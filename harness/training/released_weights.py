@@ -59,7 +59,7 @@ def publish(run: Run, name: str, folders: TrainingFolders, root: Path | None = N
     source = checkout.released(name)
     if not source.is_file():
         source = obtain(name, checkout)
-    weights = open_weights(source)
+    weights = open_weights(source, nimg="0")
     if "checkpoint_sha256" not in weights.metadata:
         raise HarnessError(f"{source}: not written by `harness import`: its metadata names no checkpoint_sha256.")
     generator = registry.build("generator", run.generator, run.resolution, load_models(checkout.root)).eval()

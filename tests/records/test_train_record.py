@@ -111,6 +111,13 @@ def test_weights_of_another_seed_are_refused_even_with_their_record(folder: Scal
         train_record.open_snapshot(folder, "e", 1, "last")
 
 
+def test_weights_of_another_length_are_refused(folder: ScaleFolder) -> None:
+    record = json.loads(folder.train_record("e", 0).read_text())
+    write_json(folder.train_record("e", 0), record | {"nimg": 72})
+    with pytest.raises(HarnessError, match="says nimg '64', expected '72'"):
+        train_record.open_snapshot(folder, "e", 0, "last")
+
+
 def test_weights_of_another_digest_are_refused(folder: ScaleFolder) -> None:
     record = json.loads(folder.train_record("e", 0).read_text())
     write_json(folder.train_record("e", 0), record | {"digest": "1" * 16})

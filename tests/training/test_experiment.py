@@ -56,8 +56,12 @@ def test_a_stopped_subcommand_says_so(
     tiny_scale: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tiny_scale)
+    assert run(["train", "e", "--seed", "7", "--stop-after-nimg", "8"]) == 143
+    assert "plans no e-seed7; tables leave its scores out" in capsys.readouterr().err
     assert run(["train", "e", "--stop-after-nimg", "8"]) == 143
-    assert "run again to go on" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "run again to go on" in err
+    assert "plans no" not in err
     stopped = Path("out/records/e/seed0/train/stopped.json")
     assert json.loads(stopped.read_text())["nimg"] == 8
     assert run(["train", "e"]) == 0

@@ -109,6 +109,20 @@ def test_the_record_names_the_content_of_every_file(tmp_path: Path) -> None:
         assert not path.is_file() or path.stat().st_mode & 0o777 == 0o666 & ~umask(), path
 
 
+def test_folders_that_a_pipeline_hashes_never_hold_a_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, hashed = os.replace, [tmp_path / "out/weights", tmp_path / "out/train/grids"]
+    published: list[str] = []
+
+    def checked(source: Path, target: Path) -> None:
+        assert Path(source).parent not in hashed, "a kill would leave it there"
+        published.extend([Path(target).name] if Path(target).parent in hashed else [])
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", checked)
+    tiny.fit(tiny.run(), tmp_path)
+    assert len(published) == 6
+
+
 def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -9,8 +9,10 @@ import yaml
 
 from harness.cli import group
 from harness.errors import HarnessError
+from harness.files import sha256_file
 from harness.networks import registry
 from harness.networks.generator_file import save_generator
+from harness.records import train_record
 
 SPEC = {"model": "transgan-xs", "width": 64, "depths": [1, 1], "latent_dim": 8}
 
@@ -31,9 +33,9 @@ def run(*arguments: str) -> None:
     group.main(list(arguments), standalone_mode=False)
 
 
-def released(folder: Path, **metadata: str) -> torch.nn.Module:
+def released(folder: Path, nimg: int = 0, **metadata: str) -> torch.nn.Module:
     generator = registry.build("generator", SPEC, 32)
-    save_generator(folder / "released.safetensors", generator, 0, metadata)
+    save_generator(folder / "released.safetensors", generator, nimg, metadata)
     return generator
 
 
@@ -80,3 +82,23 @@ def test_untrained_weights_never_stand_for_released_ones(folder: Path):
     with pytest.raises(HarnessError, match="not written by `harness import`"):
         run("train", "e")
     assert not (folder / "out/runs/e/seed0/weights/last.safetensors").exists()
+
+
+def test_released_weights_are_checked_and_recorded_like_a_training_s(folder: Path):
+    released(folder, nimg=999, checkpoint_sha256="0" * 64)
+    with pytest.raises(HarnessError, match="says nimg '999', expected '0'"):
+        run("train", "e")
+    released(folder, checkpoint_sha256="0" * 64)
+    chosen = folder / "out/runs/e/seed0/chosen/best.safetensors"
+    chosen.parent.mkdir(parents=True)
+    chosen.write_bytes(b"of an earlier training")
+    run("train", "e")
+    assert not chosen.exists()
+    record = train_record.read(folder / "out/records/e/seed0/train/train.json")
+    published = folder / "out/runs/e/seed0/weights/last.safetensors"
+    assert record.weights_sha256 == {"last": sha256_file(published)}
+    assert record.history_sha256 == sha256_file(folder / "out/records/e/seed0/train/history.csv")
+    released(folder, checkpoint_sha256="1" * 64)
+    published.write_bytes((folder / "released.safetensors").read_bytes())
+    with pytest.raises(HarnessError, match="its record says"):
+        run("sample", "e")
