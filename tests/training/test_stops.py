@@ -54,8 +54,8 @@ def test_signals_save_and_leave_a_record(tmp_path: Path, number: signal.Signals)
 def test_nohup_is_respected(tmp_path: Path) -> None:
     old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        process = tiny.start(tiny.run(), tmp_path, beat=0.02)
-        while not list((tmp_path / "work").glob("*/*/history.csv")):
+        process = tiny.start(tiny.run(log_every_nimg=8), tmp_path, beat=0.02)
+        while not any(tiny.history.read(path) for path in (tmp_path / "work").glob("*/*/history.csv")):
             time.sleep(0.01)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGHUP)
