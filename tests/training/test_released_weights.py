@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 from harness.files import sha256_file
 from harness.networks import registry
 from harness.networks.generator_file import save_generator
+from harness.paths import Checkout
 from harness.records import train_record
 
 SPEC = {"model": "transgan-xs", "width": 64, "depths": [1, 1], "latent_dim": 8}
@@ -88,6 +89,7 @@ def test_released_weights_are_checked_and_recorded_like_a_training_s(folder: Pat
     released(folder, nimg=999, checkpoint_sha256="0" * 64)
     with pytest.raises(HarnessError, match="says nimg '999', expected '0'"):
         run("train", "e")
+    Checkout(folder).released("released.safetensors").unlink()  # the copy that was taken into the checkout
     released(folder, checkpoint_sha256="0" * 64)
     chosen = folder / "out/runs/e/seed0/chosen/best.safetensors"
     chosen.parent.mkdir(parents=True)
