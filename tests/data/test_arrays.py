@@ -90,9 +90,9 @@ def test_pickles_are_not_loaded(tmp_path):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_flipped_bit_in_an_npz_is_found_before_the_pass(tmp_path, save):
-    save(tmp_path / "x.npz", images=IMAGES)
+    save(tmp_path / "x.npz", images=np.concatenate([IMAGES] * 10))
     data = bytearray((tmp_path / "x.npz").read_bytes())
-    data[len(data) // 2] ^= 4
+    data[len(data) * 9 // 10] ^= 4  # beyond the images whose values are looked at
     (tmp_path / "x.npz").write_bytes(data)
     with pytest.raises(HarnessError, match="not a readable npz"):
         open_images(tmp_path / "x.npz")

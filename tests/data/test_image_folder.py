@@ -43,7 +43,7 @@ def test_jpegs_are_read_where_they_are_declared(tmp_path):
     write(tmp_path / "0.png", png(IMAGES[0]))
     Image.fromarray(IMAGES[1]).save(tmp_path / "1.jpeg")
     with pytest.raises(HarnessError, match=r"1\.jpeg: is JPEG; JPEG changes the pixels.*--allow-jpeg"):
-        open_images(tmp_path)
+        list_images(tmp_path)
     images = open_images(tmp_path, allow_jpeg=True)
     assert images.found == "1 JPEGs and 1 PNGs of 8 px"
     assert images.caveats == ("1 of 2 images are JPEGs",)
