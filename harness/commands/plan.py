@@ -19,7 +19,10 @@ def command(scale: "Scale") -> None:
 
     Example: harness plan --params results/cpu
     """
+    from harness.pipeline import suite
     from harness.pipeline.plan import write_plan
 
     for key, run in write_plan(scale).items():
         click.echo(f"{key}: {run.dataset}, {run.recipe.length_nimg:,} of {run.planned_nimg:,} images", err=True)
+    for sentence in suite.waiting(scale):
+        click.echo(f"warning: {sentence}", err=True)

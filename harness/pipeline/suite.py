@@ -236,3 +236,27 @@ def check(scale: Scale) -> None:
                 f"{scale.path}: `{f.name}` is not what experiments/suites/{params.scale}.yaml gives; "
                 f"edit that file and run `{made.command}`."
             )
+
+
+def waiting(scale: Scale) -> list[str]:
+    """Return sentences on data sets that are neither packed nor here to be packed, and on what waits for them.
+
+    Raises:
+        HarnessError: HARNESS_DATA names no folder.
+    """
+    from harness.data import card, fetch
+
+    out = []
+    runs = [run.dataset for run in scale.params.runs.values()]
+    for name in dict.fromkeys(runs):
+        if (scale.checkout.data(name) / "train.npy").is_file():
+            continue
+        entry = card.definition(name, scale.root)
+        if entry.source == "standin" or fetch.local_source(entry, scale.root) is not None:
+            continue
+        out.append(
+            f"{name}: neither packed nor in {fetch.ENVIRONMENT}, so {runs.count(name)} trainings wait for "
+            f"`harness data {name}`, which will try the official download; `dvc repro --ignore-errors` runs the others "
+            "to their tables."
+        )
+    return out

@@ -202,3 +202,19 @@ def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
         suite.copy(checkout, "tiny", "mine")
     with pytest.raises(HarnessError, match="scale's name"):
         suite.copy(checkout, "tiny", "../mine")
+
+
+def test_data_that_is_not_there_is_named_before_anything_runs(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what waits for it; an archive that can be packed is not missing, nor is what is drawn here."""
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    scale = made(checkout)
+    assert suite.waiting(scale) == []
+    (checkout.root / "mine").mkdir()
+    entry = {"source": "folder", "path": "mine", "split": "train", "resolution": 32, "version": 1, "licence": "ours"}
+    checkout.datasets.write_text(yaml.safe_dump({"tiny": entry}))
+    assert suite.waiting(scale) == []
+    (checkout.root / "mine").rmdir()
+    (sentence,) = suite.waiting(scale)
+    assert "tiny: neither packed nor in HARNESS_DATA, so 3 trainings wait for `harness data tiny`" in sentence
