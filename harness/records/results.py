@@ -283,7 +283,8 @@ def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
     `runs`.
     """
     params = scale.params
-    runs = {(run.experiment, run.seed): scale.run(run.experiment, run.seed) for run in params.runs.values()}
+    runs = {(run.experiment, run.seed) for run in params.runs.values()}
+    lengths = {name: scale.run(name, seed).recipe.length_nimg for name, seed in dict(sorted(runs)).items()}
     dumps = {(dump.experiment, dump.seed, dump.snapshot) for dump in params.dumps.values()}
     orphans = []
 
@@ -292,7 +293,7 @@ def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
             return "no dump of params.yaml"
         if one["scale"] != params.scale or one["protocol"] != params.scale:
             return f"scale '{one['scale']}' under protocol '{one['protocol']}', planned '{params.scale}'"
-        length = runs[one["experiment"], one["seed"]].recipe.length_nimg
+        length = lengths[one["experiment"]]  # of every seed
         if one["snapshot"] == "last" and one["nimg"] != length:
             return f"trained for {one['nimg']} images, {length} are planned"
         return ""
