@@ -86,6 +86,18 @@ def test_a_flipped_bit_in_a_cache_changes_nothing(sets: Sets, pixel_scorer: Open
     assert refused > 300
 
 
+def test_rewritten_statistics_are_neither_used_nor_believed(sets: Sets, pixel_scorer: Opened) -> None:
+    """A whole npz with another mean under the old digest."""
+    expected = scored(sets).values
+    path = kept(sets, "references")
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(path, **(arrays | {"mu": arrays["mu"] + 1}))
+    with pytest.raises(HarnessError, match="not as it was written"):
+        scored((sets[0], path))
+    assert scored(sets).values == expected
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
