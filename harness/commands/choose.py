@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import cache_option, device_option, scale_options, threads_option
+from harness.commands.options import cache_option, scale_device_option, scale_options, seed_option, threads_option
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 @click.command("choose")
 @click.argument("experiment")
-@click.option("--seed", type=int, default=0, show_default=True)
-@device_option
+@seed_option
+@scale_device_option
 @threads_option
 @cache_option
 @scale_options
-def command(experiment: str, seed: int, device: str, threads: int | None, cache: Path | None, scale: "Scale") -> None:
+def command(
+    experiment: str, seed: int, device: str | None, threads: int | None, cache: Path | None, scale: "Scale"
+) -> None:
     """Choose the `best` snapshot of EXPERIMENT: lowest FID over scoring.n_choose (5,000) samples each.
 
     These samples are drawn for the choice alone; the reported score is made from others, and its protocol says how

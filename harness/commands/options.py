@@ -22,13 +22,17 @@ cache_option = click.option("--cache", type=FOLDER, help="Cache; default: HARNES
 threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads; default: the scale's.")
 
 
-def _device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def _device(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
     if not is_device(value):
         raise click.BadParameter(f"'{value}' is none of {NAMES}.")
     return check_device(value)
 
 
 device_option = click.option("--device", default="cpu", show_default=True, callback=_device, help=f"{NAMES}.")
+scale_device_option = click.option("--device", callback=_device, help=f"{NAMES}; default: the scale's.")
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 
 
 def scale_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import device_option, scale_options, threads_option
+from harness.commands.options import scale_device_option, scale_options, seed_option, threads_option
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @click.command("sample")
 @click.argument("experiment")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the training and of the latents.")
+@seed_option
 @click.option("--snapshot", default="last", show_default=True, help="`last`, `best` or an image count of the recipe.")
 @click.option("--n", type=click.IntRange(1), help="How many images; default: scoring.n_fake of the params file.")
-@device_option
+@scale_device_option
 @threads_option
 @scale_options
 def command(
-    experiment: str, seed: int, snapshot: str, n: int | None, device: str, threads: int | None, scale: "Scale"
+    experiment: str, seed: int, snapshot: str, n: int | None, device: str | None, threads: int | None, scale: "Scale"
 ) -> None:
     """Draw images from a trained generator: samples.npy (uint8 [n,R,R,3]), samples.json and a grid.
 
@@ -30,4 +30,4 @@ def command(
     from harness.pipeline.sample import sample
 
     record = sample(scale, scale.run(experiment, seed), snapshot, n=n, device=device, threads=threads)
-    click.echo(f"{scale.folder.dump(experiment, seed, snapshot)}: {record['n']} images")
+    click.echo(f"{scale.folder.dump(experiment, seed, snapshot)}: {record.n} images")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import FOLDER, device_option, scale_options, threads_option
+from harness.commands.options import FOLDER, scale_device_option, scale_options, seed_option, threads_option
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("experiment")
-@click.option("--seed", type=int, default=0, show_default=True)
-@device_option
+@seed_option
+@scale_device_option
 @threads_option
 @click.option("--checkpoints", type=FOLDER, help="Folder for working state; default: .checkpoints of the checkout.")
 @click.option(
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def command(
     experiment: str,
     seed: int,
-    device: str,
+    device: str | None,
     threads: int | None,
     checkpoints: Path | None,
     stop_nimg: int | None,

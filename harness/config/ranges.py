@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
+from harness.device import NAMES, PATTERN
+
 LARGEST = 2**53  # of whole numbers: exact in float64, JSON and every library that reads them
 
 
@@ -48,7 +50,8 @@ NAME = Matches(
 
 Count = Annotated[int, Range(low=1, high=LARGEST)]
 Images = Annotated[int, Range(low=0, high=LARGEST)]  # an image count, a place in a training
-Pair = Annotated[int, Range(low=2, high=LARGEST)]  # images of which a covariance is taken
+Several = Annotated[int, Range(low=2, high=LARGEST)]  # images that a covariance is taken of
+Threads = Annotated[int, Range(low=1, high=4096)]
 Seed = Annotated[int, Range(low=0, high=2**32 - 1)]
 Positive = Annotated[float, Range(low=0, above=True)]
 NonNegative = Annotated[float, Range(low=0)]
@@ -61,4 +64,5 @@ ShellWord = Annotated[
 Folder = Annotated[
     str, Matches(r"([A-Za-z0-9_.][A-Za-z0-9@%+=:,./_-]*)?", "a relative path of letters, digits, . / _ -")
 ]
+Device = Annotated[str, Matches(PATTERN, NAMES)]
 Snapshot = Annotated[str, Matches(r"last|best|[1-9][0-9]{0,15}", "`last`, `best` or an image count")]

@@ -9,11 +9,18 @@ from typing import Any, Literal
 from harness.config.ranges import (
     Count,
     Decay,
+    Device,
+    Folder,
     Fraction,
     Images,
     Name,
     NonNegative,
     Positive,
+    Seed,
+    Several,
+    ShellWord,
+    Snapshot,
+    Threads,
 )
 
 # ---------------------------------------------------------------- recipe: how a model is trained
@@ -172,9 +179,7 @@ class Experiment:
     discriminator: dict[str, Any]
     recipe: Name
     changes: dict[str, Any] = field(default_factory=dict)
-    checkpoint: str = (
-        ""  # released weights instead of a training: a file that `harness import` wrote, in data/checkpoints
-    )
+    checkpoint: Folder = ""  # released weights, not a training: what `harness import` wrote to data/checkpoints
     reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
     note: str = ""
 
@@ -183,7 +188,7 @@ class Experiment:
 class OverlayException:
     """Experiments for which an overlay has other changes."""
 
-    experiments: tuple[str, ...]
+    experiments: tuple[Name, ...]
     changes: dict[str, Any]
     because: str
 
@@ -209,22 +214,22 @@ class Overlay:
 class Counts:
     """How many images one data set is scored with; None: the scale's count."""
 
-    n_fake: int | None = None
-    n_real: int | None = None
+    n_fake: Several | None = None
+    n_real: Several | None = None
 
 
 @dataclass(frozen=True)
 class Scoring:
     """The protocol of a scale's scores."""
 
-    n_fake: int
-    n_real: int
-    weights: str  # stand-in | trunk (mixed_7 only) | official
-    layer: int = 2048
-    clean: dict[str, bool] = field(default_factory=dict)  # further flags of the clean scorer: {kid: true}
-    n_choose: int = 5000  # samples of each snapshot that `best` is chosen by
-    quantisation: str = "uint8, rounded"  # | uint8, min-max stretched (mimicry's scores)
-    counts: dict[str, Counts] = field(default_factory=dict)  # data sets with counts of their own
+    n_fake: Several
+    n_real: Several
+    weights: ShellWord  # stand-in | trunk (mixed_7 only) | official | a file
+    layer: Literal[64, 192, 768, 2048] = 2048
+    clean: dict[Literal["kid"], bool] = field(default_factory=dict)  # further flags of the clean scorer
+    n_choose: Several = 5000  # samples of each snapshot that `best` is chosen by
+    quantisation: Literal["uint8, rounded", "uint8, min-max stretched"] = "uint8, rounded"  # stretched: mimicry's
+    counts: dict[Name, Counts] = field(default_factory=dict)  # data sets with counts of their own
 
     def counts_of(self, dataset: str) -> tuple[int, int]:
         """Return the numbers of fakes and of reals that `dataset` is scored with."""
@@ -239,10 +244,10 @@ class Scoring:
 class RunKey:
     """One training: experiment and seed. `dataset` repeats the experiment's; `harness plan` checks it."""
 
-    experiment: str
-    seed: int
-    dataset: str
-    limit_nimg: int | None = None  # a cap on this training alone
+    experiment: Name
+    seed: Seed
+    dataset: Name
+    limit_nimg: Count | None = None  # a cap on this training alone
 
 
 @dataclass(frozen=True)
@@ -252,25 +257,25 @@ class DumpKey:
     `weights` is the folder that the snapshot lies in, for dvc.yaml: `chosen` for `best`, else `weights`.
     """
 
-    experiment: str
-    seed: int
-    dataset: str
-    snapshot: str = "last"
-    weights: str = "weights"
+    experiment: Name
+    seed: Seed
+    dataset: Name
+    snapshot: Snapshot = "last"
+    weights: Literal["weights", "chosen"] = "weights"
 
 
 @dataclass(frozen=True)
 class Params:
     """A scale: how much of which recipes is run, and how it is scored. One `params.yaml` each."""
 
-    scale: str
-    root: str  # from the folder of this file to the repository root; empty at the root
-    out: str  # from the folder of this file to the results folder
+    scale: Name
+    root: Folder  # from the folder of this file to the repository root; empty at the root
+    out: Folder  # from the folder of this file to the results folder
     scoring: Scoring
     runs: dict[str, RunKey]
     dumps: dict[str, DumpKey]
     choices: dict[str, RunKey] = field(default_factory=dict)  # trainings whose `best` snapshot is looked for
     overlay: str = ""  # an entry of experiments/overlays.yaml, laid over every recipe
-    device: str = "auto"  # auto (CUDA where torch sees it) | cpu | cuda | cuda:N
-    threads: int = 2
-    limit_nimg: int | None = None  # cap on every recipe's length; a capped run is `partial`
+    device: Device = "auto"  # auto: CUDA where torch sees it
+    threads: Threads = 2
+    limit_nimg: Count | None = None  # cap on every recipe's length; a capped run is `partial`

@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from harness import provenance
-from harness.config import experiments
 from harness.config.experiments import Run, Scale
 from harness.data.images import open_images
+from harness.device import check_device
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.metrics import reference_statistics
@@ -19,8 +19,8 @@ from harness.metrics.extractors.base import Setup
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.moments import Moments
 from harness.networks import registry
-from harness.networks.generator_file import load_strictly, save_tensors
-from harness.records.train_record import open_snapshot
+from harness.networks.generator_file import save_tensors
+from harness.pipeline.sample import load_snapshot
 from harness.sampling import draw
 
 SCORER = "torch"  # gives the TF scorer's numbers, on a GPU where there is one
@@ -49,7 +49,7 @@ def candidates(run: Run, folder: Path) -> list[Path]:
 
 
 def choose(
-    scale: Scale, run: Run, *, device: str = "cpu", threads: int | None = None, cache: Path | None = None
+    scale: Scale, run: Run, *, device: str | None = None, threads: int | None = None, cache: Path | None = None
 ) -> dict[str, Any]:
     """Find the snapshot of lowest FID over `scoring.n_choose` samples each; the first of equals.
 
@@ -59,7 +59,7 @@ def choose(
     Raises:
         HarnessError: see `candidates`; or unfit weights of Inception or data.
     """
-    started, scoring = time.perf_counter(), scale.params.scoring
+    started, scoring, device = time.perf_counter(), scale.params.scoring, check_device(device or scale.params.device)
     artifacts = scale.folder.artifacts(run.experiment, run.seed)
     paths = candidates(run, artifacts / "weights")
     setup = Setup(
@@ -76,15 +76,13 @@ def choose(
     images = open_images(target).first(n_real)
     key = reference_statistics.content_of(images, extractor, setup.layer)
     reals, _, _ = reference_statistics.of_images(images, key, extractor, setup)
-    quantised = experiments.pick(scoring.quantisation, draw.QUANTISATIONS, "quantisation")
-    models = experiments.load_models(scale.root)
-    generator = registry.build("generator", run.generator, run.resolution, models).to(device)
+    quantised = draw.QUANTISATIONS[scoring.quantisation]
+    generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
     found = []
     for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
-        weights, moments = open_snapshot(scale.folder, run.experiment, run.seed, path.stem), Moments(scoring.layer)
-        load_strictly(generator, weights.tensors, str(path))
-        for images in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
-            moments.update(extractor(images)[0])
+        weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(scoring.layer)
+        for batch in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
+            moments.update(extractor(batch)[0])
         fid = reals.gaussian.distance(moments.mean, moments.covariance).value
         found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})
     best = min(found, key=lambda one: one["fid"])
@@ -92,7 +90,7 @@ def choose(
         f"lowest FID of {len(found)} snapshots, {scoring.n_choose} other samples each, "
         f"{SCORER} scorer, {extractor.kind} Inception, layer {scoring.layer}"
     )
-    weights = open_snapshot(scale.folder, run.experiment, run.seed, best["snapshot"])
+    weights = load_snapshot(scale, run, best["snapshot"], generator)
     chosen = scale.folder.weights(run.experiment, run.seed, "best")
     sha256 = save_tensors(chosen, weights.tensors, weights.metadata | {"selection": selection}, artifacts)
     record = {

@@ -50,7 +50,7 @@ def train(
     """
     if not isinstance(scale, Scale):
         scale = find_scale(params=Path(scale) if scale is not None else None)
-    device = check_device(device or "cpu")
+    device = check_device(device or scale.params.device)
     run = scale.run(experiment, seed)
     folders = scale.folder.training(experiment, seed)
     if run_name(experiment, seed) not in scale.params.runs:

@@ -74,15 +74,15 @@ def test_best_is_the_lowest_fid_of_the_choice_s_own_dumps(trained: Path) -> None
 def test_a_score_of_best_says_how_it_was_chosen(trained: Path) -> None:
     run("choose", "e")
     run("sample", "e", "--snapshot", "best")
-    described = read("out/records/e/seed0/best/samples.json")
-    assert described["snapshot"] == "best"
-    assert described["selection"] == (
+    sample_record = read("out/records/e/seed0/best/samples.json")
+    assert sample_record["snapshot"] == "best"
+    assert sample_record["selection"] == (
         f"lowest FID of 2 snapshots, {N} other samples each, torch scorer, stand-in Inception, layer 64"
     )
     samples, card = "out/runs/e/seed0/best/samples.npy", "out/records/e/seed0/best/samples.json"
     common = ("--samples", samples, "--run", card, "--reference", "data/tiny", "--weights", "stand-in", "--layer", "64")
     run("score", *common, "--scorer", "torch", "--out", "tf.json")
-    assert read("tf.json")["protocol"]["selection"] == described["selection"]
+    assert read("tf.json")["protocol"]["selection"] == sample_record["selection"]
     assert read("tf.json")["run"]["snapshot"] == "best"
 
 
