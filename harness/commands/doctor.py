@@ -20,9 +20,7 @@ def device_name(_context: click.Context, _parameter: click.Parameter, value: str
 @click.command("doctor")
 @params_option
 @root_option
-@click.option(
-    "--device", callback=device_name, help=f"Where the scale will run: {NAMES}; default: cuda if there is one."
-)
+@click.option("--device", callback=device_name, help=f"Where the scale will run: {NAMES}; default: the scale's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings and estimate as JSON.")
 def command(params_file: Path | None, root: Path | None, device: str | None, as_json: bool) -> None:
     """List all that a scale lacks: versions, devices, snapshots, checkpoints, data, weights, disk; estimate its cost.
@@ -38,13 +36,10 @@ def command(params_file: Path | None, root: Path | None, device: str | None, as_
     import json
     import sys
 
-    import torch
-
     from harness.config.experiments import scale_file
     from harness.doctor.checks import examine
     from harness.paths import find_root
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     path = scale_file(root, params_file)
     findings, cost = examine(path, find_root(path.parent), device)
     ok = all(finding.status != "error" for finding in findings)

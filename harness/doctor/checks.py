@@ -10,73 +10,87 @@ from harness.config import experiments, schema
 from harness.config.experiments import Scale
 from harness.data import fetch, load
 from harness.data.card import Definition, definition, matches
+from harness.device import check_device
 from harness.doctor.estimate import Training, resolve_all, scale_cost
 from harness.doctor.finding import Finding
 from harness.doctor.machine import check_machine
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_pixels
 from harness.paths import Checkout
+from harness.pipeline import suite
 from harness.pipeline.plan import check_snapshots
 from harness.training.released_weights import VARIABLE
 
 
-def examine(params_file: Path, root: Path, device: str) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Run every check for the scale of `params_file`; return findings and estimate (None if it could not be made)."""
-    findings = check_machine(root, device)
+def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Run every check for the scale of `params_file`; return findings and estimate (None if it could not be made).
+
+    Args:
+        params_file: the scale's params.yaml.
+        root: the checkout worked on.
+        device: where the scale will run; default: its own `device`.
+    """
+    findings = check_machine(root)
     if any(finding.area == "shadowing" and finding.status == "error" for finding in findings):
         return findings, None  # the networks that an estimate would build are not ours
     try:
         scale = experiments.open_scale(params_file)
     except HarnessError as error:
         return [*findings, Finding("scale", "error", str(error))], None
+    trainings, wrong = resolve_all(scale)
+    findings += [Finding("scale", "error", line) for line in wrong]
     checks: tuple[Callable[[], list[Finding]], ...] = (
-        lambda: check_dumps(scale, trainings),
+        lambda: check_plan(scale, trainings),
         lambda: check_checkpoints(scale),
         lambda: check_data(scale.params, root),
         lambda: check_weights(scale.params, scale.checkout.cache),
         lambda: check_results(root),
     )
-    trainings, wrong = resolve_all(scale)
-    findings += [Finding("scale", "error", line) for line in wrong]
     for check in checks:
         try:
             findings += check()
         except HarnessError as error:
             findings.append(Finding("scale", "error", str(error)))
-    if any(finding.status == "error" and finding.area in ("scale", "device") for finding in findings):
+    try:
+        device = check_device(device or scale.params.device)
+    except HarnessError as error:
+        return [*findings, Finding("devices", "error", str(error))], None
+    if any(finding.status == "error" and finding.area == "scale" for finding in findings):
         return findings, None
     cost = scale_cost(scale, trainings, device)
     return [*findings, check_disk(cost, shutil.disk_usage(root).free)], cost
 
 
-def check_dumps(scale: Scale, trainings: dict[str, Training]) -> list[Finding]:
-    """Look for the snapshots that dumps are made of among those that their trainings leave.
-
-    Raises:
-        HarnessError: there is none of that name.
-    """
-    if len(trainings) == len(scale.params.runs):
-        check_snapshots(scale, {key: training.run for key, training in trainings.items()})
-    return []
+def check_plan(scale: Scale, trainings: dict[str, Training]) -> list[Finding]:
+    """Compare the scale with its suite, and its dumps with the snapshots that trainings leave."""
+    out = []
+    resolved = {key: training.run for key, training in trainings.items()}
+    complete = len(resolved) == len(scale.params.runs)
+    for check in (lambda: suite.check(scale), *([lambda: check_snapshots(scale, resolved)] if complete else [])):
+        try:
+            check()
+        except HarnessError as error:
+            out.append(Finding("scale", "error", str(error)))
+    return out
 
 
 def check_checkpoints(scale: Scale) -> list[Finding]:
     """Look for the released weights that experiments name."""
     known = experiments.load(scale.root)
-    names = {run.experiment: known[run.experiment].checkpoint for run in scale.params.runs.values()}
+    planned = {run.experiment for run in scale.params.runs.values()} & known.keys()
+    names = {name: known[name].checkpoint for name in planned if known[name].checkpoint}
     folder = os.environ.get(VARIABLE, "")
     out = []
     for experiment, name in sorted(names.items()):
-        if not name:
-            continue
         places = [scale.checkout.released(name), *([Path(folder) / name] if folder else [])]
-        found = [path for path in places if path.is_file()]
-        if found:
-            out.append(Finding("checkpoints", "ok", f"{experiment}: {found[0]}"))
+        found = next((place for place in places if place.is_file()), None)
+        if found is not None:
+            out.append(Finding("checkpoints", "ok", f"{experiment}: {found}"))
         else:
-            fix = f"write it with `harness import transgan CHECKPOINT --out DIR/{name}` and set {VARIABLE}=DIR"
-            what = f"{experiment} scores released weights: no {name} in {VARIABLE}={folder or '(unset)'}"
-            out.append(Finding("checkpoints", "error", f"{what}; {fix}."))
+            fix = (
+                f"write it with `harness import transgan CHECKPOINT --out {places[0]}`, or set {VARIABLE} to its folder"
+            )
+            out.append(Finding("checkpoints", "error", f"{experiment} scores released weights: no {places[0]}; {fix}."))
     return out
 
 

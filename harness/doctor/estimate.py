@@ -12,6 +12,7 @@ from harness.errors import HarnessError
 from harness.files import read_json
 from harness.networks.operations import Count, count, training_flop
 from harness.paths import Checkout, run_name
+from harness.pipeline import suite
 
 # Part of a matrix product's speed that the networks reach; ours, measured on 2 CPU cores, good to a factor of about 2.
 TRAINING_EFFICIENCY = 0.3
@@ -70,6 +71,8 @@ def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dic
         device: cpu, cuda or cuda:N; it must be there.
     """
     params, root = scale.params, scale.root
+    written_by_hand = not suite.suite_file(scale.checkout, params.scale).is_file()
+    scorers = len((suite.Suite if written_by_hand else suite.read(scale.checkout, params.scale)).scorers)
     flop_per_sec = matmul_speed(device, params.threads)
     speeds = measured_speeds(root, device)
     released = {name for name, experiment in experiments.load(root).items() if experiment.checkpoint}
@@ -84,8 +87,10 @@ def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dic
     definitions = experiments.load_datasets(root)
     datasets = sorted({run.dataset for run in params.runs.values()})
     images = {d: (definitions[d].get("count") or 0, definitions[d]["resolution"]) for d in datasets}
-    drawn = [(run_name(d.experiment, d.seed), params.scoring.n_fake) for d in params.dumps.values()]
-    scored = 2 * (params.scoring.n_fake * len(drawn) + params.scoring.n_real * len(datasets))  # two scorers
+    counts = {d: params.scoring.counts_of(d) for d in datasets}
+    drawn = [(run_name(d.experiment, d.seed), counts[d.dataset][0]) for d in params.dumps.values()]
+    dumped = sum(n * trainings[key].run.resolution ** 2 * 3 for key, n in drawn)
+    scored = scorers * (sum(n for _, n in drawn) + sum(n_real for _, n_real in counts.values()))
     for key in params.choices:
         candidates = len(trainings[key].run.recipe.snapshots_nimg) + 1
         drawn.append((key, params.scoring.n_choose * candidates))
@@ -96,11 +101,10 @@ def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dic
         "sample": sampled / (flop_per_sec * TRAINING_EFFICIENCY),
         "score": scored * INCEPTION_FLOP / (flop_per_sec * INCEPTION_EFFICIENCY),
     }
-    sides = [trainings[run_name(d.experiment, d.seed)].run.resolution for d in params.dumps.values()]
     size = {
         "data": sum(count * side**2 * 3 for count, side in images.values()),
         "train": sum(cost.bytes for cost in costs.values()),
-        "sample": sum(params.scoring.n_fake * side**2 * 3 for side in sides),
+        "sample": dumped,
     }
     return {
         "scale": params.scale,

@@ -11,18 +11,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.device import check_device
 from harness.doctor.finding import Finding
-from harness.errors import HarnessError
 from harness.paths import MARKER
 
 CONSTRAINTS = "constraints.txt"
 PACKAGES = ("harness", "models", "baselines")
 
 
-def check_machine(root: Path, device: str) -> list[Finding]:
-    """Run every check of this file; `root` is the checkout worked on, `device` what the scale will run on."""
-    return check_versions(root) + check_shadowing(root) + check_devices(device) + check_tensorflow()
+def check_machine(root: Path) -> list[Finding]:
+    """Run every check of this file; `root` is the checkout worked on."""
+    return check_versions(root) + check_shadowing(root) + check_torch() + check_tensorflow()
 
 
 # ---------------------------------------------------------------- versions
@@ -106,8 +104,8 @@ def _other_code(base: Path, root: Path) -> Finding:
 # ---------------------------------------------------------------- devices
 
 
-def check_devices(device: str) -> list[Finding]:
-    """List what torch sees, and say why if it sees no GPU although one is there or `device` asks for one."""
+def check_torch() -> list[Finding]:
+    """List what torch sees, and say why if it does not see a GPU that is there."""
     import torch
 
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -120,12 +118,7 @@ def check_devices(device: str) -> list[Finding]:
     names = ", ".join(f"{gpu.name} ({gpu.total_memory / 2**30:.0f} GiB)" for gpu in gpus) or "no GPU"
     seen = Finding("devices", "ok", f"torch {torch.__version__} sees {os.cpu_count()} CPUs and {names}", details)
     problem = driver_problem(driver_version(), torch.version.cuda, bool(gpus))
-    out = [seen, *([Finding("devices", "error", problem)] if problem else [])]
-    try:
-        check_device(device)
-    except HarnessError as error:
-        out.append(Finding("device", "error", str(error)))
-    return out
+    return [seen, *([Finding("devices", "error", problem)] if problem else [])]
 
 
 def driver_version() -> int:

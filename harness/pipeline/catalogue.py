@@ -9,6 +9,7 @@ from harness.config import experiments
 from harness.files import read_json
 from harness.networks import operations
 from harness.paths import Checkout
+from harness.records import train_record
 
 
 def rows(names: Sequence[str] = (), checkout: Checkout | None = None) -> list[dict[str, Any]]:
@@ -54,11 +55,10 @@ def _done(checkout: Checkout) -> dict[str, set[tuple[str, int]]]:
     """Models with a training, and with a score, on real data under results/."""
     found: dict[str, set[tuple[str, int]]] = {"trained": set(), "scored": set()}
     for path in checkout.train_records():
-        record = read_json(path)
-        run = record["run"]
-        if run["dataset"].startswith("standin-") or record["nimg"] == 0:
+        record = train_record.read(path)
+        if record.run.dataset.startswith("standin-") or record.nimg == 0:
             continue
-        key = (run["generator"]["model"], run["resolution"])
+        key = (record.run.generator["model"], record.run.resolution)
         found["trained"].add(key)
         if any(path.parent.parent.glob("*/*/*.json")):
             found["scored"].add(key)

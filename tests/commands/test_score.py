@@ -110,7 +110,7 @@ def test_kid_and_is_are_absent_where_undefined(tmp_path, monkeypatch, sets):
 
 def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     fakes, reals = sets
-    described = {
+    sample_record = {
         "scale": "quick",
         "experiment": "some-gan",
         "seed": 3,
@@ -126,13 +126,13 @@ def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     }
     (tmp_path / "records").mkdir()
     record = tmp_path / "records" / "samples.json"
-    record.write_text(json.dumps(described))
+    record.write_text(json.dumps(sample_record))
     out = tmp_path / "tf.json"
     text = run(tmp_path, fakes, reals, "--run", str(record), "--out", str(out), json_out=False)["text"]
     found = flat(json.loads(out.read_text()))
     assert text.startswith(f"FID {found['fid']:.4f}  IS {found['is_mean']:.4f}")
     assert found["schema"] == 2
-    assert found["run"] == {field.name: described[field.name] for field in dataclasses.fields(Run)}
+    assert found["run"] == {field.name: sample_record[field.name] for field in dataclasses.fields(Run)}
     protocol = found["protocol"]
     expected = {
         "n_fake": 90,
@@ -153,7 +153,7 @@ def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     }
     assert {key: protocol[key] for key in expected} == expected
     provenance = found["provenance"]
-    assert found["content"]["samples_sha256"] == described["samples_sha256"]
+    assert found["content"]["samples_sha256"] == sample_record["samples_sha256"]
     assert provenance["seeds"] == {"samples": 3}
     assert provenance["wall_sec"] >= provenance["device_sec"] >= 0
     assert {"git_commit", "packages", "device", "threads"} <= provenance.keys()

@@ -17,7 +17,8 @@ def root(tmp_path):
     shutil.copy(ROOT / "constraints.txt", root)
     tiny = {"source": "standin", "split": "drawn", "resolution": 32, "count": 20, "licence": "x"}
     (root / "experiments" / "datasets.yaml").write_text(yaml.safe_dump({"tiny": tiny}))
-    shutil.rmtree(root / "experiments" / "tables")
+    for folder in ("tables", "suites"):
+        shutil.rmtree(root / "experiments" / folder)
     network = {"model": "sngan"}
     experiment = {"dataset": "tiny", "generator": network, "discriminator": network, "recipe": "cpu-sngan"}
     (root / "experiments" / "tables").mkdir()

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from harness.config import experiments
@@ -144,7 +145,7 @@ def test_doctor_on_this_machine():
 
 @pytest.fixture
 def fit_machine(monkeypatch):
-    monkeypatch.setattr(checks, "check_machine", lambda root, device: [])
+    monkeypatch.setattr(checks, "check_machine", lambda root: [])
     monkeypatch.setattr(estimate, "matmul_speed", lambda *_: 1e9)
 
 
@@ -163,7 +164,8 @@ def test_all_that_is_missing_is_listed_at_once(root, fit_machine, monkeypatch):
     table["wrong-network"] = table["tiny-sngan"] | {"generator": {"model": "sngan", "wdith": 3}}
     path.write_text(yaml.safe_dump(table))
     runs = {
-        f"{name}-seed0": {"experiment": name, "seed": 0, "dataset": "tiny"} for name in ("wrong-network", "released")
+        f"{name}-seed0": {"experiment": name, "seed": 0, "dataset": "tiny"}
+        for name in ("wrong-network", "released", "absent")
     }
     scoring = PARAMS["scoring"] | {"weights": "trunk"}
     write_scale(root, {"runs": PARAMS["runs"] | runs, "scoring": scoring})
@@ -176,7 +178,14 @@ def test_all_that_is_missing_is_listed_at_once(root, fit_machine, monkeypatch):
     findings, cost = checks.examine(root / "params.yaml", root, "cpu")
     assert cost is None
     errors = messages([finding for finding in findings if finding.status == "error"])
-    for missing in ("wdith", "their.safetensors", "no/images", "trunk", "sngan version 0"):
+    for missing in (
+        "unknown experiment 'absent'",
+        "wdith",
+        "their.safetensors",
+        "no/images",
+        "trunk",
+        "sngan version 0",
+    ):
         assert missing in errors
 
 
@@ -185,6 +194,23 @@ def test_a_snapshot_that_no_training_leaves(root, fit_machine):
     write_scale(root, {"dumps": {"tiny-sngan-seed0-123": dump}})
     findings, cost = checks.examine(root / "params.yaml", root, "cpu")
     assert (cost, "no snapshot '123'" in messages(findings)) == (None, True)
+
+
+def test_a_gpu_that_is_not_there_is_a_finding(root, fit_machine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    findings, cost = checks.examine(root / "params.yaml", root, "cuda")
+    assert cost is None
+    assert "device 'cuda': torch sees no GPU(s) here" in messages(findings)
+    findings, cost = checks.examine(root / "params.yaml", root)
+    assert statuses(findings, "devices") == []
+    assert cost["device"] == "cpu"  # the scale says auto
+
+
+def test_a_scale_that_its_suite_does_not_give(root, fit_machine):
+    (root / "experiments" / "suites").mkdir()
+    (root / "experiments" / "suites" / "other.yaml").write_text("about: x\n")
+    findings, cost = checks.examine(root / "params.yaml", root)
+    assert (cost, "unknown suite 'tiny'" in messages(findings)) == (None, True)
 
 
 def test_checkpoints_that_are_there(root, fit_machine, monkeypatch):

@@ -66,10 +66,12 @@ def test_released_weights_take_no_training(root: Path):
     assert estimated["seconds"]["sample"] > 0
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("results/*/params.yaml")), ids=lambda path: path.parent.name)
-def test_every_scale_has_an_estimate(path: Path):
-    """StyleGAN2 included, whose count fails if its parameters require gradients."""
-    scale = open_scale(path)
+@pytest.mark.parametrize(
+    "name", ["cpu", "short", *(pytest.param(n, marks=pytest.mark.slow) for n in ("checkpoints", "paper"))]
+)
+def test_every_scale_has_an_estimate(name: str):
+    """With StyleGAN2, whose count fails if its parameters require gradients."""
+    scale = open_scale(ROOT / "results" / name / "params.yaml")
     estimated = cost(scale)
     assert set(estimated["trainings"]) == set(scale.params.runs)
     assert estimated["seconds"]["total"] > 0

@@ -74,10 +74,10 @@ def test_a_file_with_another_content_under_the_right_name_is_not_used(setup):
     extractor = PixelExtractor(setup)
     side_of(setup, noise_images(20, seed=1), extractor)
     other = noise_images(20, seed=2)
-    described = reference_statistics.content(sha256_pixels(other), CARD, 20, extractor, 64)
+    content = reference_statistics.content(sha256_pixels(other), CARD, 20, extractor, 64)
     (kept,) = (setup.cache / "references").glob("*.npz")
-    kept.rename(reference_statistics.path_of(setup.cache, described))
-    assert reference_statistics.find(setup.cache, described) is None
+    kept.rename(reference_statistics.path_of(setup.cache, content))
+    assert reference_statistics.find(setup.cache, content) is None
 
 
 def test_a_damaged_file_is_made_again(setup):
@@ -138,14 +138,12 @@ def test_unfit_statistics_are_refused(tmp_path, changes, message):
 
 def test_own_statistics_are_refused_under_another_protocol(tmp_path):
     extractor = PixelExtractor(Setup())
-    described = reference_statistics.content("p" * 64, CARD, 200, extractor, 64)
+    content = reference_statistics.content("p" * 64, CARD, 200, extractor, 64)
     mean, covariance = write_ttur(tmp_path / "other.npz")
     path = tmp_path / "own.npz"
-    reference_statistics.save(
-        path, reference_statistics.Reference(GaussianStatistics(mean, covariance), 200, described)
-    )
+    reference_statistics.save(path, reference_statistics.Reference(GaussianStatistics(mean, covariance), 200, content))
     found = reference_statistics.load_statistics(path, extractor, 64, None)
-    assert (found.count, found.content) == (200, described)
+    assert (found.count, found.content) == (200, content)
     np.testing.assert_allclose(found.gaussian.factor @ found.gaussian.factor.T, covariance, atol=1e-12)
     for other, n in ((PixelExtractor(Setup(), "b" * 64), None), (extractor, 100)):
         with pytest.raises(HarnessError, match="made with"):
@@ -164,6 +162,6 @@ def test_content_is_json_and_readable(tmp_path, setup):
     side_of(replace(setup, batch=50), noise_images(10, seed=1), PixelExtractor(setup))
     (kept,) = (setup.cache / "references").glob("*.npz")
     with np.load(kept) as file:
-        described = json.loads(str(file["content"]))
-    assert described["pixels_sha256"] == sha256_pixels(noise_images(10, seed=1))
-    assert (described["n"], described["layer"], described["split"]) == (10, 64, "train")
+        content = json.loads(str(file["content"]))
+    assert content["pixels_sha256"] == sha256_pixels(noise_images(10, seed=1))
+    assert (content["n"], content["layer"], content["split"]) == (10, 64, "train")
