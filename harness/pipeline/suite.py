@@ -13,6 +13,7 @@ import yaml
 
 from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
+from harness.data import card
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.paths import PARAMS, Checkout, dump_name, run_name, weights_folder
@@ -221,9 +222,8 @@ def check(scale: Scale) -> None:
         HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or too many reals are asked for.
     """
     params, checkout = scale.params, scale.checkout
-    datasets = experiments.load_datasets(checkout.root)
     for name in dict.fromkeys(run.dataset for run in params.runs.values()):
-        wanted, there = params.scoring.counts_of(name)[1], datasets.get(name, {}).get("count")
+        wanted, there = params.scoring.counts_of(name)[1], card.definition(name, checkout.root).count
         if there is not None and wanted > there:
             raise HarnessError(f"{scale.path}: scoring: {wanted:,} reals of '{name}', which has {there:,} images.")
     if not checkout.suites.is_dir():

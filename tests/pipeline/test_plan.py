@@ -68,6 +68,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "resolution": ({"experiments/datasets.yaml: tiny.resolution": None}, "tiny.resolution: expected a whole number"),
     "other resolution": ({"experiments/datasets.yaml: tiny.resolution": 40}, "data set 'tiny' is 40 px"),
     "data set": ({"experiments/datasets.yaml: tiny.source": "nowhere"}, "tiny.source"),
+    "count of a data set": ({"experiments/datasets.yaml: tiny.count": "many"}, "tiny.count: expected a whole number"),
+    "too many reals": ({"params.yaml: scoring.n_real": 41}, "41 reals of 'tiny', which has 40 images"),
     "based on a list": ({f"{RECIPE}.based_on": ["x"]}, "based_on: ['x']"),
     "based on a number": ({f"{RECIPE}.based_on": 5}, "based_on: 5"),
     "circle": ({f"{RECIPE}.based_on": "tiny"}, "in a circle: tiny -> tiny"),
