@@ -255,7 +255,7 @@ def waiting(scale: Scale) -> list[str]:
         if entry.source == "standin" or fetch.local_source(entry, scale.root) is not None:
             continue
         out.append(
-            f"{name}: neither packed nor in {fetch.ENVIRONMENT}, so {runs.count(name)} trainings wait for "
+            f"{name}: neither packed nor in {fetch.ENVIRONMENT}, so the rows of {runs.count(name)} trainings wait for "
             f"`harness data {name}`, which will try the official download; `dvc repro --ignore-errors` runs the others "
             "to their tables."
         )

@@ -216,4 +216,6 @@ def test_data_that_is_not_there_is_named_before_anything_runs(
     assert suite.waiting(scale) == []
     (checkout.root / "mine").rmdir()
     (sentence,) = suite.waiting(scale)
-    assert "tiny: neither packed nor in HARNESS_DATA, so 3 trainings wait for `harness data tiny`" in sentence
+    assert (
+        "tiny: neither packed nor in HARNESS_DATA, so the rows of 3 trainings wait for `harness data tiny`" in sentence
+    )
