@@ -45,6 +45,7 @@ KEPT = {
     ("harness/config/reader.py", "discriminator"),
     ("harness/training/state.py", "discriminator"),
     ("tests/baselines/pins.py", "discriminator"),
+    ("tests/config/test_fuzz.py", "discriminator"),
     ("tests/pipeline/test_plan.py", "discriminator"),
     ("tests/models/test_official.py", "discriminator"),
     ("tests/networks/test_every_model.py", "discriminator"),

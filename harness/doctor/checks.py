@@ -11,14 +11,13 @@ from harness.config.experiments import Scale
 from harness.data import fetch, load
 from harness.data.card import Definition, definition, matches
 from harness.device import check_device
-from harness.doctor.estimate import Training, resolve_all, scale_cost
+from harness.doctor.estimate import count_all, scale_cost
 from harness.doctor.finding import Finding
 from harness.doctor.machine import check_machine
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_pixels
 from harness.paths import Checkout
-from harness.pipeline import suite
-from harness.pipeline.plan import check_snapshots
+from harness.pipeline.plan import find_problems
 from harness.training.released_weights import VARIABLE
 
 
@@ -37,10 +36,9 @@ def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[l
         scale = experiments.open_scale(params_file)
     except HarnessError as error:
         return [*findings, Finding("scale", "error", str(error))], None
-    trainings, wrong = resolve_all(scale)
-    findings += [Finding("scale", "error", line) for line in wrong]
+    runs, problems = find_problems(scale)
+    findings += [Finding("scale", "error", problem) for problem in problems]
     checks: tuple[Callable[[], list[Finding]], ...] = (
-        lambda: check_plan(scale, trainings),
         lambda: check_checkpoints(scale),
         lambda: check_data(scale.params, root),
         lambda: check_weights(scale.params, scale.checkout.cache),
@@ -57,21 +55,8 @@ def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[l
         return [*findings, Finding("devices", "error", str(error))], None
     if any(finding.status == "error" and finding.area == "scale" for finding in findings):
         return findings, None
-    cost = scale_cost(scale, trainings, device)
+    cost = scale_cost(scale, count_all(scale, runs), device)
     return [*findings, check_disk(cost, shutil.disk_usage(root).free)], cost
-
-
-def check_plan(scale: Scale, trainings: dict[str, Training]) -> list[Finding]:
-    """Compare the scale with its suite, and its dumps with the snapshots that trainings leave."""
-    out = []
-    resolved = {key: training.run for key, training in trainings.items()}
-    complete = len(resolved) == len(scale.params.runs)
-    for check in (lambda: suite.check(scale), *([lambda: check_snapshots(scale, resolved)] if complete else [])):
-        try:
-            check()
-        except HarnessError as error:
-            out.append(Finding("scale", "error", str(error)))
-    return out
 
 
 def check_checkpoints(scale: Scale) -> list[Finding]:

@@ -38,28 +38,28 @@ class Training:
     discriminator: Count
 
 
-def resolve_all(scale: Scale) -> tuple[dict[str, Training], list[str]]:
-    """Resolve every training of a scale and count its networks.
+def count_all(scale: Scale, runs: dict[str, Run]) -> dict[str, Training]:
+    """Count the networks of every training.
 
-    Returns:
-        The trainings by name, and what is wrong with the others.
+    Args:
+        scale: whose models are built.
+        runs: its trainings, resolved, by name.
+
+    Raises:
+        HarnessError: a network cannot be built.
     """
     models = experiments.load_models(scale.root)
     counted: dict[str, Count] = {}  # experiments share networks
-    found, wrong = {}, []
-    for key, entry in scale.params.runs.items():
-        try:
-            run = scale.run(entry.experiment, entry.seed)
-            pair = []
-            for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
-                name = json.dumps([role, spec, run.resolution])
-                if name not in counted:
-                    counted[name] = count(role, spec, run.resolution, models)
-                pair.append(counted[name])
-            found[key] = Training(run, *pair)
-        except HarnessError as error:
-            wrong.append(f"{key}: {error}")
-    return found, wrong
+    out = {}
+    for key, run in runs.items():
+        pair = []
+        for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
+            name = json.dumps([role, spec, run.resolution])
+            if name not in counted:
+                counted[name] = count(role, spec, run.resolution, models)
+            pair.append(counted[name])
+        out[key] = Training(run, *pair)
+    return out
 
 
 def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dic
 
     Args:
         scale: whose dumps and scores are counted.
-        trainings: all of it, by name; see `resolve_all`.
+        trainings: all of it, by name; see `count_all`.
         device: cpu, cuda or cuda:N; it must be there.
     """
     params, root = scale.params, scale.root

@@ -27,18 +27,24 @@ def write_plan(scale: Scale) -> dict[str, Run]:
         HarnessError: something that the scale or its experiments say cannot be run; everything that was found is
             listed, and nothing is written.
     """
-    runs, problems = resolve_all(scale)
-    with collecting(problems):
-        suite.check(scale)
-    problems += check_runs(scale, runs) + check_snapshots(scale, runs)
+    runs, problems = find_problems(scale)
     if problems:
-        raise HarnessError("\n".join(dict.fromkeys(problems)))
+        raise HarnessError("\n".join(problems))
     paths = {scale.folder.plan(run.experiment, run.seed): run for run in runs.values()}
     for stale in set(scale.folder.plans()) - paths.keys():
         stale.unlink()
     for path, run in paths.items():
         write_json(path, dataclasses.asdict(run))
     return runs
+
+
+def find_problems(scale: Scale) -> tuple[dict[str, Run], list[str]]:
+    """Return the trainings that can be resolved, by name, and all that is wrong with the scale."""
+    runs, problems = resolve_all(scale)
+    with collecting(problems):
+        suite.check(scale)
+    problems += check_runs(scale, runs) + check_snapshots(scale, runs)
+    return runs, list(dict.fromkeys(problems))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import yaml
 from harness.config import experiments
 from harness.config.experiments import Scale, open_scale
 from harness.doctor import estimate
+from harness.pipeline.plan import find_problems
 from tests.doctor.helpers import record, write_scale
 from tests.paths import ROOT
 
@@ -20,9 +21,9 @@ def speed(monkeypatch: pytest.MonkeyPatch):
 
 
 def cost(scale: Scale) -> dict:
-    trainings, wrong = estimate.resolve_all(scale)
-    assert not wrong
-    return estimate.scale_cost(scale, trainings, "cpu")
+    runs, problems = find_problems(scale)
+    assert not problems
+    return estimate.scale_cost(scale, estimate.count_all(scale, runs), "cpu")
 
 
 def test_estimate_from_operations_then_from_records(root: Path):
