@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import FOLDER, cache_option, device_option, root_option
+from harness.commands.options import FOLDER, cache_option, root_option, scale_device_option
 
 if TYPE_CHECKING:
     from harness.metrics.extractors.base import Setup
@@ -47,7 +47,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@device_option
+@scale_device_option
+@click.option(
+    "--params",
+    "params_file",
+    type=FOLDER,
+    help="A scale's params.yaml; its device is used where --device is not given.",
+)
 @cache_option
 @root_option
 @click.option("--self-test", "self_test", is_flag=True, help="Check the scorers against the known scores of CIFAR-10.")
@@ -71,7 +77,8 @@ def command(
     as_json: bool,
     batch: int,
     threads: int,
-    device: str,
+    device: str | None,
+    params_file: Path | None,
     cache: Path | None,
     root: Path | None,
     self_test: bool,
@@ -90,6 +97,7 @@ def command(
     from harness.paths import cache_of
     from harness.records import score_record
 
+    device = device or ("cpu" if params_file is None else device_of(params_file, scorer))
     if self_test:
         place = cache or cache_of(root)
         _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
@@ -127,6 +135,18 @@ def command(
         click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
     else:
         click.echo(_summary(result))
+
+
+def device_of(params_file: Path, scorer: str) -> str:
+    """Return the device that a scale's setting means for a scorer: TensorFlow takes CUDA only where its build has it.
+
+    Raises:
+        HarnessError: see `experiments.load_params`.
+    """
+    from harness.config import experiments
+
+    setting = experiments.load_params(params_file).device
+    return "auto" if scorer == "tf" and setting != "cpu" else setting
 
 
 def _check_out(out: Path) -> None:

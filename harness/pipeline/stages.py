@@ -112,8 +112,8 @@ def _score(params: dict[str, Any], scorer: str, folder: ScaleFolder, samples: Pa
             [
                 f"harness score --scorer {scorer} --samples {samples} --run {record}",
                 f"--reference {root}data/${{item.dataset}} --n-real ${{item.n_real}}",
-                f"--weights {shlex.quote(scoring['weights'])} --layer {scoring['layer']} --threads ${{threads}}",
-                *(["--out", str(out)]),
+                f"--weights {shlex.quote(scoring['weights'])} --layer {scoring['layer']}",
+                f"--threads ${{threads}} --params {PARAMS} --out {out}",  # the device is read from there
                 *flags,
             ]
         ),

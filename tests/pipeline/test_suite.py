@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import group
+from harness.commands.score import device_of
 from harness.config import experiments, schema
 from harness.errors import HarnessError
 from harness.paths import Checkout
@@ -165,6 +166,26 @@ def test_a_weights_path_cannot_become_a_command(checkout: Checkout) -> None:
     write(checkout.root, {"e": {}}, scoring=TINY["params.yaml"]["scoring"] | {"weights": weights})
     with pytest.raises(HarnessError, match=r"scoring\.weights: 'my weights; touch x\.npz' must be one shell word"):
         suite.generate(checkout, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("setting", "scorer", "device"),
+    [
+        ("cuda", "torch", "cuda"),
+        ("cuda", "tf", "auto"),
+        ("auto", "tf", "auto"),
+        ("cpu", "tf", "cpu"),
+        ("cpu", "clean", "cpu"),
+    ],
+)
+def test_scores_are_made_on_the_scale_s_device(checkout: Checkout, setting: str, scorer: str, device: str) -> None:
+    """The setting reaches a score stage through params.yaml, not through its command line, which DVC compares."""
+    write(checkout.root, {"e": {}}, device=setting)
+    scale = made(checkout)
+    command = suite.generate(checkout, "tiny").pipeline["stages"]["score-tf"]["do"]["cmd"]
+    assert "--params params.yaml" in command
+    assert "--device" not in command
+    assert device_of(scale.path, scorer) == device
 
 
 def test_an_overlay_lies_elsewhere_and_changes_recipes(checkout: Checkout) -> None:
