@@ -1,7 +1,6 @@
 """One experiment of a scale, from its packed data set to a published generator."""
 
 import functools
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
 from harness.networks import registry
-from harness.paths import run_name
 from harness.records.train_record import TrainRecord
 from harness.training import loop, released_weights
 
@@ -37,7 +35,7 @@ def train(
 
     Args:
         scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; default: the scale's.
         threads: CPU threads; default: the scale's.
         checkpoints: folder for working state; default: `.checkpoints` of the checkout.
         deterministic: deterministic kernels on a GPU; a CPU repeats bit for bit anyway.
@@ -46,18 +44,14 @@ def train(
     Raises:
         TrainingDiverged: NaN or infinity; nothing is published.
         TrainingStopped: SIGTERM, SIGINT, SIGHUP or `stop_nimg`; `stopped.json` says so.
-        HarnessError: an unknown experiment, unfit data, another process at the same training, or a full disk.
+        HarnessError: an unknown experiment, a training that the scale does not plan, unfit data,
+            another process at the same training, or a full disk.
     """
     if not isinstance(scale, Scale):
         scale = find_scale(params=Path(scale) if scale is not None else None)
     device = check_device(device or scale.params.device)
     run = scale.run(experiment, seed)
     folders = scale.folder.training(experiment, seed)
-    if run_name(experiment, seed) not in scale.params.runs:
-        print(
-            f"warning: {scale.path} plans no {run_name(experiment, seed)}; tables leave its scores out.",
-            file=sys.stderr,
-        )
     released = experiments.load(scale.root)[experiment].checkpoint
     if released:
         return released_weights.publish(run, released, folders, scale.root)

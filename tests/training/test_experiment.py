@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import harness
 from harness.cli import run
@@ -29,6 +30,9 @@ def test_an_experiment_is_trained_from_a_notebook(tiny_scale: Path, monkeypatch:
     assert run(["sample", "e", "--root", str(tiny_scale), "--n", "3"]) == 0, "from outside of the checkout"
     # the next stage opens these weights by the record, and no others
     monkeypatch.chdir(tiny_scale)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["runs"]["e-seed1"] = params["runs"]["e-seed0"] | {"seed": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
     assert run(["train", "e", "--seed", "1"]) == 0
     (weights / "last.safetensors").write_bytes(Path("out/runs/e/seed1/weights/last.safetensors").read_bytes())
     assert run(["sample", "e"]) == 1
@@ -56,12 +60,11 @@ def test_a_stopped_subcommand_says_so(
     tiny_scale: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tiny_scale)
-    assert run(["train", "e", "--seed", "7", "--stop-after-nimg", "8"]) == 143
-    assert "plans no e-seed7; tables leave its scores out" in capsys.readouterr().err
+    assert run(["train", "e", "--seed", "7", "--stop-after-nimg", "8"]) == 1
+    assert "plans no training of 'e' with seed 7" in capsys.readouterr().err
+    assert not Path("out").exists()
     assert run(["train", "e", "--stop-after-nimg", "8"]) == 143
-    err = capsys.readouterr().err
-    assert "run again to go on" in err
-    assert "plans no" not in err
+    assert "run again to go on" in capsys.readouterr().err
     stopped = Path("out/records/e/seed0/train/stopped.json")
     assert json.loads(stopped.read_text())["nimg"] == 8
     assert run(["train", "e"]) == 0

@@ -43,7 +43,9 @@ def test_a_stopped_training_leaves_a_record_until_it_is_finished(tmp_path: Path)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_leave_a_record(tmp_path: Path, number: signal.Signals) -> None:
     run = tiny.run(checkpoint_every_nimg=10**9, log_every_nimg=8)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     process = tiny.start(run, tmp_path, beat=0.02)
+    signal.signal(signal.SIGHUP, hangup)
     while not any(tiny.history.read(path) for path in (tmp_path / "work").glob("*/*/history.csv")):
         time.sleep(0.01)
     tiny.kill(process, number)
