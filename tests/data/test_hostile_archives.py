@@ -19,14 +19,6 @@ TIB = 1 << 40
 BATCH = "data_batch_1"
 
 
-@pytest.fixture
-def local(tmp_path, monkeypatch):
-    folder = tmp_path / "local"
-    folder.mkdir()
-    monkeypatch.setenv("HARNESS_DATA", str(folder))
-    return folder
-
-
 def refused(definition, tmp_path, words):
     """Packing fails with a sentence, within 200 MB, and leaves nothing."""
     root = official.write_root(tmp_path / "root", c=definition)

@@ -15,14 +15,6 @@ from tests.paths import ROOT
 from . import official
 
 
-@pytest.fixture
-def local(tmp_path, monkeypatch):
-    folder = tmp_path / "local"
-    folder.mkdir()
-    monkeypatch.setenv("HARNESS_DATA", str(folder))
-    return folder
-
-
 def prepared(name, definition, tmp_path):
     card = prepare(name, tmp_path / "out" / name, official.write_root(tmp_path / "root", **{name: definition}))
     assert not list((tmp_path / "out").glob("*.part"))

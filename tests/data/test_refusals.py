@@ -20,14 +20,6 @@ from harness.errors import HarnessError
 from . import official
 
 
-@pytest.fixture
-def local(tmp_path, monkeypatch):
-    folder = tmp_path / "local"
-    folder.mkdir()
-    monkeypatch.setenv("HARNESS_DATA", str(folder))
-    return folder
-
-
 def refused(definition, tmp_path, *words):
     """Preparing must fail with a sentence that contains all `words`, and leave nothing behind."""
     root = official.write_root(tmp_path / "root", c=definition)
