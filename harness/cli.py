@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "check": "check",
     "report": "report",
     "models": "models",
+    "protocols": "protocols",
     "import": "import_checkpoint",
     "bench": "bench",
     "doctor": "doctor",

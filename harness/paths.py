@@ -104,6 +104,11 @@ class Checkout:
         return self.experiments / "suites"
 
     @property
+    def protocols(self) -> Path:
+        """Named ways of scoring."""
+        return self.experiments / "protocols"
+
+    @property
     def overlays(self) -> Path:
         """Named changes to every recipe of a scale."""
         return self.experiments / "overlays.yaml"

@@ -63,11 +63,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a reported number was scored."""
+    """How a reported number was scored. `scored_as`: the named protocol of `experiments/protocols` that scores so."""
 
     name: str
     about: str
     fields: dict[str, Field]
+    scored_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -223,14 +224,20 @@ def load_protocols(path: Path) -> tuple[dict[str, Protocol], Aids]:
         value = _resolved(name, entries, path)
         where = f"{path}: {name}"
         for key in value:
-            if key not in (*FIELDS, "about"):
+            if key not in (*FIELDS, "about", "scored_as"):
                 raise HarnessError(f"{where}: unknown field '{key}'.{nearest(str(key), FIELDS)}")
         for key in (*FIELDS, "about"):
             if key not in value:
                 raise HarnessError(f"{where}: says nothing about `{key}`; write {{unknown: why}} if nothing is known.")
         fields = {key: _field(value[key], key, f"{where}.{key}") for key in FIELDS}
-        protocols[name] = Protocol(name, str(value["about"]), fields)
+        protocols[name] = Protocol(name, str(value["about"]), fields, _scored_as(value.get("scored_as"), where))
     return protocols, aids
+
+
+def _scored_as(value: Any, where: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise HarnessError(f"{where}.scored_as: got {shown(value)}; name a protocol of experiments/protocols.")
+    return value
 
 
 def _resolved(name: str, entries: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import protocols, reported, run_tables, table_formats, tidy_csv, words
+from harness.comparison import named, protocols, reported, run_tables, table_formats, tidy_csv, words
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table
 from harness.config import experiments as catalogue
+from harness.config import protocols as named_protocols
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
 from harness.files import write_json, write_text
@@ -64,6 +65,7 @@ def measure(scale: "Scale", unverified: bool = False) -> Measured:
     checkout = scale.checkout
     ledger, known = reported.load(checkout.reported), catalogue.load(scale.root)
     protocols.check_links(known, ledger)
+    named.check_links(ledger, named_protocols.load(scale.root))
     found, orphans = records.planned(_relative(records.load(scale.out), scale.out), scale)
     if found.scores.empty:
         raise HarnessError(f"{scale.out}: none of its scores is planned by {scale.path}; run `dvc repro` first.")

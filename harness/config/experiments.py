@@ -65,8 +65,8 @@ class Run:
         return ("last", "best", *map(str, self.recipe.snapshots_nimg))
 
 
-def _merged(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
-    """All entries of a folder's YAML files by name, each with the place it came from."""
+def merged(folder: Path) -> dict[str, tuple[dict[str, Any], str]]:
+    """Return all entries of a folder's YAML files by name, each with the place it came from."""
     out: dict[str, tuple[dict[str, Any], str]] = {}
     for path in sorted(folder.glob("*.yaml")):
         for name, value in reader.read_yaml(path).items():
@@ -96,19 +96,19 @@ class Definitions:
     @functools.cached_property
     def experiments(self) -> dict[str, schema.Experiment]:
         """Every experiment of `experiments/tables/*.yaml`."""
-        entries = _merged(self.checkout.experiments / "tables")
+        entries = merged(self.checkout.experiments / "tables")
         return {name: reader.read(schema.Experiment, value, where) for name, (value, where) in entries.items()}
 
     @functools.cached_property
     def models(self) -> dict[str, Model]:
         """Every model of `experiments/models/*.yaml`."""
-        entries = _merged(self.checkout.experiments / "models")
+        entries = merged(self.checkout.experiments / "models")
         return {name: reader.read(Model, value, where) for name, (value, where) in entries.items()}
 
     @functools.cached_property
     def recipes(self) -> dict[str, tuple[dict[str, Any], str]]:
         """Every entry of `experiments/recipes/*.yaml` with its place; see `recipe`."""
-        return _merged(self.checkout.experiments / "recipes")
+        return merged(self.checkout.experiments / "recipes")
 
     @functools.cached_property
     def versions(self) -> dict[str, int]:
