@@ -1,5 +1,6 @@
 """`harness score`: images and a reference -> FID, Inception Score and KID in a JSON that says how they were made."""
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,26 @@ if TYPE_CHECKING:
 
 
 @click.command("score")
-@click.option("--samples", type=FOLDER, help="npy, npz (`images` or `arr_0`) or a folder of PNGs.")
-@click.option("--reference", help="The like, a data set's name or folder, or statistics (npz with mu and sigma).")
+@click.argument("inputs", nargs=-1, metavar="[SAMPLES... REFERENCE]")
+@click.option(
+    "--samples",
+    multiple=True,
+    help="Folder of PNGs (with its subfolders), npy, npz (`images` or `arr_0`), or a data set's name; repeatable with "
+    "--against, one a seed.",
+)
+@click.option("--reference", help="The like, or statistics (npz with mu and sigma).")
+@click.option(
+    "--against",
+    metavar="ROW",
+    help="Hold the score against a row of the ledger, `table/model/variant`, all rows below such a prefix, or all of a "
+    "data set.",
+)
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["released", "retrained"]),
+    help="What the samples are: the authors' own samples or weights, or trained again; without it there is no verdict.",
+)
 @click.option("--scorer", default="tf", show_default=True, help="tf | torch | clean.")
 @click.option(
     "--weights",
@@ -36,7 +55,10 @@ if TYPE_CHECKING:
     help="clean-fid's mode: clean | legacy_tensorflow (--scorer clean).",
 )
 @click.option(
-    "--declare", multiple=True, metavar="KEY=VALUE", help="What a reference does not say itself, e.g. split=train."
+    "--declare",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What samples or reference do not say themselves, e.g. ema=true, split=train; the record marks it.",
 )
 @click.option("--allow-jpeg", is_flag=True, help="Score JPEG files, too; the record's caveats then say so.")
 @click.option(
@@ -58,8 +80,11 @@ if TYPE_CHECKING:
 @root_option
 @click.option("--self-test", "self_test", is_flag=True, help="Check the scorers against the known scores of CIFAR-10.")
 def command(
-    samples: Path | None,
+    inputs: tuple[str, ...],
+    samples: tuple[str, ...],
     reference: str | None,
+    against: str | None,
+    kind: str | None,
     scorer: str,
     weights: str,
     layer: int,
@@ -85,10 +110,13 @@ def command(
 ) -> None:
     """Score images against a reference.
 
-    Every scorer reads the same uint8 images once. FID needs both sides; the Inception Score exists at layer 2048 of the
-    tf and torch scorers.
+    SAMPLES and REFERENCE may stand first, without --samples and --reference. FID needs both; the Inception Score exists
+    at layer 2048 of the tf and torch scorers.
 
-    Example: harness score --samples fakes/ --reference cifar10 --scorer tf --n 10000 --json
+    With --against the score is held against reported ones, field by field, and the exit code is that of `harness
+    check`: 0 pass, 1 fail, 2 nothing comparable.
+
+    Example: harness score fakes/ cifar10 --against T4-model-scaling/TransGAN-S --as released --declare ema=true
     """
     import json
 
@@ -102,39 +130,89 @@ def command(
         place = cache or cache_of(root)
         _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
         return
-    if samples is None or reference is None:
-        raise click.UsageError("--samples and --reference are both needed (or --self-test).")
+    dumps, reference = _sides(inputs, samples, reference)
+    if against is None and (kind is not None or len(dumps) > 1):
+        raise click.UsageError("--as and several SAMPLES need --against ROW.")
+    if len(dumps) > 1 and (out is not None or record is not None):
+        raise click.UsageError("--out and --run are of one dump; several SAMPLES are given.")
+    if against is not None:
+        _check_row(against, root)
     declared = dict(_declaration(entry) for entry in declare)
     if out is not None:
         _check_out(out)
-    result = harness.score(
-        samples,
-        reference,
-        scorer=scorer,
-        weights=weights,
-        layer=layer,
-        n=n,
-        n_real=n_real,
-        splits=splits,
-        bias=bias,
-        kid=kid,
-        clean_mode=clean_mode,
-        declared=declared,
-        record=record,
-        protocol_name=protocol_name,
-        allow_jpeg=allow_jpeg,
-        batch=batch,
-        device=device,
-        threads=threads,
-        cache=cache,
-        root=root,
-    )
+    found = [
+        harness.score(
+            dump,
+            reference,
+            scorer=scorer,
+            weights=weights,
+            layer=layer,
+            n=n,
+            n_real=n_real,
+            splits=splits,
+            bias=bias,
+            kid=kid,
+            clean_mode=clean_mode,
+            declared=declared,
+            record=record,
+            protocol_name=protocol_name,
+            allow_jpeg=allow_jpeg,
+            batch=batch,
+            device=device,
+            threads=threads,
+            cache=cache,
+            root=root,
+        )
+        for dump in dumps
+    ]
+    answer = None
+    if against is not None:
+        from harness.comparison import against as comparison
+        from harness.paths import Checkout
+
+        found, answer = comparison.judge(list(zip(found, dumps, strict=True)), against, kind, Checkout.find(root))
     if out is not None:
-        score_record.write(out, result)
+        score_record.write(out, found[0])
+    if answer is None:
+        click.echo(json.dumps(found[0].to_json(), indent=2, sort_keys=True) if as_json else _summary(found[0]))
+        return
+    for warning in answer.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2, sort_keys=True))
+        rows = [judged.to_json() for judged in answer.rows]
+        value = {"scores": [result.to_json() for result in found], "rows": rows, "exit_code": answer.exit_code}
+        click.echo(json.dumps(value, indent=2, sort_keys=True))
     else:
-        click.echo(_summary(result))
+        summaries = [f"{dump}: {_summary(result)}" for dump, result in zip(dumps, found, strict=True)]
+        click.echo("\n".join([*summaries, "", comparison.text(answer)]))
+    for hint in answer.hints:
+        click.echo(hint, err=True)
+    sys.exit(answer.exit_code)
+
+
+def _sides(inputs: tuple[str, ...], samples: tuple[str, ...], reference: str | None) -> tuple[tuple[str, ...], str]:
+    """Return the dumps and the reference, from arguments and options; each side is named in one of both ways."""
+    if reference is None and inputs:
+        inputs, reference = inputs[:-1], inputs[-1]
+    if samples and inputs:
+        raise click.UsageError(f"samples are named twice: {' '.join(inputs)} and --samples {' '.join(samples)}.")
+    dumps = samples or inputs
+    if not dumps or reference is None:
+        raise click.UsageError("SAMPLES and REFERENCE are both needed (or --self-test).")
+    return dumps, reference
+
+
+def _check_row(name: str, root: Path | None) -> None:
+    """Raise BadParameter, with the nearest names, unless `name` stands for rows of the ledger: before a long pass."""
+    from harness.comparison import foreign, reported
+    from harness.errors import HarnessError
+    from harness.paths import Checkout
+
+    ledger = reported.load(Checkout.find(root).reported)
+    try:
+        foreign.find_rows(ledger, name)
+    except HarnessError as error:
+        raise click.BadParameter(str(error), param_hint="--against") from None
 
 
 def device_of(params_file: Path, scorer: str) -> str:
@@ -181,6 +259,8 @@ def _declaration(entry: str) -> tuple[str, object]:
     key, separator, value = entry.partition("=")
     if not separator:
         raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
+    if key.startswith("n_") and value.isdecimal():
+        return key, int(value)
     return key, {"true": True, "false": False}.get(value.lower(), value)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import claims, history, table_formats, tables, tidy_csv, verdicts, words
+from harness.comparison import claims, foreign, history, table_formats, tables, tidy_csv, verdicts, words
 from harness.comparison.junit import junit
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
@@ -112,6 +112,7 @@ def judge_all(comparisons: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame
         found: Sequence[str] = ("not-comparable",)
         if not row["blocking_fields"]:
             found = verdicts.judge(row, list(values), tolerances)
+        row |= {"kind": foreign.KIND} if row["scale"] == foreign.KIND else {}
         row |= {
             "measured": values.mean(),
             "sd": values.std(),

@@ -81,6 +81,8 @@ def compare(
     metric = row["metric"]
     fields = compared_fields(metric)
     blocking = _against_checkout(measured, fields, datasets) | _against_columns(measured, row) | unfit(measured)
+    if ledger.protocols[row["protocol"]].fields["inception"].values == ("stand-in",):
+        blocking.pop("stand_in_inception", None)  # the row was scored with one, and `inception` is compared below
     if row["confidence"] == "unverified":
         blocking["confidence"] = "the reported number is unverified"
     low = high = float(row["value"])
@@ -235,8 +237,8 @@ def comparisons(
         found: list[dict[str, Any]] = []
         for first, part in groups(of_experiment):
             fitting = [r for r in rows if (first["scorer"] == "clean") == _is_clean(ledger.protocols[r["protocol"]])]
-            found += _lines(part, fitting, ledger, datasets, released)
-        lines += found or _lines_without_a_row(of_experiment)
+            found += lines_of(part, fitting, ledger, datasets, released)
+        lines += found or lines_without_a_row(of_experiment)
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -244,7 +246,7 @@ def _is_clean(protocol: Protocol) -> bool:
     return any(str(value).startswith("clean") for value in protocol.fields["resizer"].values)
 
 
-def _lines(
+def lines_of(
     part: pd.DataFrame, rows: list[dict[str, Any]], ledger: Ledger, datasets: Datasets, released: bool
 ) -> list[dict[str, Any]]:
     """Return one line per reported row and seed of a group."""
@@ -276,7 +278,7 @@ def _line(score: Mapping[str, Any], metric: str, blocking: dict[str, str]) -> di
     }
 
 
-def _lines_without_a_row(scores: pd.DataFrame) -> list[dict[str, Any]]:
+def lines_without_a_row(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Return lines of an experiment that no reported row can be held against; of the clean scorer if there is no other.
 
     Lines of a metric that none of its scores has are left out.

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 ORDER = ("too-good", "within", "near", "outside")  # from the best score to the worst
 UNDECIDED = ("not-comparable", "insufficient-runs")
 VERDICTS = (*ORDER, *UNDECIDED)
-KINDS = ("control", "control (secondary)", "checkpoint", "training", "regression")
+KINDS = ("control", "control (secondary)", "checkpoint", "training", "regression", "foreign")
 
 
 Reason = Annotated[str, Matches(r"(?s)\s*\S.*", "a reason")]

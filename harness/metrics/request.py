@@ -13,13 +13,26 @@ from harness.paths import Checkout
 from harness.records import chain
 from harness.records.score_record import NAME, SHA256
 
-DECLARED: dict[str, type] = {  # what a user may say of a reference that does not say it itself
+OF_SAMPLES: dict[str, type] = {  # what a user may say of samples that do not say it themselves
+    "ema": bool,
+    "snapshot": str,
+    "quantisation": str,
+    "n_fake": int,
+}
+DECLARED: dict[str, type] = {  # that, and what a user may say of a reference
+    **OF_SAMPLES,
     "dataset": str,
     "split": str,
     "crop": str,
     "resize": str,
     "stand_in_data": bool,
+    "n_real": int,
     "real_pixels_sha256": str,
+}
+KINDS = {bool: "true or false", int: "a count from 1", str: "text"}  # in words
+WORDS = {  # declarations that must be one of the field's words -> those words
+    "quantisation": ("uint8, rounded", "uint8, truncated", "uint8, min-max stretched"),  # images read here are 8-bit
+    "snapshot": ("last", "best", "checkpoint"),  # or an image count
 }
 FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 
@@ -28,7 +41,7 @@ FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 class Request:
     """What is scored, and how. `n`, `n_real`: the first so many images (None: all)."""
 
-    samples: Path
+    samples: Path  # npy, npz, folder, packed data set, or the name of one in data/
     reference: str  # folder, npy, npz, statistics npz, packed data set, or the name of one in data/
     scorer: str = "tf"
     setup: Setup = field(default_factory=Setup)
@@ -70,7 +83,7 @@ def open_inputs(request: Request) -> Inputs:
             disagrees with the images or with the training it names.
     """
     check_options(request)
-    samples, record = open_dump(request.samples, request.record, request.allow_jpeg)
+    samples, record = open_dump(find_samples(request.samples, request.root), request.record, request.allow_jpeg)
     if record:
         chain.check_sample(request.record or request.samples.with_name("samples.json"), record)
     samples = samples.first(request.n)
@@ -108,12 +121,30 @@ def check_options(request: Request) -> None:
         raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
     for key, value in request.declared.items():
         if key not in DECLARED:
-            raise HarnessError(f"--declare {key}: no such entry of a reference's protocol.{nearest(key, DECLARED)}")
-        if not isinstance(value, DECLARED[key]):
-            kind = "true or false" if DECLARED[key] is bool else "text"
-            raise HarnessError(f"--declare {key}={value}: expected {kind}.")
+            raise HarnessError(f"--declare {key}: no such entry of a protocol.{nearest(key, DECLARED)}")
+        if type(value) is not DECLARED[key] or (isinstance(value, int) and DECLARED[key] is int and value < 1):
+            raise HarnessError(f"--declare {key}={value}: expected {KINDS[DECLARED[key]]}.")
+        words = WORDS.get(key, ())
+        if words and value not in words and not (key == "snapshot" and str(value).isdecimal()):
+            images = ", or an image count" if key == "snapshot" else ""
+            raise HarnessError(f"--declare {key}={value}: expected one of {'; '.join(words)}{images}.")
         if key == "real_pixels_sha256" and not SHA256.fullmatch(str(value)):
             raise HarnessError(f"--declare {key}={value}: expected 64 hexadecimal digits.")
+
+
+def find_samples(samples: Path, root: Path | None = None) -> Path:
+    """Return the path of samples; a name that is no path, but that of a data set, is looked up as a reference is.
+
+    Raises:
+        HarnessError: a data set that is defined and not packed.
+    """
+    if samples.exists() or samples.name != str(samples):
+        return samples
+    try:
+        known = definitions(Checkout.find(root).root)
+    except HarnessError:
+        known = {}  # outside a checkout
+    return find_reference(str(samples), root) if str(samples) in known else samples
 
 
 def find_reference(reference: str, root: Path | None = None) -> Path:
@@ -136,6 +167,6 @@ def find_reference(reference: str, root: Path | None = None) -> Path:
         return packed[reference]
     name = Path(reference).name
     if name in defined:
-        raise HarnessError(f"--reference {reference}: not packed yet: `harness data {name}`.")
+        raise HarnessError(f"{reference}: not packed yet: `harness data {name}`.")
     hint = nearest(name, packed) if packed else " None is packed yet: `harness data NAME`."
-    raise HarnessError(f"--reference {reference}: no such file, folder or data set in {folder}.{hint}")
+    raise HarnessError(f"reference {reference}: no such file, folder or data set in {folder}.{hint}")

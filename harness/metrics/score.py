@@ -16,7 +16,7 @@ from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.image_pass import Pass, one_pass
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.reference_statistics import Reference
-from harness.metrics.request import FOREIGN, Inputs, Request, open_inputs
+from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Request, open_inputs
 from harness.records import score_record
 from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
 
@@ -131,21 +131,19 @@ def _protocol(
 ) -> Protocol:
     """Return everything that defines the score; None where a foreign set or statistics file does not say."""
     record, setup = inputs.sample_record, request.setup
-    facts, declared = _declare(request, inputs.target, {key: known.get(FACTS[key]) for key in FACTS})
     n_real = reference.count if reference is not None else known["n"]
-    if not known and n_real is not None:
+    of_samples = {key: record.get(key) for key in OF_SAMPLES} | {"n_fake": len(inputs.samples)}
+    of_reference = {key: known.get(FACTS[key]) for key in FACTS} | {"n_real": n_real}
+    facts, declared = _declare(request, inputs.target, of_samples | of_reference)
+    n_real = facts["n_real"]
+    if not known and request.n_real is not None:
         declared = (*declared, "n_real")
     return Protocol(
         **facts,
         name=request.protocol_name or record.get("scale") or FOREIGN,
         version=1,
-        n_fake=len(inputs.samples),
         resolution=inputs.samples.resolution,
-        quantisation=record.get("quantisation"),
-        ema=record.get("ema"),
-        snapshot=record.get("snapshot"),
         selection=record.get("selection"),
-        n_real=n_real,
         reference="statistics" if reference is not None else "images",
         statistics_sha256=reference.file_sha256 if reference is not None else None,
         scorer=extractor.scorer,
@@ -175,8 +173,9 @@ def _declare(request: Request, target: Path, facts: dict[str, Any]) -> tuple[dic
         if facts[key] is None:
             new[key] = value
         elif facts[key] != value:
+            where = request.samples if key in OF_SAMPLES else target
             raise HarnessError(
-                f"--declare {key}={value}: {target} already says {facts[key]}; leave the declaration out."
+                f"--declare {key}={value}: {where} already says {facts[key]}; leave the declaration out."
             )
     return facts | new, tuple(new)
 

@@ -122,8 +122,19 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What whoever gave samples from elsewhere says they are, and the ledger's rows that they are held against."""
+
+    kind: str  # released (the authors' samples or weights) | retrained
+    rows: tuple[str, ...]  # links `table/model/variant`
+
+
+CLAIMS = ("released", "retrained")
+
+
+@dataclass(frozen=True)
 class ScoreRecord:
-    """One dump, one scorer, one protocol."""
+    """One dump, one scorer, one protocol. `claim`: None but for samples that were given with one."""
 
     run: Run
     protocol: Protocol
@@ -132,6 +143,7 @@ class ScoreRecord:
     diagnostics: dict[str, Any]
     provenance: dict[str, Any]
     schema: int = SCHEMA
+    claim: Claim | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be: see `problems`."""
@@ -175,6 +187,8 @@ def problems(record: ScoreRecord) -> list[str]:
     for key, value in hashes.items():
         if value is not None and not SHA256.fullmatch(value):
             found.append(f"{key} is '{value}', not a sha256")
+    if record.claim is not None and (record.claim.kind not in CLAIMS or not record.claim.rows):
+        found.append(f"claim is '{record.claim.kind}' of {len(record.claim.rows)} rows, expected {' or '.join(CLAIMS)}")
     if content.real_pixels_sha256 != protocol.real_pixels_sha256:
         found.append("content and protocol name different reference pixels")
     return found + _run_problems(run, protocol)

@@ -1,0 +1,229 @@
+"""A reviewer's question: do these scores hold against a row of the ledger? Fields, numbers and verdicts, row by row.
+
+The judgement is that of `harness check`: `protocols.compare`, `check.judge_all` and `experiments/tolerances.yaml`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison import check, foreign, protocols, reported, verdicts, words
+from harness.comparison.protocols import Comparability, Datasets, plain
+from harness.comparison.reported import COLUMN_FIELDS, Field, Ledger
+from harness.config import experiments
+from harness.errors import HarnessError
+from harness.paths import Checkout
+from harness.records.score_record import Claim, Protocol, ScoreRecord, compared_fields
+
+EQUAL, PRESUMED, DECLARED = "equal", "presumed", "declared"
+OTHERWISE, PRESUMED_OTHERWISE, UNKNOWN = "stated otherwise", "presumed otherwise", "unknown"
+NO_EFFECT, THEIRS, NOT_PINNED = "presumed, effect unknown", "the authors'", "not pinned"
+ASKED = {"ema": "true|false", "snapshot": "last|best|checkpoint", "quantisation": "'uint8, rounded'"}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row of the ledger with everything that is said of it.
+
+    `fields`: one line a protocol field: field, measured, reported and, by metric, what the two are to each other.
+    `verdicts`: one line a metric, as those of `harness check`.
+    """
+
+    link: str
+    protocol: str
+    source: str
+    fields: pd.DataFrame
+    verdicts: pd.DataFrame
+
+    def to_json(self) -> dict[str, Any]:
+        """Return mappings and lists for JSON; None where there is no number."""
+        of_row = ("experiment", "snapshot", "scorer", "table", "model", "variant")  # said above, or by the record
+        kept = [key for key in check.COLUMNS if key not in of_row]
+        lines = self.verdicts.to_dict("records")
+        return {
+            "row": self.link,
+            "protocol": self.protocol,
+            "source": self.source,
+            "fields": [{key: plain(value) for key, value in line.items()} for line in self.fields.to_dict("records")],
+            "verdicts": [{key: plain(line[key]) for key in kept} for line in lines],
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `harness score --against` found: one `Judged` a row, an exit code, and what the user should know."""
+
+    rows: tuple[Judged, ...]
+    exit_code: int  # as `harness check`: 0 pass, 1 fail, 2 nothing comparable
+    warnings: tuple[str, ...]
+    hints: tuple[str, ...]
+
+
+def judge(
+    records: Sequence[tuple[ScoreRecord, str]], name: str, kind: str | None, checkout: Checkout
+) -> tuple[list[ScoreRecord], Answer]:
+    """Hold scores of samples against the rows that `name` stands for; return them with their claim, and the answer.
+
+    Args:
+        records: one a dump, each with the place of its samples; several are seeds of one model.
+        name: see `foreign.find_rows`.
+        kind: `released`, `retrained`, or None: numbers and fields, no verdict.
+
+    Raises:
+        HarnessError: no such row; several dumps that were not scored alike; a broken ledger or tolerances file.
+    """
+    ledger, datasets = reported.load(checkout.reported), experiments.load_datasets(checkout.root)
+    tolerances = verdicts.load(checkout.tolerances)
+    links = foreign.find_rows(ledger, name)
+    _check_alike(records)
+    claim = Claim(kind, links) if kind is not None else None
+    claimed = [(dataclasses.replace(record, claim=claim), path) for record, path in records]
+    lines = foreign.comparisons(claimed, {}, ledger, datasets, links)
+    found = check.judge_all(lines, tolerances)
+    first = foreign.scores(claimed).iloc[0].to_dict()
+    rows = tuple(_judged(link, first, found, ledger, datasets, kind == "released") for link in links)
+    answer = Answer(rows, check.exit_code(found), tuple(_too_few(first, rows, ledger)), tuple(_hints(found, kind)))
+    return [record for record, _ in claimed], answer
+
+
+def _check_alike(records: Sequence[tuple[ScoreRecord, str]]) -> None:
+    (first, place), *others = records
+    for record, path in others:
+        a, b = first.protocol.identity(), record.protocol.identity()
+        differing = [f"{key} {a[key]} and {b[key]}" for key in a if a[key] != b[key]]
+        if differing:
+            raise HarnessError(
+                f"{place} and {path}: not scored alike ({'; '.join(differing)}), so they are no seeds of one model; "
+                "score equal numbers with --n."
+            )
+
+
+def _judged(
+    link: str, measured: dict[str, Any], found: pd.DataFrame, ledger: Ledger, datasets: Datasets, released: bool
+) -> Judged:
+    rows = reported.find(ledger, link).to_dict("records")
+    lines = [_fields(measured, row, ledger, datasets, released) for row in rows]
+    merged: dict[str, dict[str, str]] = {}
+    for row, of_metric in zip(rows, lines, strict=True):
+        for name, line in of_metric.items():
+            merged.setdefault(name, line[0])[str(row["metric"])] = line[1]
+    order = {f.name: i for i, f in enumerate(dataclasses.fields(Protocol))}
+    names = sorted(merged, key=lambda name: order.get(name, len(order)))
+    metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
+    cells = [{"field": name, **dict.fromkeys(metrics, ""), **merged[name]} for name in names]
+    key = dict(zip(("table", "model", "variant"), (*link.split("/", 2), "")[:3], strict=True))
+    mine = found[(found[list(key)] == list(key.values())).all(axis=1)]
+    fields = pd.DataFrame(cells, columns=["field", "measured", "reported", *metrics])
+    return Judged(link, rows[0]["protocol"], rows[0]["source"], fields, mine.reset_index(drop=True))
+
+
+def _fields(
+    measured: Mapping[str, Any], row: Mapping[str, Any], ledger: Ledger, datasets: Datasets, released: bool
+) -> dict[str, tuple[dict[str, str], str]]:
+    """Return, by field, the values on both sides in words and what they are to each other."""
+    compared = protocols.compare(measured, row, ledger, datasets, released)
+    known = _of_checkout(measured, datasets)
+    known["stand_in_inception"] = "stand-in" in ledger.protocols[row["protocol"]].fields["inception"].values
+    out = {}
+    for name in compared_fields(row["metric"]):
+        mine = plain(measured[name])
+        field = ledger.protocols[row["protocol"]].fields.get(name)
+        if field is not None:
+            said = " or ".join(map(str, field.values)) or "unknown"
+        else:
+            said = str(plain(row[name]) if name in COLUMN_FIELDS else known[name])
+        status = _status(name, mine, field, compared, released)
+        status = NOT_PINNED if (said, status) == (NOT_PINNED, EQUAL) else status
+        out[name] = ({"measured": "unknown" if mine is None else str(mine), "reported": said}, status)
+    for name in ("partial", "confidence"):
+        if name in compared.blocking:
+            out[name] = ({"measured": "", "reported": compared.blocking[name]}, OTHERWISE)
+    return {name: (_short(words_of), status) for name, (words_of, status) in out.items()}
+
+
+def _of_checkout(measured: Mapping[str, Any], datasets: Datasets) -> dict[str, Any]:
+    definition = datasets.get(str(plain(measured["dataset"])), {})
+    return {
+        "resize": definition.get("resize", "none"),
+        "real_pixels_sha256": definition.get("pixels_sha256", NOT_PINNED),
+        "stand_in_data": definition.get("source") == "standin",
+    }
+
+
+def _status(name: str, mine: Any, field: Field | None, compared: Comparability, released: bool) -> str:
+    if name in compared.blocking:
+        if mine is None or (field is not None and field.kind == "unknown"):
+            return UNKNOWN
+        if name in compared.presumed:
+            return NO_EFFECT
+        return PRESUMED_OTHERWISE if field is not None and field.kind == "presumed" else OTHERWISE
+    if name == "snapshot" and released:
+        return THEIRS
+    said = [PRESUMED] if name in compared.presumed else []
+    said += [DECLARED] if name in compared.declared else []
+    return ", ".join(said) or EQUAL
+
+
+def _short(values: dict[str, str]) -> dict[str, str]:
+    """Return values with long digests cut to twelve digits."""
+    return {key: value[:12] if len(value) == 64 and " " not in value else value for key, value in values.items()}
+
+
+def _too_few(measured: Mapping[str, Any], rows: Sequence[Judged], ledger: Ledger) -> list[str]:
+    """Return a sentence a protocol whose source used more samples than there are."""
+    out, n = [], int(measured["n_fake"])
+    for protocol in dict.fromkeys(judged.protocol for judged in rows):
+        theirs = ledger.protocols[protocol].fields["n_fake"].values
+        if theirs and n < min(theirs):
+            out.append(
+                f"{n:,} samples, fewer than the {' or '.join(f'{count:,}' for count in theirs)} of {protocol}: FID "
+                "falls and IS rises with the number of samples, so the scores are not comparable."
+            )
+    return out
+
+
+def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
+    """Return what the user may say to make more comparable: the kind, and unknown fields of the samples."""
+    out = []
+    if kind is None:
+        out.append("no verdict without --as released (the authors' samples or weights) or --as retrained.")
+    unknown = {name for line in found.to_dict("records") for name in line["blocking_fields"] if name in ASKED}
+    said = {name for name in unknown if any(f"{name}: unknown," in str(reason) for reason in found["reason"])}
+    if said:
+        flags = " ".join(f"--declare {name}={ASKED[name]}" for name in ASKED if name in said)
+        out.append(f"the samples do not say everything; if you know it, add {flags}.")
+    return out
+
+
+# ---------------------------------------------------------------- for people
+
+
+def text(answer: Answer) -> str:
+    """Return the answer for a terminal: for each row its fields as a table, then a line a metric."""
+    from tabulate import tabulate
+
+    parts = []
+    for judged in answer.rows:
+        headers = [*judged.fields.columns[:3], *(str(metric).upper() for metric in judged.fields.columns[3:])]
+        table = tabulate(judged.fields.values.tolist(), headers, tablefmt="plain", disable_numparse=True)
+        head = f"{judged.link}  ({judged.protocol}; {judged.source})"
+        parts.append("\n".join([head, "", table, "", *_outcomes(judged)]))
+    return "\n\n\n".join(parts)
+
+
+def _outcomes(judged: Judged) -> list[str]:
+    """Return a line a metric: both numbers, their distance, the verdict or why there is none."""
+    lines = []
+    for line in judged.verdicts.to_dict("records"):
+        mine, theirs = (words.number(line["metric"], line[key]) for key in ("measured", "reported"))
+        said = f"{line['metric'].upper():<4} measured {mine}, reported {theirs}"
+        if pd.notna(line["measured"]) and pd.notna(line["reported"]):
+            said += f" ({line['measured'] - line['reported']:+.2f}"
+            low, high = (words.number(line["metric"], line[key]) for key in ("reported_low", "reported_high"))
+            said += f"; under its presumptions {low} to {high})" if low != high else ")"
+        seeds = f", {line['seeds']} dumps" if line["seeds"] > 1 else ""
+        lines.append(f"{said}{seeds}: {words.verdict(line)}")
+    return lines

@@ -1,0 +1,77 @@
+"""A checkout for tests of samples from elsewhere: a small data set, and a ledger that states the stand-in Inception.
+
+Its numbers are made up for these tests; they are no scores of any model.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from harness.data.fetch import prepare
+from tests.metrics.inception.helpers import shape_images
+from tests.paths import ROOT
+
+N_FAKE, N_REAL = 24, 40
+ROWS = {"fixture/GAN-A": "1.93", "fixture/GAN-B": "1.40", "fixture/GAN-C": "2.60"}  # the samples score about 2
+SCORE = ("score", "--scorer", "torch", "--weights", "stand-in", "--layer", "64", "--threads", "1")
+DECLARED = ("--declare", "ema=true", "--declare", "quantisation=uint8, rounded")
+PROTOCOL = {
+    "about": "Made up for a test.",
+    "split": {"stated": "train"},
+    "crop": {"stated": "none"},
+    "n_fake": {"stated": N_FAKE},
+    "n_real": {"stated": N_REAL},
+    "layer": {"stated": 64},
+    "inception": {"stated": "stand-in"},
+    "resizer": {"stated": "tf1-bilinear"},
+    "quantisation": {"stated": "uint8, rounded"},
+    "is_splits": {"unknown": "no IS is reported"},
+    "is_bias": {"unknown": "no IS is reported"},
+    "ema": {"stated": True},
+    "snapshot": {"presumed": ["last", "best"], "because": "made up"},
+    "kid_subsets": {"unknown": "no KID is reported"},
+    "kid_subset_size": {"unknown": "no KID is reported"},
+}
+EFFECTS = [
+    {"field": "snapshot", "metric": "fid", "values": ["best", "last"], "share": [0.0, 0.01], "because": "made up"}
+]
+
+
+def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
+    """Write the checkout: data set `shapes`, folders of samples `seed0` to `seed2`, ledger, tolerances."""
+    write_pngs(folder / "pictures", shape_images(N_REAL, seed=100))
+    for seed in range(3):
+        write_pngs(folder / f"seed{seed}", shape_images(N_FAKE, seed=seed) // 2)
+    entry = {"source": "folder", "path": str(folder / "pictures"), "split": "train", "resolution": 32}
+    write(folder / "experiments/datasets.yaml", {"shapes": entry | {"count": N_REAL, "version": 1, "licence": "ours"}})
+    tolerances = yaml.safe_load((ROOT / "experiments/tolerances.yaml").read_text())
+    tolerances["checkpoint"]["min_n_fake"]["value"] = N_FAKE
+    tolerances["checkpoint"]["fid_sd_at_10k"]["value"] = 0.001
+    tolerances["control"] |= {"rows": [], "secondary": []}
+    write(folder / "experiments/tolerances.yaml", tolerances)
+    write(folder / "results/reported/protocols.yaml", {"fixture": PROTOCOL, "effects": EFFECTS})
+    schema = yaml.safe_load((ROOT / "results/reported/schema.yaml").read_text())
+    schema["columns"]["dataset"]["values"] = ["shapes"]
+    write(folder / "results/reported/schema.yaml", schema)
+    write(folder / "results/reported/tables.yaml", {"fixture": {"title": "A fixture", "ledger": ["fixture"]}})
+    head = ",".join(schema["columns"])
+    lines = [
+        f"Nobody,,{link.replace('/', ',')},,shapes,32,fid,{value},,fixture,made up for a test,verified,"
+        for link, value in rows.items()
+    ]
+    (folder / "results/reported/fixture.csv").write_text("\n".join([head, *lines]) + "\n")
+    prepare("shapes", folder / "data/shapes", folder)
+    return folder
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(value))
+
+
+def write_pngs(folder: Path, images: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03}.png")
