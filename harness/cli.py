@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "report": "report",
     "models": "models",
     "protocols": "protocols",
+    "rehearse": "rehearse",
     "import": "import_checkpoint",
     "bench": "bench",
     "doctor": "doctor",

@@ -122,6 +122,8 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
         HarnessError: see `read`; or `folder` lies outside the checkout, or the overlay is unknown.
     """
     suite = read(checkout, scale)
+    if overlay == suite.overlay:
+        overlay = None  # the suite's own
     suite = suite if overlay is None else dataclasses.replace(suite, overlay=overlay)
     known = experiments.load(checkout.root)
     experiments.load_overlay(suite.overlay, checkout.root)

@@ -235,3 +235,18 @@ def load_official(network: nn.Module, state: Mapping[str, Tensor], where: str) -
     own = network.state_dict()
     for name, entry in entries.items():
         own[entry.name].copy_(state[name].reshape(own[entry.name].shape))
+
+
+def export(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict that the official class would save with the weights of our network: what is read, reversed.
+
+    With the constants that `load_official` drops: the dead batch norm (zeros) and the NeurIPS position index.
+    """
+    own = network.state_dict()
+    state = {name: own[entry.name].reshape(entry.shape) for name, entry in official_entries(network).items()}
+    for name in [name for name in state if name.endswith(TABLE)]:
+        state[name.removesuffix(TABLE) + INDEX] = relative_index(_side(tuple(state[name].shape)))
+    if isinstance(network, Generator) and not _is_neurips(network):
+        width = state["pos_embed_1"].shape[2]
+        state |= {name: torch.zeros(width) for name in DEAD[:-1]} | {DEAD[-1]: torch.tensor(0)}
+    return state

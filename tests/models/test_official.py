@@ -16,7 +16,7 @@ from harness.commands.import_checkpoint import command
 from harness.errors import HarnessError
 from harness.networks.generator_file import load_generator
 from models.transgan import build_discriminator, build_generator, neurips, official
-from models.transgan.blocks import relative_index
+from models.transgan.official import export
 from tests.models import fill
 from tests.paths import GOLDEN as GOLDEN_DIR
 
@@ -34,20 +34,6 @@ NETWORKS = {
 }
 
 
-def export(network: nn.Module) -> dict[str, Tensor]:
-    """The state dict the official class would save with these weights."""
-    own = network.state_dict()
-    state = {name: own[entry.name].reshape(entry.shape) for name, entry in official.official_entries(network).items()}
-    for name in list(state):
-        if name.endswith(official.TABLE):
-            side = (round(state[name].shape[0] ** 0.5) + 1) // 2
-            state[name.removesuffix(official.TABLE) + official.INDEX] = relative_index(side)
-    if "l1.weight" in state and not any(name.startswith("blocks.block.") for name in state):
-        width = state["pos_embed_1"].shape[2]
-        state |= {name: torch.zeros(width) for name in official.DEAD[:-1]} | {official.DEAD[-1]: torch.tensor(0)}
-    return state
-
-
 @pytest.mark.verifies("names and shapes of all eight official state dicts")
 @pytest.mark.parametrize("which", NETWORKS)
 def test_names_and_shapes(which: str) -> None:
@@ -56,6 +42,7 @@ def test_names_and_shapes(which: str) -> None:
     state = {name: list(entry.shape) for name, entry in official.official_entries(network).items()}
     expected = {n: s for n, s in OFFICIAL[which].items() if n not in official.DEAD and not n.endswith(official.INDEX)}
     assert state == expected
+    assert {name: list(tensor.shape) for name, tensor in export(network).items()} == OFFICIAL[which]
 
 
 def run(*arguments: str | Path) -> Any:

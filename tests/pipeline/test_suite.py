@@ -107,6 +107,15 @@ def test_more_reals_than_there_are_is_refused(checkout: Checkout) -> None:
         suite.check(made(checkout))
 
 
+def test_an_overlay_of_the_suite_s_own(checkout: Checkout) -> None:
+    """Its files lie in the scale's own folder, and their command names no overlay."""
+    write(checkout.root, {"e": {}}, overlay="half")
+    scale = made(checkout)
+    suite.check(scale)
+    assert scale.run("e", 0).recipe.precision == "bfloat16"
+    assert suite.generate(checkout, "tiny").command == "harness scale write tiny"
+
+
 def test_a_limit_of_one_row(checkout: Checkout) -> None:
     write(checkout.root, {"e": {"limit_nimg": 8}, "f": {}})
     scale = made(checkout)
