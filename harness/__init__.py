@@ -117,6 +117,10 @@ def score(
 def load_results(path: Path | str = "results") -> "Results":
     """Read the measured scores of one scale (`results/quick`) or of all (`results`) as tidy data frames.
 
+    Returns:
+        `scores`, `training` and `curves`: columns of numbers are numeric, `scale` is a column of all; `summary()` pools
+        seeds (n, mean, sd, Student's interval), never snapshots or protocols.
+
     Example:
         >>> import harness
         >>> results = harness.load_results("results/quick")

@@ -14,7 +14,7 @@ from harness.comparison import claims, foreign, history, table_formats, tables, 
 from harness.comparison.junit import junit
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
-from harness.comparison.table_formats import NONE, Table
+from harness.comparison.table_formats import Table, Words, as_text
 from harness.comparison.tables import Measured
 from harness.comparison.verdicts import Tolerances
 from harness.errors import HarnessError, nearest
@@ -57,6 +57,17 @@ ONE_VERDICT = [  # lines that differ by seed only; seeds that cannot be compared
     "metric",
     "blocking_fields",
 ]
+LISTING: Words = {
+    "kind": as_text("kind"),
+    "experiment": as_text("experiment"),
+    "row": words.row_name,
+    "score": words.score_name,
+    "measured": lambda line: words.number(line["metric"], line["measured"]),
+    "seeds": as_text("seeds"),
+    "reported": lambda line: words.number(line["metric"], line["reported"]),
+    "verdict": words.verdict,
+    "status": as_text("status"),
+}
 STATUSES = ("pass", "fail", "undecided", "none")
 
 
@@ -129,23 +140,28 @@ def judge_all(comparisons: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame
 
 
 def judged_table(table: Table, found: pd.DataFrame) -> Table:
-    """Return the table with a verdict for IS and FID in each row (`not run`, or a dash where nothing was reported)."""
-    if not set(tables.KEY) <= set(table.frame.columns):
+    """Return the table with a verdict for IS and FID in each row (`not run`, or nothing where nothing was reported)."""
+    if table.words is None or not set(tables.KEY) <= set(table.data.columns):
         return table
-    frame = table.frame.copy()
-    for metric in ("IS", "FID"):
-        frame.insert(frame.columns.get_loc(f"Δ{metric}") + 1, f"verdict {metric}", "")
-        frame[f"verdict {metric}"] = [_verdict_of(row, metric.lower(), found) for row in frame.to_dict("records")]
-    return replace(table, frame=frame)
+    frame = table.data.copy()
+    for metric in ("is", "fid"):
+        found_here = [_verdict_of(row, metric, found) for row in frame.to_dict("records")]
+        frame.insert(frame.columns.get_loc(f"{metric}_difference") + 1, f"{metric}_verdict", found_here)
+    said = {}
+    for heading, say in table.words.items():
+        said[heading] = say
+        if heading.startswith("Δ"):
+            said[f"verdict {heading[1:]}"] = as_text(f"{heading[1:].lower()}_verdict")
+    return replace(table, data=frame, words=said)
 
 
 def _verdict_of(row: dict[str, Any], metric: str, found: pd.DataFrame) -> str:
-    if row["experiment"] == "not run":
-        return "not run"
+    if not row["seeds"]:
+        return tables.NOT_RUN
     mine = found[
         (found["table"] == row["source"])
         & (found["model"] == row["model"])
-        & (found["variant"] == ("" if row["variant"] == NONE else row["variant"]))
+        & (found["variant"] == row["variant"])
         & (found["experiment"] == row["experiment"])
         & (found["snapshot"] == row["snapshot"])
         & (found["metric"] == metric)
@@ -154,7 +170,7 @@ def _verdict_of(row: dict[str, Any], metric: str, found: pd.DataFrame) -> str:
         said = [words.verdict(line) for line in mine[mine["scorer"] == scorer].to_dict("records")]
         if said:
             return words.AND.join(dict.fromkeys(said))
-    return NONE
+    return ""
 
 
 # ---------------------------------------------------------------- for CI
@@ -175,24 +191,9 @@ def undecided(found: pd.DataFrame, experiment: str) -> bool:
 
 def listing(found: pd.DataFrame) -> Table:
     """Return verdicts as a table for people."""
-    lines = [
-        {
-            "kind": line["kind"],
-            "experiment": line["experiment"],
-            "row": words.row_name(line),
-            "score": words.score_name(line),
-            "measured": words.number(line["metric"], line["measured"]),
-            "seeds": str(line["seeds"]),
-            "reported": words.number(line["metric"], line["reported"]),
-            "verdict": words.verdict(line),
-            "status": line["status"],
-        }
-        for line in found.to_dict("records")
-    ]
-    columns = ("kind", "experiment", "row", "score", "measured", "seeds", "reported", "verdict", "status")
     counts = found["status"].value_counts()
     note = ", ".join(f"{counts.get(s, 0)} {s}" for s in STATUSES)
-    return Table("verdicts", "Verdicts", pd.DataFrame(lines, columns=columns), note)
+    return Table("verdicts", "Verdicts", found, LISTING, note)
 
 
 # ---------------------------------------------------------------- files

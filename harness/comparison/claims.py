@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.comparison import protocols
 from harness.comparison.run_tables import REFERENCE_SCORERS
-from harness.comparison.table_formats import NONE, Table
+from harness.comparison.table_formats import NONE, Table, Words, as_text, data
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
 from harness.records.results import RENAMED
@@ -27,12 +27,14 @@ COLUMNS = (
     "metric",
     "scorer",
     "images_seen",
+    "whole",
     "effect",
     "low",
     "high",
     "smallest",
     "decidable",
     "seeds",
+    "seeds_of",
     "verdict",
     "claim_verdict",
     "reason",
@@ -188,20 +190,21 @@ def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
             mine.append(line | {"smallest": claim.smallest.value} | _contrast(claim, coefficients, scores, level))
         whole = together([line["verdict"] for line in mine])
         lines += [line | {"claim_verdict": whole} for line in mine]
-    return pd.DataFrame(lines, columns=COLUMNS)
+    return data(lines, COLUMNS)
 
 
 def _contrast(claim: Claim, coefficients: Mapping[str, float], scores: pd.DataFrame, level: float) -> dict[str, Any]:
     parts, reason = comparable(coefficients, scores[scores["snapshot"] == claim.snapshot], claim.metric)
     line: dict[str, Any] = {"verdict": UNDECIDABLE, "reason": reason}
-    line["seeds"] = " ".join(str(len(part)) for part in parts.values())
+    seeds = {name: len(part) for name, part in parts.items()}
+    line |= {"seeds": min(seeds.values(), default=None), "seeds_of": seeds}
     if reason:
         return line
     first = next(iter(parts.values()))
     groups = {name: list(part[METRICS[claim.metric]].astype(float)) for name, part in parts.items()}
     found = contrast_interval(groups, coefficients, level)
     line |= {"effect": found.effect, "low": found.low, "high": found.high, "decidable": found.half_width}
-    line |= {"scorer": first["scorer"].iloc[0], "images_seen": _images(parts)}
+    line |= {"scorer": first["scorer"].iloc[0], **_images(parts)}
     if found.half_width == 0:
         return line | {"reason": "seeds do not differ"}
     return line | {"verdict": verdict(found, claim.smallest.value)}
@@ -254,32 +257,32 @@ def _problem(parts: Mapping[str, pd.DataFrame], metric: str) -> str:
     return ""
 
 
-def _images(parts: Mapping[str, pd.DataFrame]) -> str:
+def _images(parts: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the images that the shortest run saw, and whether all runs are whole ones."""
     every = pd.concat(parts.values())
-    return f"{int(every['nimg'].min())}" if every["partial"].iloc[0] else "all"
+    return {"images_seen": int(every["nimg"].min()), "whole": not every["partial"].iloc[0]}
+
+
+def _number(value: Any) -> str:
+    return NONE if pd.isna(value) else f"{value:.2f}"
+
+
+WORDS: Words = {
+    "claim": as_text("says"),
+    "contrast": as_text("contrast"),
+    "effect": lambda line: _number(line["effect"]),
+    "interval": lambda line: f"{_number(line['low'])} to {_number(line['high'])}" if pd.notna(line["low"]) else NONE,
+    "needed": lambda line: f"> {line['smallest']:g}",
+    "decidable": lambda line: f"± {_number(line['decidable'])}" if pd.notna(line["decidable"]) else NONE,
+    "seeds": lambda line: " ".join(map(str, line["seeds_of"].values())) or NONE,
+    "images seen": lambda line: "all" if line["whole"] is True else as_text("images_seen")(line),
+    "verdict": lambda line: line["verdict"] + (f" ({line['reason']})" if line["reason"] else ""),
+    "claim as a whole": as_text("claim_verdict"),
+}
 
 
 def table(found: pd.DataFrame) -> Table:
     """Return the claims as a table for people."""
-
-    def number(value: Any) -> str:
-        return NONE if pd.isna(value) else f"{value:.2f}"
-
-    rows = [
-        {
-            "claim": line["says"],
-            "contrast": line["contrast"],
-            "effect": number(line["effect"]),
-            "interval": f"{number(line['low'])} to {number(line['high'])}" if pd.notna(line["low"]) else NONE,
-            "needed": f"> {line['smallest']:g}",
-            "decidable": f"± {number(line['decidable'])}" if pd.notna(line["decidable"]) else NONE,
-            "seeds": line["seeds"] or NONE,
-            "images seen": line["images_seen"] if pd.notna(line["images_seen"]) else NONE,
-            "verdict": line["verdict"] + (f" ({line['reason']})" if line["reason"] else ""),
-            "claim as a whole": line["claim_verdict"],
-        }
-        for line in found.to_dict("records")
-    ]
     counts = found.drop_duplicates("claim")["claim_verdict"].value_counts()
     note = ", ".join(f"{counts.get(name, 0)} {name}" for name in (SUPPORTED, CONTRADICTED, UNDECIDABLE))
-    return Table("claims", "The paper's claims", pd.DataFrame(rows), note)
+    return Table("claims", "The paper's claims", found, WORDS, note)

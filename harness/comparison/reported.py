@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,7 @@ FIELDS = tuple(
     )
 )
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+PLUS_MINUS = " ± "  # between a value and its std, as sources print them
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -135,7 +136,7 @@ def load(folder: Path | None = None) -> Ledger:
                     f"{where}: the same row as {seen[key]} ({', '.join(key)}); tell them apart by `variant`."
                 )
             seen[key] = where
-            row["printed"] = raw["value"] + (f" ± {raw['std']}" if raw["std"] else "")
+            row["printed"] = raw["value"] + (f"{PLUS_MINUS}{raw['std']}" if raw["std"] else "")
             row["link"] = "/".join((raw["table"], raw["model"], raw["variant"])).rstrip("/")
             rows.append(row)
     if not rows:
@@ -320,6 +321,17 @@ def reported_rows_for(ledger: Ledger, link: str, experiment: schema.Experiment) 
     rows = find(ledger, link)
     own = rows[rows["dataset"] == family(experiment.dataset)]
     return rows if own.empty else own
+
+
+def columns(metric: str) -> tuple[str, ...]:
+    """Return the columns of a table that say what was reported of a metric."""
+    return tuple(f"{metric}_reported{what}" for what in ("", "_std", "_protocol", "_confidence"))
+
+
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row under `columns`: value and std as printed (trailing zeros stay), protocol, confidence."""
+    value, _, std = row["printed"].partition(PLUS_MINUS)
+    return dict(zip(columns(row["metric"]), (value, std, row["protocol"], row["confidence"]), strict=True))
 
 
 def short(protocol: Protocol) -> str:

@@ -7,32 +7,68 @@ import pandas as pd
 
 from harness.comparison import protocols, reported, words
 from harness.comparison.reported import Ledger
-from harness.comparison.table_formats import NONE, Table
+from harness.comparison.table_formats import Table, Words, as_text, data
 from harness.config import schema
 from harness.records.results import Results
 from harness.records.score_record import compared_fields
 
 REFERENCE_SCORERS = ("tf", "torch")  # TF-Inception numbers, best first
 ONE_PROTOCOL = tuple(name for name in compared_fields("fid") if name != "snapshot")  # that models are ranked under
-SHOWN = (  # scorer, column of `Results.scores`, heading, digits
-    ("tf", "is_mean", "TF IS", 2),
-    ("tf", "fid", "TF FID", 2),
-    ("torch", "is_mean", "torch IS", 2),
-    ("torch", "fid", "torch FID", 2),
-    ("clean", "fid", "clean FID", 2),
-    ("clean", "kid", "clean KID", 4),
+SHOWN = (  # scorer, column of `Results.scores`, column of data, heading, digits
+    ("tf", "is_mean", "tf_is", "TF IS", 2),
+    ("tf", "fid", "tf_fid", "TF FID", 2),
+    ("torch", "is_mean", "torch_is", "torch IS", 2),
+    ("torch", "fid", "torch_fid", "torch FID", 2),
+    ("clean", "fid", "clean_fid", "clean FID", 2),
+    ("clean", "kid", "clean_kid", "clean KID", 4),
 )
+OF_PROTOCOL = ("protocol", "dataset", "split", "n_real", "n_fake", "inception", "layer")
+COST = ("gpu_hours", "cpu_hours", "images_seen")
 
 
-def cost(training: pd.DataFrame, experiment: str, seeds: Iterable[int]) -> dict[str, str]:
-    """Return device hours and images seen of some seeds of an experiment, summed; hours on a CPU say so."""
+def mean_sd(values: pd.Series) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation (divisor n - 1) of what is there; None for a mean of none, an sd of one."""
+    values = values.dropna().astype(float)
+    return (float(values.mean()) if len(values) else None), (float(values.std()) if len(values) > 1 else None)
+
+
+def cost(training: pd.DataFrame, experiment: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """Return hours on GPU and CPU and images seen, summed over some seeds of an experiment; None for none."""
     mine = training[(training["experiment"] == experiment) & training["seed"].isin(list(seeds))]
     if mine.empty:
-        return {"GPU h": NONE, "images seen": NONE}
+        return dict.fromkeys(COST)
     on_cpu = mine["device"].str.startswith("cpu")
-    gpu, cpu = mine.loc[~on_cpu, "device_sec"].sum() / 3600, mine.loc[on_cpu, "device_sec"].sum() / 3600
-    hours = f"{gpu:.2f}" if not on_cpu.any() else f"{gpu:.2f} (and {cpu:.2f} on CPU)"
-    return {"GPU h": hours, "images seen": words.count(mine["nimg"].sum())}
+    gpu, cpu = (
+        float(mine.loc[where, "device_sec"].sum()) / 3600 if where.any() else None for where in (~on_cpu, on_cpu)
+    )
+    return {"gpu_hours": gpu, "cpu_hours": cpu, "images_seen": int(mine["nimg"].sum())}
+
+
+RUNS: Words = {
+    "experiment": as_text("experiment"),
+    "seed": as_text("seed"),
+    "snapshot": as_text("snapshot"),
+    "images seen": lambda row: words.count(row["images_seen"]),
+    **{title: words.mean_sd(key, digits) for _, _, key, title, digits in SHOWN},
+    "protocol": words.measured_protocol,
+    "caveats": as_text("caveats"),
+    "reported in": as_text("reported_in"),
+    "GPU h": words.hours,
+}
+RUNS_DATA = (
+    "scale",
+    "experiment",
+    "seed",
+    "snapshot",
+    "images_seen",
+    "planned_nimg",
+    *(key for _, _, key, _, _ in SHOWN),
+    *OF_PROTOCOL,
+    "caveats",
+    "reported_in",
+    "gpu_hours",
+    "cpu_hours",
+)
 
 
 def runs_table(results: Results, experiments: Mapping[str, schema.Experiment]) -> Table:
@@ -41,29 +77,25 @@ def runs_table(results: Results, experiments: Mapping[str, schema.Experiment]) -
     One line per dump and images it was scored against; a column for each scorer's IS, FID or KID.
     """
     lines = []
-    keys = ["experiment", "seed", "nimg", "snapshot", *(name for name in ONE_PROTOCOL if name != "resizer")]
+    keys = ["experiment", "seed", "nimg", "snapshot", "protocol", *(name for name in ONE_PROTOCOL if name != "resizer")]
     for _, part in results.scores.groupby(keys, sort=True, dropna=False):
         first = part.iloc[0].to_dict()
         experiment = experiments.get(first["experiment"])
         tables = dict.fromkeys(link.split("/")[0] for link in (experiment.reported if experiment else ()))
+        hours = cost(results.training, first["experiment"], [first["seed"]])
         lines.append(
-            {
-                "experiment": first["experiment"],
-                "seed": str(first["seed"]),
-                "snapshot": first["snapshot"],
-                "images seen": words.count(first["nimg"]),
-                **{
-                    title: words.mean_sd(part.loc[part["scorer"] == scorer, column], digits)
-                    for scorer, column, title, digits in SHOWN
-                },
-                "protocol": words.measured_protocol(first),
-                "caveats": ", ".join(words.caveats(first)) or NONE,
-                "reported in": ", ".join(tables) or protocols.NO_ROW,
-                "GPU h": cost(results.training, first["experiment"], [first["seed"]])["GPU h"],
+            {name: protocols.plain(first[name]) for name in RUNS_DATA if name in first}
+            | {
+                **{key: mean_sd(part.loc[part["scorer"] == who, column])[0] for who, column, key, _, _ in SHOWN},
+                "images_seen": protocols.plain(first["nimg"]),
+                "caveats": ", ".join(words.caveats(first)),
+                "reported_in": ", ".join(tables) or protocols.NO_ROW,
+                "gpu_hours": hours["gpu_hours"],
+                "cpu_hours": hours["cpu_hours"],
             }
         )
     note = "TF and torch: the 2015 Inception with TensorFlow's resize; clean: clean-fid's. GPU h is the training's."
-    return Table("runs", "Every measured score", pd.DataFrame(lines), note)
+    return Table("runs", "Every measured score", data(lines, RUNS_DATA), RUNS, note)
 
 
 # ---------------------------------------------------------------- one protocol for all
@@ -100,25 +132,40 @@ def common_note(scores: pd.DataFrame) -> str:
     return f" Compared with each other after {words.count(nimg)} images, the largest snapshot all have." if nimg else ""
 
 
-PROTOCOL_COLUMNS = (
-    "data set",
-    "rank here",
+PROTOCOL: Words = {
+    "data set": as_text("dataset"),
+    "rank here": as_text("rank"),
+    "experiment": as_text("experiment"),
+    "snapshot": as_text("snapshot"),
+    "FID here": lambda row: f"{row['fid']:.2f}",
+    "one protocol": lambda row: f"{words.measured_protocol(row)}, {row['resizer']}",
+    "seeds": as_text("seeds"),
+    "rank reported": as_text("rank_reported"),
+    "FID reported": words.printed("fid"),
+    "reported protocol": as_text("fid_reported_protocol"),  # in words where there is a ledger
+    "rank change": lambda row: words.rank_change(row["rank_change"]),
+    "caveats": as_text("caveats"),
+}
+PROTOCOL_DATA = (
+    "scale",
+    "rank",
     "experiment",
     "snapshot",
-    "FID here",
-    "one protocol",
+    "scorer",
+    "fid",
+    "fid_sd",
     "seeds",
-    "rank reported",
-    "FID reported",
-    "reported protocol",
-    "rank change",
+    *OF_PROTOCOL,
+    "resizer",
+    "rank_reported",
+    *reported.columns("fid"),
+    "rank_change",
     "caveats",
 )
 PROTOCOL_NOTE = (
     "Reported FIDs come from different protocols (sample counts, split, network), so their order means little; "
     "the rank change is where a model goes when all are scored alike. Ranks count models that have both numbers."
 )
-UNREPORTED: dict[str, Any] = {"reported": None, "FID reported": NONE, "reported protocol": NONE}
 
 
 def protocol_table(
@@ -132,60 +179,54 @@ def protocol_table(
     lines: list[dict[str, Any]] = []
     note = PROTOCOL_NOTE
     scores = results.scores[results.scores["scorer"].isin(REFERENCE_SCORERS) & results.scores["fid"].notna()]
-    for dataset, part in scores.groupby("dataset", sort=True):
+    for _, part in scores.groupby("dataset", sort=True):
         kinds = part.groupby([*ONE_PROTOCOL, "scorer"], dropna=False).ngroup()
         chosen = part[kinds == part.groupby(kinds)["experiment"].nunique().sort_index().idxmax()]
         compared = compared_snapshots(chosen)
         note += common_note(chosen)
         block = []
         for first, group in protocols.groups(chosen):
-            found = _reported_fid(first["experiment"], experiments, ledger, unverified)
+            fid, sd = mean_sd(group["fid"])
             block.append(
                 {
-                    "data set": dataset,
-                    "experiment": first["experiment"],
-                    "snapshot": first["snapshot"],
-                    "one protocol": f"{words.measured_protocol(first)}, {first['resizer']}",
-                    "FID here": float(group["fid"].mean()),
-                    "seeds": str(len(group)),
-                    "caveats": ", ".join(words.caveats(first)) or NONE,
+                    **{
+                        key: first[key]
+                        for key in ("scale", "experiment", "snapshot", "scorer", *OF_PROTOCOL, "resizer")
+                    },
+                    "fid": fid,
+                    "fid_sd": sd,
+                    "seeds": len(group),
+                    "caveats": ", ".join(words.caveats(first)),
                     "ranked": bool(compared[group.index].all()),
-                    **found,
+                    **_reported_fid(first["experiment"], experiments, ledger, unverified),
                 }
             )
         lines += _ranked(block)
-    return Table("protocol", "All models under one protocol", pd.DataFrame(lines, columns=PROTOCOL_COLUMNS), note)
+    return Table(
+        "protocol",
+        "All models under one protocol",
+        data(lines, PROTOCOL_DATA),
+        {**PROTOCOL, **words.reported_protocol(ledger)},
+        note,
+    )
 
 
 def _reported_fid(
     experiment: str, experiments: Mapping[str, schema.Experiment], ledger: Ledger, unverified: bool
 ) -> dict[str, Any]:
     spec = experiments.get(experiment)
-    if spec is None:
-        return UNREPORTED
-    for link in spec.reported:
-        for row in reported.reported_rows_for(ledger, link, spec).to_dict("records"):
+    for link in spec.reported if spec else ():
+        for row in reported.reported_rows_for(ledger, link, spec).to_dict("records"):  # type: ignore[arg-type]
             if row["metric"] == "fid" and (unverified or row["confidence"] != "unverified"):
-                short = reported.short(ledger.protocols[row["protocol"]])
-                return {"reported": row["value"], "FID reported": row["printed"], "reported protocol": short}
-    return UNREPORTED
+                return reported.cells(row)
+    return {}
 
 
 def _ranked(block: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    block = sorted(block, key=lambda line: (line["FID here"], line["experiment"], line["snapshot"]))
-    both = [line for line in block if line["reported"] is not None and line["ranked"]]
-    here = {id(line): i + 1 for i, line in enumerate(both)}
-    there = {id(line): 1 + sum(other["reported"] < line["reported"] for other in both) for line in both}
-    out = []
-    for line in block:
-        change = there[id(line)] - here[id(line)] if id(line) in here else None
-        out.append(
-            line
-            | {
-                "FID here": f"{line['FID here']:.2f}",
-                "rank here": str(here.get(id(line), NONE)),
-                "rank reported": str(there.get(id(line), NONE)),
-                "rank change": NONE if change is None else "same" if change == 0 else f"{change:+d}",
-            }
-        )
-    return out
+    block = sorted(block, key=lambda line: (line["fid"], line["experiment"], line["snapshot"]))
+    both = [line for line in block if "fid_reported" in line and line["ranked"]]
+    values = [float(line["fid_reported"]) for line in both]
+    for i, (line, value) in enumerate(zip(both, values, strict=True), 1):
+        there = 1 + sum(other < value for other in values)
+        line |= {"rank": i, "rank_reported": there, "rank_change": there - i}
+    return block

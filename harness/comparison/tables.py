@@ -1,4 +1,4 @@
-"""Tables of what was reported and what was measured, as data frames of text.
+"""Tables of what was reported and what was measured: numbers, and what says them in words.
 
 `harness tables` makes the numbers; `harness check` makes the same tables with a verdict in each row, so that a changed
 tolerance reruns nothing but check and report.
@@ -15,7 +15,7 @@ import pandas as pd
 from harness.comparison import named, protocols, reported, run_tables, table_formats, tidy_csv, words
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
-from harness.comparison.table_formats import NONE, Table
+from harness.comparison.table_formats import NONE, Table, Words, as_text, data
 from harness.config import experiments as catalogue
 from harness.config import protocols as named_protocols
 from harness.config import reader, schema
@@ -27,7 +27,6 @@ from harness.records.results import Results
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
 
-MARK = " †"  # of an unverified reported value
 KEY = ("source", "model", "variant", "experiment", "snapshot")
 INDEX = "index.json"
 
@@ -148,28 +147,57 @@ def _content(path: Path) -> bytes:
 
 # ---------------------------------------------------------------- the paper's tables
 
-PAPER_COLUMNS = (
+PAPER: Words = {
+    "model": as_text("model"),
+    "variant": as_text("variant"),
+    "experiment": lambda row: NOT_RUN if row["seeds"] == 0 else row["experiment"],
+    "snapshot": as_text("snapshot"),
+    "IS reported": words.printed("is"),
+    "IS": words.mean_sd("is", 2),
+    "ΔIS": words.difference("is"),
+    "FID reported": words.printed("fid"),
+    "FID": words.mean_sd("fid", 2),
+    "ΔFID": words.difference("fid"),
+    "clean FID": words.mean_sd("clean_fid", 2),
+    "clean KID": words.mean_sd("clean_kid", 4),
+    "seeds": lambda row: str(row["seeds"]) if row["seeds"] else NONE,
+    "GPU h": words.hours,
+    "images seen": lambda row: words.count(row["images_seen"]),
+    "comparable": as_text("comparable"),
+    "reported protocol": as_text("fid_reported_protocol"),  # in words where there is a ledger
+    "confidence": as_text("confidence"),
+    "source": as_text("source"),
+}
+MEANS = ("is", "fid", "clean_fid", "clean_kid")
+PAPER_DATA = (
+    "scale",
+    "source",
     "model",
     "variant",
+    "dataset",
     "experiment",
     "snapshot",
-    "IS reported",
-    "IS",
-    "ΔIS",
-    "FID reported",
-    "FID",
-    "ΔFID",
-    "clean FID",
-    "clean KID",
+    "scorer",
+    "protocol_id",
+    *reported.columns("is"),
+    *reported.columns("fid"),
+    "is",
+    "is_sd",
+    "is_difference",
+    "fid",
+    "fid_sd",
+    "fid_difference",
     "seeds",
-    "GPU h",
-    "images seen",
+    "clean_fid",
+    "clean_fid_sd",
+    "clean_kid",
+    "clean_kid_sd",
+    "clean_seeds",
+    *run_tables.COST,
     "comparable",
-    "reported protocol",
     "confidence",
-    "source",
 )
-NOT_RUN = dict.fromkeys(PAPER_COLUMNS, NONE) | {"experiment": "not run"}
+NOT_RUN = "not run"
 NOTE = "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared."
 
 
@@ -192,6 +220,7 @@ def paper_table(
     for cell in sorted(rows.to_dict("records"), key=lambda cell: spec.ledger.index(cell["table"])):
         by_link.setdefault(cell["link"], []).append(cell)
     lines, shown = [], []
+    absent = {"scale": results.scores["scale"].iloc[0], "seeds": 0}
     for link, cells in by_link.items():
         names = [
             name
@@ -202,25 +231,23 @@ def paper_table(
         found = _main_groups(results.scores[results.scores["experiment"].isin(names)]) if names else []
         shown += [part for _, part in found]
         said = [_measured(first, part, cells, results, comparisons) for first, part in found]
-        lines += [line | _reported(cells, ledger) for line in said or [NOT_RUN]]
-    note = (f"{MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
+        lines += [line | _reported(cells) for line in said or [absent]]
+    note = (f"{words.MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
     note += run_tables.common_note(pd.concat(shown)) if shown else ""
-    return Table(name, spec.title, pd.DataFrame(lines, columns=PAPER_COLUMNS), note)
+    return Table(name, spec.title, data(lines, PAPER_DATA), {**PAPER, **words.reported_protocol(ledger)}, note)
 
 
-def _reported(cells: list[dict[str, Any]], ledger: Ledger) -> dict[str, str]:
+def _reported(cells: list[dict[str, Any]]) -> dict[str, Any]:
     first = cells[0]
-    printed = {cell["metric"]: cell["printed"] + (MARK if cell["confidence"] == "unverified" else "") for cell in cells}
     order = ("verified", "secondary", "unverified")
-    return {
+    out: dict[str, Any] = {
         "source": first["table"],
-        "model": first["model"],
-        "variant": first["variant"] or NONE,
+        **{key: first[key] for key in ("model", "variant", "dataset")},
         "confidence": max((cell["confidence"] for cell in cells), key=order.index),
-        "reported protocol": reported.short(ledger.protocols[first["protocol"]]),
-        "IS reported": printed.get("is", NONE),
-        "FID reported": printed.get("fid", NONE),
     }
+    for cell in cells:
+        out |= reported.cells(cell)
+    return out
 
 
 def _measured(
@@ -229,7 +256,7 @@ def _measured(
     cells: list[dict[str, Any]],
     results: Results,
     comparisons: pd.DataFrame,
-) -> dict[str, str]:
+) -> dict[str, Any]:
     scores = results.scores
     same = (scores["experiment"] == first["experiment"]) & (scores["snapshot"] == first["snapshot"])
     clean = scores[same & (scores["scorer"] == "clean")]
@@ -239,17 +266,15 @@ def _measured(
     for key in ("table", "model", "variant"):
         mine = mine[mine[key] == cells[0][key]]
     mine = mine[mine["seed"].isin(set(part["seed"]))]
-    return {
-        "experiment": first["experiment"],
-        "snapshot": first["snapshot"],
-        "IS": words.mean_sd(part["is_mean"], 2),
-        "FID": words.mean_sd(part["fid"], 2),
-        "clean FID": words.mean_sd(clean["fid"], 2),
-        "clean KID": words.mean_sd(clean["kid"], 4),
-        "ΔIS": _difference(mine, "is"),
-        "ΔFID": _difference(mine, "fid"),
+    out = {key: first[key] for key in ("scale", "experiment", "snapshot", "scorer", "protocol_id")}
+    for key, values in zip(MEANS, (part["is_mean"], part["fid"], clean["fid"], clean["kid"]), strict=True):
+        out[key], out[f"{key}_sd"] = run_tables.mean_sd(values)
+    return out | {
+        "is_difference": _difference(mine, "is"),
+        "fid_difference": _difference(mine, "fid"),
         "comparable": words.comparable(mine),
-        "seeds": str(len(part)),
+        "seeds": len(part),
+        "clean_seeds": len(clean),
         **run_tables.cost(results.training, first["experiment"], part["seed"]),
     }
 
@@ -263,9 +288,9 @@ def _main_groups(scores: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFram
     return kept
 
 
-def _difference(lines: pd.DataFrame, metric: str) -> str:
+def _difference(lines: pd.DataFrame, metric: str) -> float | None:
     """Return mean measured minus reported score, if every seed can be compared."""
     lines = lines[lines["metric"] == metric]
     if lines.empty or any(lines["blocking_fields"]):
-        return NONE
-    return f"{lines['measured'].mean() - lines['reported'].iloc[0]:+.2f}"
+        return None
+    return float(lines["measured"].mean() - lines["reported"].iloc[0])

@@ -1,17 +1,19 @@
 """Comparisons and verdicts in words: the only place where fields become sentences."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.comparison.protocols import plain
+from harness.comparison.reported import Ledger, short
 from harness.comparison.table_formats import NONE
 from harness.records.score_record import METRICS
 
 LABELS = {"reported": "no reported row", "measured": "not measured", "confidence": "unverified"}
 LABELS |= {"claim": "neither released nor retrained"}
 LABELS |= {metric: f"no {metric.upper()}" for metric in METRICS}  # of blocking fields that are no field of a protocol
+MARK = " †"  # of an unverified reported value
 AND = " + "  # between the verdicts on seeds that can be compared and on seeds that cannot
 
 
@@ -26,13 +28,64 @@ def count(n: Any) -> str:
     return str(int(n))
 
 
-def mean_sd(values: pd.Series, digits: int) -> str:
-    """Return `mean`, or `mean ± sd` of several values; a dash if there is none."""
-    values = values.dropna().astype(float)
-    if values.empty:
+def mean_sd(key: str, digits: int) -> Callable[[Mapping[str, Any]], str]:
+    """Return what says `mean`, or `mean ± sd` of several values, of the columns `key` and `key`_sd; a dash for none."""
+
+    def say(row: Mapping[str, Any]) -> str:
+        mean, sd = plain(row[key]), plain(row.get(f"{key}_sd"))
+        if mean is None:
+            return NONE
+        return f"{mean:.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
+
+    return say
+
+
+def printed(metric: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what says a reported score as its source prints it, `value ± std`, marked if nobody could verify it."""
+
+    def say(row: Mapping[str, Any]) -> str:
+        value, std = plain(row[f"{metric}_reported"]), plain(row[f"{metric}_reported_std"])
+        if value is None:
+            return NONE
+        mark = MARK if row[f"{metric}_reported_confidence"] == "unverified" else ""
+        return value + (f" ± {std}" if std else "") + mark
+
+    return say
+
+
+def reported_protocol(ledger: Ledger) -> dict[str, Callable[[Mapping[str, Any]], str]]:
+    """Return the column that says how reported scores were made, `50k/20k? vs 50k train`; by metric if they differ."""
+
+    def say(row: Mapping[str, Any]) -> str:
+        names = {metric: plain(row.get(f"{metric}_reported_protocol")) for metric in METRICS}
+        return by_metric({m: short(ledger.protocols[name]) for m, name in names.items() if name is not None})
+
+    return {"reported protocol": say}
+
+
+def by_metric(said: Mapping[str, str]) -> str:
+    """Return what is said of several metrics once if it is the same of all, else `FID: this; IS: that`."""
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(f"{metric.upper()}: {words}" for metric, words in sorted(said.items())) or NONE
+
+
+def difference(metric: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what says how far measured and reported score lie apart, with a sign; a dash where they do not compare."""
+    return lambda row: NONE if plain(row[f"{metric}_difference"]) is None else f"{row[f'{metric}_difference']:+.2f}"
+
+
+def hours(row: Mapping[str, Any]) -> str:
+    """Return hours on a GPU; those on a CPU say so."""
+    gpu, cpu = plain(row["gpu_hours"]), plain(row["cpu_hours"])
+    if gpu is None and cpu is None:
         return NONE
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {values.std():.{digits}f}"
+    return f"{gpu or 0:.2f}" if cpu is None else f"{gpu or 0:.2f} (and {cpu:.2f} on CPU)"
+
+
+def rank_change(places: Any) -> str:
+    """Return `+2`, `-1` or `same`; a dash if a model has no rank."""
+    return NONE if plain(places) is None else "same" if places == 0 else f"{places:+d}"
 
 
 def number(metric: str, value: float) -> str:
@@ -68,14 +121,12 @@ def comparable(lines: pd.DataFrame) -> str:
         trusted = distinct(part["presumed_fields"])
         declared = [f"{name} declared" for name in distinct(part["declared_fields"])]
         if blocking:
-            said[str(metric).upper()] = f"no ({', '.join(LABELS.get(name, name) for name in blocking)})"
+            said[str(metric)] = f"no ({', '.join(LABELS.get(name, name) for name in blocking)})"
         elif trusted or declared:
-            said[str(metric).upper()] = f"presumed ({', '.join([*trusted, *declared])})"
+            said[str(metric)] = f"presumed ({', '.join([*trusted, *declared])})"
         else:
-            said[str(metric).upper()] = "yes"
-    if len(set(said.values())) == 1:
-        return next(iter(said.values()))
-    return "; ".join(f"{metric}: {words}" for metric, words in said.items()) or NONE
+            said[str(metric)] = "yes"
+    return by_metric(said)
 
 
 def distinct(lists: Iterable[Iterable[str]]) -> list[str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RENAMED = {"name": "protocol", "version": "protocol_version"}  # field of `Protocol` -> column
 PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "wall_sec", "device_sec")
 GROUP = ("scale", "experiment", "snapshot", "scorer", "protocol_id", "partial")  # what seeds are pooled within
+SUMMARY = tuple(dict.fromkeys([*GROUP[:-2], "protocol", *GROUP[-2:]]))  # with the protocol's name
+DISTINCT = ("seed", "samples_sha256", "weights_sha256")  # what differs between two trainings
 TRAINING = ("scale", "experiment", "seed", "nimg", "wall_sec", "device_sec", "device", "path")
 TRAINING_NUMBERS = ("seed", "nimg", "wall_sec", "device_sec")
 
@@ -59,16 +61,31 @@ class Results:
     training: pd.DataFrame
     curves: pd.DataFrame
 
-    def summary(self) -> pd.DataFrame:
-        """Return mean and standard deviation over seeds, one row per experiment, snapshot, scorer, protocol and metric.
+    def summary(self, level: float = 0.95) -> pd.DataFrame:
+        """Return mean, standard deviation and interval over seeds; never over snapshots, protocols or scorers.
 
-        Columns: those of `GROUP`, `metric` (fid, is, kid), `n` seeds, `mean`, `sd` (divisor n - 1; NaN for one seed).
+        One row per scale, experiment, snapshot, scorer, protocol and metric. Columns: those of `SUMMARY`; `metric`
+        (fid, is, kid); `n` seeds; `mean`; `sd` (divisor n - 1); `low` and `high`, the two-sided Student interval of
+        the mean at `level`. The last three are NaN for one seed, and the interval is where trainings are counted twice
+        (`distinct_trainings`).
+
+        Raises:
+            HarnessError: a level outside 0..1.
         """
+        from scipy import stats
+
+        if not 0 < level < 1:
+            raise HarnessError(f"level is {level}; write a number between 0 and 1, such as 0.95.")
+        columns = [*SUMMARY, *DISTINCT]
         long = pd.concat(
-            [self.scores[[*GROUP]].assign(metric=metric, value=self.scores[key]) for metric, key in METRICS.items()]
+            [self.scores[columns].assign(metric=metric, value=self.scores[key]) for metric, key in METRICS.items()]
         ).dropna(subset=["value"])
-        grouped = long.groupby([*GROUP, "metric"], dropna=False)["value"]
-        return grouped.agg(n="count", mean="mean", sd="std").reset_index()
+        grouped = long.groupby([*SUMMARY, "metric"], dropna=False)
+        found = grouped["value"].agg(n="count", mean="mean", sd="std")
+        distinct = grouped[[*DISTINCT]].agg(lambda column: not column.dropna().duplicated().any()).all(axis=1)
+        n = found["n"].where((found["n"] > 1) & distinct)
+        half = stats.t.ppf((1 + level) / 2, n - 1) * found["sd"] / n**0.5
+        return found.assign(low=found["mean"] - half, high=found["mean"] + half).reset_index()
 
 
 def load(path: Path | str = "results") -> Results:
@@ -104,7 +121,9 @@ def load(path: Path | str = "results") -> Results:
     return Results(
         scores=frame(scores),
         training=_numeric(pd.DataFrame(training, columns=TRAINING), TRAINING_NUMBERS),
-        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=[*CURVE, "nimg"]),
+        curves=pd.concat(curves, ignore_index=True)
+        if curves
+        else _numeric(pd.DataFrame(columns=[*CURVE, "nimg"]), ["seed", "nimg"]),
     )
 
 
@@ -266,7 +285,7 @@ def distinct_trainings(rows: pd.DataFrame) -> dict[str, str]:
     Empty if every row has a seed, samples and weights of its own.
     """
     problems = {}
-    for column in ("seed", "samples_sha256", "weights_sha256"):
+    for column in DISTINCT:
         known = rows.dropna(subset=[column])
         for value, part in known.groupby(column, sort=True):
             if len(part) > 1:

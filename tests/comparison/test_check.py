@@ -126,9 +126,9 @@ def test_summary_and_tables_carry_the_verdicts(mixed: Path) -> None:
     summary = (mixed / "check" / "summary.md").read_text(encoding="utf-8")
     assert summary.startswith("## harness check")
     sizes = pd.read_csv(mixed / "check" / "tables" / "sizes.csv", dtype=str).set_index("model")
-    assert sizes.loc["TransGAN-S", "verdict FID"] == "outside (presumed)"
-    assert sizes.loc["TransGAN-S", "verdict IS"] == "within (presumed)"
-    assert sizes.loc["TransGAN-M", "verdict FID"] == "not run"
+    assert sizes.loc["TransGAN-S", "fid_verdict"] == "outside (presumed)"
+    assert sizes.loc["TransGAN-S", "is_verdict"] == "within (presumed)"
+    assert sizes.loc["TransGAN-M", "fid_verdict"] == "not run"
     assert "verdict FID" in summary
 
 

@@ -92,7 +92,7 @@ def test_an_effect_is_more_than_the_smallest_that_counts_or_not(
     assert line["verdict"] == line["claim_verdict"] == expected
     assert line["effect"] == pytest.approx(np.mean(plain) - np.mean(augmented))
     assert line["decidable"] == pytest.approx((line["high"] - line["low"]) / 2)
-    assert line["seeds"] == "3 3"
+    assert (line["seeds"], sum(line["seeds_of"].values())) == (3, 6)
 
 
 def test_a_claim_needs_all_its_contrasts() -> None:
@@ -145,7 +145,7 @@ def test_averaged_weights_belong_to_the_training_not_to_the_scoring() -> None:
 def test_partial_runs_are_compared_at_equal_lengths_only() -> None:
     values = dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True))
     line = only(claims.evaluate(claim(), frame(values, nimg=500_000), "test"))
-    assert (line["verdict"], line["images_seen"]) == (SUPPORTED, "500000")
+    assert (line["verdict"], line["images_seen"], line["whole"]) == (SUPPORTED, 500_000, False)
     plain, augmented = GAIN
     other = pd.concat(
         [frame({plain: values[plain]}, nimg=500_000), frame({augmented: values[augmented]}, nimg=900_000)],

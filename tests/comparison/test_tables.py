@@ -1,9 +1,7 @@
-"""Tables: three formats with the same cells, the same bytes twice, nothing measured left out."""
+"""Tables: numbers and words of the same rows, the same bytes twice, nothing measured left out."""
 
-import csv
 import dataclasses
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +9,11 @@ import pandas as pd
 import pytest
 
 import harness
-from harness.comparison import protocols, reported, run_tables, table_formats, tables
+from harness.comparison import protocols, reported, run_tables, table_formats, tables, words
 from harness.config import schema
 from harness.errors import HarnessError
 from harness.records import results
+from tests.comparison.test_table_formats import cells_of_markdown
 from tests.paths import ROOT
 from tests.records import score_trees
 
@@ -52,7 +51,14 @@ def make(folder: Path, unverified: bool = False) -> tables.Measured:
 
 
 def frame(out: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(out / "tables" / f"{name}.csv", dtype=str, keep_default_na=False)
+    """The table as printed."""
+    header, _, *rows = cells_of_markdown((out / "tables" / f"{name}.md").read_text(encoding="utf-8"))
+    return pd.DataFrame(rows, columns=header)
+
+
+def numbers(out: Path, name: str) -> pd.DataFrame:
+    """The csv, as pandas reads it."""
+    return pd.read_csv(out / "tables" / f"{name}.csv")
 
 
 def test_all_of_the_papers_tables_are_made(out: Path) -> None:
@@ -120,60 +126,40 @@ def test_one_protocol_changes_the_order(out: Path) -> None:
     assert rows.loc["quick-cifar10-transgan", "rank here"] == "—"
 
 
-def cells_of_markdown(text: str) -> list[list[str]]:
-    rows = []
-    for line in (line for line in text.splitlines() if line.startswith("| ")):
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for plain, escaped in reversed(table_formats.MARKDOWN.items()):
-            cells = [cell.replace(escaped, plain) for cell in cells]
-        rows.append(cells)
-    return rows
+def test_a_csv_holds_one_number_a_cell(out: Path) -> None:
+    row = numbers(out, "sizes").set_index("model").loc["TransGAN-S"]
+    assert (row["is_reported"], row["is_reported_std"], row["fid_reported"]) == (8.22, 0.14, 18.58)
+    assert (row["is"], row["is_difference"]) == pytest.approx((8.2, -0.02))
+    assert (row["fid"], row["fid_sd"], row["seeds"], row["fid_difference"]) == pytest.approx((19.1, 0.2, 3, 0.52))
+    assert (row["clean_fid"], row["clean_fid_sd"], row["clean_seeds"]) == pytest.approx((21.1, 0.2, 3))
+    assert (row["gpu_hours"], row["images_seen"], row["fid_reported_protocol"]) == (6, 3 * 80e6, "transgan-v1-cifar10")
+    absent = numbers(out, "sizes").set_index("model").loc["TransGAN-M"]
+    assert absent["seeds"] == 0
+    assert absent[["experiment", "fid", "fid_sd", "fid_difference", "gpu_hours", "cpu_hours"]].isna().all()
+    ranks = numbers(out, "protocol").set_index("experiment").loc["t2-stylegan2"]
+    assert (ranks["rank"], ranks["rank_reported"], ranks["rank_change"], ranks["n_real"]) == (3, 1, -2, 50_000)
+    assert set(numbers(out, "runs")["scale"]) == {"test"}
 
 
-def cells_of_latex(text: str) -> list[list[str]]:
-    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].replace(r"\midrule", "")
-    back = sorted(table_formats.LATEX.items(), key=lambda pair: -len(pair[1]))
-    rows = []
-    for line in filter(None, (line.strip().removesuffix(r" \\") for line in body.splitlines())):
-        cells = re.split(r"(?<!\\) & ", line)
-        for plain, escaped in back:
-            cells = [cell.replace(escaped, plain) for cell in cells]
-        rows.append(cells)
-    return rows
+NOT_NUMBERS = {"snapshot", "protocol_id", "git_commit", "reason", "caveats", "variant", "model"}  # and hashes
+EMPTY_OR_NUMBER = r"(?:[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|nan|inf)?"
+COMMITTED = sorted((ROOT / "results").glob("*/**/*.csv")) + sorted((ROOT / "results").glob("*.csv"))
 
 
-def test_csv_markdown_and_latex_agree_cell_by_cell(out: Path) -> None:
-    for path in sorted((out / "tables").glob("*.md")):
-        with open(path.with_suffix(".csv"), newline="", encoding="utf-8") as handle:
-            expected = list(csv.reader(handle))
-        assert cells_of_markdown(path.read_text(encoding="utf-8")) == expected, path.name
-        assert cells_of_latex(path.with_suffix(".tex").read_text(encoding="utf-8")) == expected, path.name
-
-
-def test_awkward_cells_survive_all_formats() -> None:
-    awkward = pd.DataFrame({"a_b": ["50 % & {x}", "p|q", "<b>"], "Δ": ["1 ± 2 †", "—", "-0.50"]})
-    files = table_formats.files(table_formats.Table("t", "T", awkward))
-    expected = [["a_b", "Δ"], ["50 % & {x}", "1 ± 2 †"], ["p|q", "—"], ["<b>", "-0.50"]]
-    assert list(csv.reader(files["t.csv"].splitlines())) == expected
-    assert cells_of_markdown(files["t.md"]) == expected
-    assert cells_of_latex(files["t.tex"]) == expected
-    assert r"50 \% \& \{x\}" in files["t.tex"]
-
-
-def test_a_cell_is_neither_markup_nor_a_formula_nor_a_second_line() -> None:
-    hostile = ["<script>alert(1)</script>", "=cmd()", "+1+1", "@x", "-a", "a\nb | c", "[x](y) ![z](w)", "\x1b[31m"]
-    files = table_formats.files(table_formats.Table("t", "<i>", pd.DataFrame({"a": hostile}), "<u>"))
-    assert "<" not in files["t.md"]
-    assert "[x](" not in files["t.md"].replace("\\[x](", "")
-    assert len(files["t.md"].splitlines()) == 4 + len(hostile) + 2
-    assert not re.search(r"[\x00-\x09\x0b-\x1f]", files["t.md"] + files["t.tex"])
-    cells = [row[0] for row in csv.reader(files["t.csv"].splitlines(keepends=True))]
-    assert not any(cell.startswith(("=", "+", "@", "-")) for cell in cells)
-    numbers = ["-0.02", "+0.52", "-2", "+1e-3", "12.4"]
-    assert table_formats.files(table_formats.Table("t", "T", pd.DataFrame({"a": numbers})))["t.csv"].split() == [
-        "a",
-        *numbers,
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_committed_csv_has_numeric_columns(path: Path) -> None:
+    """A column with a number in it holds nothing else, but for empty cells; markdown says numbers in words."""
+    read, text = pd.read_csv(path), pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert not text.isin([table_formats.NONE, "None", "nan"]).any(axis=None), "an empty cell says that there is none"
+    expected = [name for name in read if name.split("_")[0] in ("fid", "is", "kid", "n", "seed", "seeds", "gpu", "cpu")]
+    expected = [
+        name for name in expected if not name.endswith(("_protocol", "_confidence", "_verdict", "_of", "_bias"))
     ]
+    for name in expected:
+        assert pd.api.types.is_numeric_dtype(read[name]), f"{name} is {read[name].dtype}"
+    for name in (name for name in read if name not in NOT_NUMBERS and not name.endswith("sha256")):
+        number = text[name].str.fullmatch(EMPTY_OR_NUMBER) & (text[name] != "")
+        assert not number.any() or pd.api.types.is_numeric_dtype(read[name]), f"{name}: {text[name].unique()[:5]}"
 
 
 def test_the_same_scores_give_the_same_bytes(out: Path) -> None:
@@ -289,12 +275,11 @@ def test_hours_on_a_cpu_are_not_gpu_hours() -> None:
     training = pd.DataFrame(
         {"experiment": ["a", "a"], "seed": [0, 1], "nimg": [500, 1500], "device_sec": [3600.0, 1800.0]}
     )
-    assert run_tables.cost(training.assign(device="cpu"), "a", [0, 1]) == {
-        "GPU h": "0.00 (and 1.50 on CPU)",
-        "images seen": "2k",
-    }
-    assert run_tables.cost(training.assign(device="cuda:0"), "a", [0])["GPU h"] == "1.00"
-    assert run_tables.cost(training.assign(device="cpu"), "b", [0])["GPU h"] == "—"
+    slow = run_tables.cost(training.assign(device="cpu"), "a", [0, 1])
+    assert slow == {"gpu_hours": None, "cpu_hours": 1.5, "images_seen": 2000}
+    assert words.hours(slow) == "0.00 (and 1.50 on CPU)"
+    assert words.hours(run_tables.cost(training.assign(device="cuda:0"), "a", [0])) == "1.00"
+    assert words.hours(run_tables.cost(training.assign(device="cpu"), "b", [0])) == "—"
 
 
 def test_an_experiment_that_answers_no_ledger_row_is_an_error() -> None:

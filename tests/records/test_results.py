@@ -1,6 +1,9 @@
 """Results as frames: what is pooled, what is refused, what a scale plans."""
 
+import contextlib
 import dataclasses
+import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.paths import ScaleFolder
 from harness.records import results, score_record
+from tests.paths import ROOT
 from tests.records import score_trees
 from tests.records.score_trees import score
 
@@ -39,14 +43,57 @@ def test_the_summary_never_pools_two_protocols(tmp_path: Path, field: str) -> No
     assert set(harness.load_results(tmp_path).summary()["n"]) == {1}
 
 
-def test_the_documented_example_runs_on_committed_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = harness.load_results(Path(__file__).parents[2] / "results/cpu")
-    last = found.summary().query("metric == 'fid' and snapshot == 'last' and scorer == 'tf'")
-    assert dict(zip(last["experiment"], last["n"], strict=True)) == dict.fromkeys(last["experiment"], 1)
-    assert len(last) == 3
-    assert round(last.set_index("experiment")["mean"]["cpu-sngan"], 2) == 0.68
-    assert set(found.training["scale"]) == set(found.curves["scale"]) == {"cpu"}
+def test_the_documented_example_runs_and_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+    found = re.search(r"^```python\n(import harness\n.*?)^```\n\n```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert found
+    monkeypatch.chdir(ROOT)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(found[1], "docs/ledger.md", "exec"), {})
+    assert printed.getvalue() == found[2]
+
+
+def test_every_frame_has_its_scale_and_its_numbers() -> None:
+    found = harness.load_results(ROOT / "results/cpu")
+    for table in (found.scores, found.training, found.curves):
+        assert set(table["scale"]) == {"cpu"}
+        assert table["seed"].dtype == table["nimg"].dtype == "int64"
     assert all(kind.kind in "if" for kind in found.curves.drop(columns=["scale", "experiment", "path"]).dtypes)
+    assert found.scores[results.NUMBERS].dtypes.map(pd.api.types.is_numeric_dtype).all()
+    last = found.summary().query("metric == 'fid' and snapshot == 'last' and scorer == 'tf'").set_index("experiment")
+    assert dict(last["n"]) == dict.fromkeys(("cpu-sngan", "cpu-transgan", "cpu-untrained"), 1)
+    assert round(last["mean"]["cpu-sngan"], 2) == 0.68
+
+
+def test_frames_of_nothing_are_numeric_too(tmp_path: Path) -> None:
+    path = score_trees.add(tmp_path)
+    shutil.rmtree(path.parents[2] / "train")
+    found = results.load(tmp_path)
+    assert len(found.training) == len(found.curves) == 0
+    for table in (found.training, found.curves):
+        assert table[["seed", "nimg"]].dtypes.map(pd.api.types.is_numeric_dtype).all()
+
+
+def test_the_summary_has_students_interval(tmp_path: Path) -> None:
+    """By hand: mean 34/3, sd 1.527525, upper 2.5 % of Student's t with 2 degrees of freedom 4.302653."""
+    for seed, fid in enumerate((10.0, 11.0, 13.0)):
+        score_trees.add(tmp_path, seed=seed, fid=fid)
+    found = harness.load_results(tmp_path)
+    row = found.summary().set_index("metric").loc["fid"]
+    assert (row["low"], row["high"]) == pytest.approx((34 / 3 - 3.794583, 34 / 3 + 3.794583), abs=1e-6)
+    narrower = found.summary(level=0.5).set_index("metric").loc["fid"]
+    assert row["low"] < narrower["low"] < narrower["high"] < row["high"]
+    with pytest.raises(HarnessError, match="level is 95; write a number between 0 and 1"):
+        found.summary(level=95)
+
+
+@pytest.mark.parametrize("column", ["samples_sha256", "weights_sha256"])
+def test_trainings_counted_twice_have_no_interval(tmp_path: Path, column: str) -> None:
+    for seed in range(3):
+        score_trees.add(tmp_path, seed=seed, fid=10.0 + seed, **{column: "ab" * 32 if seed else "cd" * 32})
+    row = harness.load_results(tmp_path).summary().set_index("metric").loc["fid"]
+    assert row["n"] == 3
+    assert row[["low", "high"]].isna().all()
 
 
 def test_columns_are_numbers_and_every_field_has_one(tmp_path: Path) -> None:
