@@ -17,25 +17,64 @@ def command() -> None:
 
 @command.command("transgan")
 @click.argument("checkpoint", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="Safetensors file to write.")
+@click.option("--out", type=FOLDER, help="Safetensors file to write.")
+@click.option(
+    "--as",
+    "experiment",
+    metavar="EXPERIMENT",
+    help="Instead of --out: take it as the weights of this experiment and plan its scores in results/imported.",
+)
 @click.option("--size", help="S, M, L, XL or NeurIPS; default: what the shapes say.")
 @click.option("--resolution", type=int, help="Image side in pixels; default: what the shapes say.")
 @click.option("--part", type=click.Choice(["generator", "discriminator"]), default="generator", show_default=True)
-def transgan(checkpoint: Path, out: Path, size: str | None, resolution: int | None, part: str) -> None:
+@root_option
+def transgan(
+    checkpoint: Path,
+    out: Path | None,
+    experiment: str | None,
+    size: str | None,
+    resolution: int | None,
+    part: str,
+    root: Path | None,
+) -> None:
     """Convert a network of VITA-Group/TransGAN (v1 or NeurIPS; 32, 48 or 64 px).
 
     Of a generator, the averaged weights are taken where the file has them. Every tensor must be there under its
-    official name and shape: missing and unexpected ones are listed. Code in the file is not executed. An experiment
-    named `...-checkpoint` samples the result when it stands as data/checkpoints/EXPERIMENT.safetensors.
+    official name and shape: missing and unexpected ones are listed. Code in the file is not executed.
 
-    Example: harness import transgan cifar_checkpoint --out last.safetensors --size XL --resolution 32
+    With --as the result becomes the weights of an experiment, in place of its training, and a scale of its own,
+    results/imported, samples, scores and judges it: `dvc repro results/imported/dvc.yaml`.
+
+    Example: harness import transgan cifar_checkpoint --as cifar10-transgan-xl-checkpoint
     """
+    if (out is None) == (experiment is None):
+        raise click.UsageError("name a file with --out, or an experiment with --as.")
+    if experiment is not None:
+        if size or resolution or part != "generator":
+            raise click.UsageError("--size, --resolution and --part belong to --out; an experiment has its own.")
+        _import_as(checkpoint, experiment, root)
+        return
+    assert out is not None, "one of both is given"
     from harness.training.import_checkpoint import import_transgan
 
     made = import_transgan(checkpoint, out, size, resolution, part)
     click.echo(
         f"{out}: TransGAN {made['size']} {part}, {made['resolution']} px, from {made['checkpoint_key']}; "
         f"sha256 {made['weights_sha256']}"
+    )
+
+
+def _import_as(checkpoint: Path, experiment: str, root: Path | None) -> None:
+    from harness.paths import Checkout
+    from harness.pipeline.imported import import_as
+
+    checkout = Checkout.find(root)
+    made, folder = import_as(checkpoint, experiment, checkout)
+    place = folder.relative_to(checkout.root)
+    click.echo(
+        f"{made['file']}: TransGAN {made['size']}, {made['resolution']} px, from {made['checkpoint_key']}, the weights "
+        f"of {made['experiment']}; sha256 {made['weights_sha256']}\n"
+        f"next: dvc repro {place}/dvc.yaml && harness check --params {place}"
     )
 
 

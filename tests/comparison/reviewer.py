@@ -34,9 +34,8 @@ PROTOCOL = {
     "kid_subsets": {"unknown": "no KID is reported"},
     "kid_subset_size": {"unknown": "no KID is reported"},
 }
-EFFECTS = [
-    {"field": "snapshot", "metric": "fid", "values": ["best", "last"], "share": [0.0, 0.01], "because": "made up"}
-]
+EFFECT = {"field": "snapshot", "metric": "fid", "values": ["best", "last"], "share": [0.0, 0.01]}
+AIDS = {"effects": [EFFECT | {"because": "made up"}], "released_weights": ["transgan-checkpoint"]}
 
 
 def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
@@ -51,7 +50,7 @@ def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
     tolerances["checkpoint"]["fid_sd_at_10k"]["value"] = 0.001
     tolerances["control"] |= {"rows": [], "secondary": []}
     write(folder / "experiments/tolerances.yaml", tolerances)
-    write(folder / "results/reported/protocols.yaml", {"fixture": PROTOCOL, "effects": EFFECTS})
+    write(folder / "results/reported/protocols.yaml", {"fixture": PROTOCOL, **AIDS})
     schema = yaml.safe_load((ROOT / "results/reported/schema.yaml").read_text())
     schema["columns"]["dataset"]["values"] = ["shapes"]
     write(folder / "results/reported/schema.yaml", schema)
