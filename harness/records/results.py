@@ -324,8 +324,8 @@ def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
     keys = zip(results.curves["experiment"], results.curves["seed"], strict=True)
     kept = Results(
         scores=results.scores[[not why for why in reasons]].reset_index(drop=True),
-        training=results.training[trained].reset_index(drop=True),
-        curves=results.curves[[key in runs for key in keys]].reset_index(drop=True),
+        training=results.training.loc[trained].reset_index(drop=True),
+        curves=results.curves.loc[[key in runs for key in keys]].reset_index(drop=True),  # `.loc`: there may be none
     )
     return kept, orphans
 
