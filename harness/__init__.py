@@ -49,7 +49,7 @@ def score(
     splits: int = 10,
     bias: bool = False,
     kid: bool = False,
-    clean_mode: str = "clean",
+    resizer: str | None = None,
     declared: dict[str, Any] | None = None,
     record: Path | str | None = None,
     protocol_name: str | None = None,
@@ -71,7 +71,8 @@ def score(
         n, n_real: the first so many images (None: all); of statistics from elsewhere, how many images made them.
         splits, bias: of the Inception Score.
         kid: kernel distance, too; features are then kept in the cache.
-        declared: protocol of a reference that does not say it itself, e.g. {"split": "train"}.
+        resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
+        declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
         record: the samples' `samples.json`; default: beside them, if it is of these pixels.
         protocol_name: default: the scale's name, or `custom` for samples from elsewhere.
         device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
@@ -94,7 +95,7 @@ def score(
     from harness.paths import cache_of
 
     root, place = (Path(folder) if folder is not None else None for folder in (root, cache))
-    setup = Setup(weights, layer, bias, clean_mode, batch, threads or 2, device or "cpu", place or cache_of(root))
+    setup = Setup(weights, layer, batch, threads or 2, device or "cpu", place or cache_of(root))
     return score(
         Request(
             Path(samples),
@@ -105,7 +106,9 @@ def score(
             n=n,
             n_real=n_real,
             is_splits=splits,
+            is_bias=bias,
             kid=kid,
+            resizer=resizer,
             protocol_name=protocol_name,
             declared=declared or {},
             allow_jpeg=allow_jpeg,

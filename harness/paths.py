@@ -198,9 +198,13 @@ class ScaleFolder:
         """The generator of one snapshot: `last`, `best` or an image count."""
         return self.artifacts(experiment, seed) / weights_folder(snapshot) / f"{snapshot}.safetensors"
 
-    def dump(self, experiment: str, seed: int, snapshot: str) -> Path:
-        """The samples of one snapshot."""
-        return self.artifacts(experiment, seed) / snapshot / "samples.npy"
+    def samples(self, experiment: str, seed: int, snapshot: str) -> Path:
+        """The dump of one snapshot: a folder with one file a variant."""
+        return self.artifacts(experiment, seed) / snapshot / "samples"
+
+    def dump(self, experiment: str, seed: int, snapshot: str, variant: str = "rounded") -> Path:
+        """One file of a dump; see `sample_record.VARIANTS`."""
+        return self.samples(experiment, seed, snapshot) / f"{variant}.npy"
 
     @property
     def all_records(self) -> Path:

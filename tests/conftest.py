@@ -170,7 +170,7 @@ def pixel_scorer(monkeypatch: pytest.MonkeyPatch) -> "list[PixelExtractor]":
 
     opened: list[PixelExtractor] = []
 
-    def open_extractor(scorer: str, setup: "Setup") -> PixelExtractor:
+    def open_extractor(scorer: str, setup: "Setup", resizer: str | None) -> PixelExtractor:
         opened.append(PixelExtractor(setup))
         return opened[-1]
 

@@ -1,4 +1,4 @@
-"""`harness sample`: weights -> dump of uint8 images."""
+"""`harness sample`: weights -> dump of images."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(
     experiment: str, seed: int, snapshot: str, n: int | None, device: str | None, threads: int | None, scale: "Scale"
 ) -> None:
-    """Draw images from a trained generator: samples.npy (uint8 [n,R,R,3]), samples.json and a grid.
+    """Draw images from a trained generator: samples/VARIANT.npy ([n,R,R,3]), samples.json and a grid.
 
     Image i depends on (seed, i) only.
 
@@ -30,4 +30,5 @@ def command(
     from harness.pipeline.sample import sample
 
     record = sample(scale, scale.run(experiment, seed), snapshot, n=n, device=device, threads=threads)
-    click.echo(f"{scale.folder.dump(experiment, seed, snapshot)}: {record.n} images")
+    where = scale.folder.samples(experiment, seed, snapshot)
+    click.echo(f"{where}: {record.n} images as {', '.join(record.files)}")

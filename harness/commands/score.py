@@ -48,12 +48,7 @@ if TYPE_CHECKING:
 @click.option("--splits", type=click.IntRange(1), default=10, show_default=True, help="Splits of the Inception Score.")
 @click.option("--bias", is_flag=True, help="Inception Score's logits with softmax/biases.")
 @click.option("--kid", is_flag=True, help="Kernel distance too; features are then kept in the cache.")
-@click.option(
-    "--clean-mode",
-    default="clean",
-    show_default=True,
-    help="clean-fid's mode: clean | legacy_tensorflow (--scorer clean).",
-)
+@click.option("--resizer", help="Another than the scorer's own: tf1-bilinear | torch-bilinear | pil-bicubic.")
 @click.option(
     "--declare",
     multiple=True,
@@ -93,7 +88,7 @@ def command(
     splits: int,
     bias: bool,
     kid: bool,
-    clean_mode: str,
+    resizer: str | None,
     declare: tuple[str, ...],
     allow_jpeg: bool,
     record: Path | None,
@@ -152,7 +147,7 @@ def command(
             splits=splits,
             bias=bias,
             kid=kid,
-            clean_mode=clean_mode,
+            resizer=resizer,
             declared=declared,
             record=record,
             protocol_name=protocol_name,

@@ -178,14 +178,19 @@ def _explained(path: Path, what: str) -> Iterator[None]:
 # ---------------------------------------------------------------- what images must be
 
 
-def check_images(array: "NpyFile | NpzArray", path: Path) -> None:
-    """Refuse an array that does not hold uint8 RGB images [N, H, W, 3] in C order.
+def check_images(array: "NpyFile | NpzArray", path: Path, floats: bool = False) -> None:
+    """Refuse an array that does not hold uint8 (declared as floats: float32) RGB images [N, H, W, 3] in C order.
 
     Raises:
         HarnessError: another dtype (the hint fits its values), order, shape or size.
     """
     header = array.header
-    if header.dtype != np.uint8:
+    if floats and header.dtype != np.dtype("<f4"):
+        raise HarnessError(
+            f"{path}: dtype {header.dtype}, declared as floats; expected float32 on the scale 0..255: save "
+            "images.astype('float32') if it is so, or drop the declaration."
+        )
+    if not floats and header.dtype != np.uint8:
         raise HarnessError(f"{path}: dtype {header.dtype}{_hint(array)}")
     if header.fortran:
         raise HarnessError(f"{path}: stored in Fortran order; save np.ascontiguousarray(images).")
@@ -229,7 +234,7 @@ def _hint(array: "NpyFile | NpzArray") -> str:
     if low >= 0 and high <= 1:
         return f"{span}quantise on purpose: (x * 255).round().clip(0, 255).astype('uint8')."
     if low >= 0 and high <= 255:
-        return f"{span}quantise on purpose: x.round().astype('uint8')."
+        return f"{span}quantise on purpose: x.round().astype('uint8'), or score floats: --declare quantisation=float."
     return f"{span}the range is none of -1..1, 0..1 and 0..255: bring it to 0..255 on purpose."
 
 
@@ -279,3 +284,45 @@ class ValueRange:
                 "quantise with ((x + 1) * 127.5).round().clip(0, 255).astype('uint8')"
             )
         raise HarnessError(f"{self._path}: the first {self._looked} images hold no other values than {values}; {why}.")
+
+
+# Values of samples that were never clamped: those of a generator whose output leaves its range -1..1 by twice as much.
+_FLOAT_LOW, _FLOAT_HIGH = -255.0, 510.0
+
+
+class FloatRange:
+    """Tells float images on the scale 0..255 from those in 0..1 or -1..1, which no image of the former stays within."""
+
+    def __init__(self, path: Path | str):
+        self._path = path
+        self._low, self._high = math.inf, -math.inf
+        self._looked = 0
+        self.decided = False
+
+    def look(self, images: np.ndarray) -> None:
+        """Take note of the values of float32 images [n, H, W, 3].
+
+        Raises:
+            HarnessError: a value is not finite, or enough images were looked at and show another range.
+        """
+        if not np.isfinite(images).all():
+            raise HarnessError(f"{self._path}: holds values that are not finite; look for what made them.")
+        self._low, self._high = min(self._low, float(images.min())), max(self._high, float(images.max()))
+        self._looked += len(images)
+        if self._looked >= LOOK:
+            self.finish()
+            self.decided = True
+
+    def finish(self) -> None:
+        """Judge what was seen.
+
+        Raises:
+            HarnessError: the values are of another range.
+        """
+        if not self._looked or (self._low >= _FLOAT_LOW and 4 < self._high <= _FLOAT_HIGH):
+            return
+        fix = "bring them to 0..255 on purpose"
+        if self._low >= -4 and self._high <= 4:
+            fix = "save images * 255 if they are in 0..1, (images + 1) * 127.5 if they are in -1..1"
+        span = f"values {self._low:.4g}..{self._high:.4g}"
+        raise HarnessError(f"{self._path}: declared as floats, with {span}; expected the scale 0..255: {fix}.")

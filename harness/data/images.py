@@ -1,14 +1,14 @@
 """Images to be scored, from this harness or from anywhere, read in slices and refused clearly when they are not fit."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.data.arrays import NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
+from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
 from harness.data.image_folder import FolderPixels, list_images
 from harness.data.packed import CARD, IMAGES, load
 from harness.errors import HarnessError
@@ -33,8 +33,10 @@ class Recorded:
 class Images:
     """A set of images: `pixels` uint8 [N, R, R, 3], where they come from, and the card of a packed data set.
 
-    `found` says in one sentence what was opened, `caveats` what a score of these images must say beside it. `recorded`
-    is the sha256 that a card or a record states for all the pixels of `whole`, of which `pixels` may be the first ones.
+    Samples declared as floats are float32 on the scale of pixels, 0..255, neither rounded nor clamped. `found` says in
+    one sentence what was opened, `caveats` what a score of these images must say beside it. `recorded` is the sha256
+    that a card or a record states for all the pixels of `whole`, of which `pixels` may be the first ones, and
+    `quantisation` how a record says that they were made.
     """
 
     pixels: Slices
@@ -44,6 +46,7 @@ class Images:
     caveats: tuple[str, ...] = ()
     recorded: Recorded | None = None
     whole: Slices | None = None
+    quantisation: str | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -67,9 +70,13 @@ class Images:
             return self
         return replace(self, pixels=_Head(self.pixels, n), whole=self.whole or self.pixels)
 
-    def stream(self, batch: int) -> "HashedPass":
-        """Return one pass over the images in order, `batch` at a time; it hashes what it yields."""
-        return HashedPass(self, batch)
+    def stream(self, batch: int, counts: Collection[int] = ()) -> "HashedPass":
+        """Return one pass over the images in order, `batch` at a time; it hashes what it yields.
+
+        Args:
+            counts: the first so many images are hashed by themselves, too.
+        """
+        return HashedPass(self, batch, counts)
 
     def sha256(self) -> str:
         """Return the sha256 of the pixels in C order.
@@ -77,10 +84,18 @@ class Images:
         Raises:
             HarnessError: the pixels are not the recorded ones.
         """
-        done = self.stream(_HASHED_AT_ONCE)
+        return self.hashes([len(self)])[len(self)]
+
+    def hashes(self, counts: Collection[int]) -> dict[int, str]:
+        """Return the sha256 of the pixels of the first so many images, for each count, from one reading.
+
+        Raises:
+            HarnessError: the pixels are not the recorded ones.
+        """
+        done = self.stream(_HASHED_AT_ONCE, counts)
         for _ in done:
             pass
-        return done.sha256
+        return {n: done.hashes[n] for n in counts}
 
 
 class HashedPass:
@@ -93,10 +108,11 @@ class HashedPass:
         HarnessError: the pixels are not the recorded ones.
     """
 
-    def __init__(self, images: Images, batch: int):
-        self._images = images
+    def __init__(self, images: Images, batch: int, counts: Collection[int] = ()):
+        assert all(0 < n <= len(images) for n in counts), f"{counts} of {len(images)} images"
+        self._images, self._counts = images, {*counts, len(images)}
         self._batches = self._read(batch)
-        self._sha256: str | None = None
+        self._hashes: dict[int, str] | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._batches
@@ -104,16 +120,24 @@ class HashedPass:
     @property
     def sha256(self) -> str:
         """Of the pixels in C order; known when all batches were taken."""
-        assert self._sha256 is not None, "the pass is not over"
-        return self._sha256
+        return self.hashes[len(self._images)]
+
+    @property
+    def hashes(self) -> dict[int, str]:
+        """Of the pixels of the first so many images, for each count; known when all batches were taken."""
+        assert self._hashes is not None, "the pass is not over"
+        return self._hashes
 
     def _read(self, batch: int) -> Iterator[np.ndarray]:
-        images, digest = self._images, hashlib.sha256()
+        images, digest, hashes = self._images, hashlib.sha256(), {}
         for start in range(0, len(images), batch):
             pixels = np.ascontiguousarray(images.pixels[start : start + batch])
-            digest.update(pixels.data)
+            done = 0
+            for n in sorted(n for n in self._counts if start < n <= start + len(pixels)):
+                digest.update(pixels[done : n - start].data)
+                hashes[n], done = digest.hexdigest(), n - start
+            digest.update(pixels[done:].data)
             yield pixels
-        sha256 = digest.hexdigest()
         if images.recorded is not None:
             whole = images.whole if images.whole is not None else images.pixels
             for start in range(len(images), len(whole), batch):
@@ -123,13 +147,17 @@ class HashedPass:
                     f"{images.path}: sha256 of the pixels is {digest.hexdigest()}, but {images.recorded.file} says "
                     f"{images.recorded.sha256}; {images.recorded.fix}."
                 )
-        self._sha256 = sha256
+        self._hashes = hashes
 
 
-def open_images(path: Path, quantised: bool = False, allow_jpeg: bool = False) -> Images:
+def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False, floats: bool = False) -> Images:
     """Open a folder of PNGs, an npy or an npz (`images` or `arr_0`), or a packed data set (train.npy beside card.json).
 
-    Unless they are known to be `quantised` to 0..255, images whose values show another range are refused.
+    Unless their range is known to be 0..255, images whose values show another one are refused.
+
+    Args:
+        known_range: a record says what made the values.
+        floats: the images are declared to be float32 on the scale 0..255; as anything else they are refused.
 
     Raises:
         HarnessError: missing; a wrong dtype, range, shape, mode or file type; mixed sizes; damaged.
@@ -137,6 +165,8 @@ def open_images(path: Path, quantised: bool = False, allow_jpeg: bool = False) -
     path = Path(path)
     if not path.exists():
         raise HarnessError(f"{path}: no such file or folder; give {_FORMS}.")
+    if floats and path.suffix not in (".npy", ".npz"):
+        raise HarnessError(f"{path}: declared as floats, which only an .npy or an .npz holds; drop the declaration.")
     if path.is_dir() and (path / CARD).is_file():
         return _open_packed(path)
     if not (path.is_dir() or path.is_file()):
@@ -145,18 +175,18 @@ def open_images(path: Path, quantised: bool = False, allow_jpeg: bool = False) -
         images = _open_folder(path, ("jpeg",) if allow_jpeg else ())
     elif path.suffix == ".npy":
         array = NpyFile(path)
-        check_images(array, path)
+        check_images(array, path, floats)
         images = Images(array, path)
     elif path.suffix == ".npz":
         unpacked = NpzArray(path, ("images", "arr_0"))
-        check_images(unpacked, path)
+        check_images(unpacked, path, floats)
         unpacked.check()
         images = Images(unpacked, path)
     else:
         raise HarnessError(f"{path}: cannot be read as images ('{path.suffix}'); give {_FORMS}.")
     check_square(images.pixels.shape, path)
-    if not quantised:
-        _check_values(images.pixels, path)
+    if not known_range:
+        _check_values(images.pixels, FloatRange(path) if floats else ValueRange(path))
     return replace(images, found=images.found or f"{len(images):,} images of {images.resolution} px")
 
 
@@ -180,32 +210,54 @@ def _open_folder(path: Path, convert: tuple[str, ...]) -> Images:
     return Images(pixels, path, found=listing.found(pixels.shape[1]), caveats=listing.caveats)
 
 
-def open_dump(path: Path, record: Path | None = None, allow_jpeg: bool = False) -> tuple[Images, dict[str, Any]]:
+def open_dump(
+    path: Path, record: Path | None = None, allow_jpeg: bool = False, floats: bool = False
+) -> tuple[Images, dict[str, Any]]:
     """Open samples and the record that describes them: `record`, or the `samples.json` beside a `samples.npy`.
 
     The record is {} for foreign samples. A JSON of that name with nothing of a record in it belongs to somebody else;
     it is left alone, and `Images.found` says so.
 
+    Args:
+        floats: foreign samples are declared to be floats; see `open_images`. A record says it itself.
+
     Raises:
-        HarnessError: unfit images, or pixels whose sha256 is not the recorded one.
+        HarnessError: unfit images, a file that the record does not name, or pixels whose sha256 is not the recorded
+            one.
     """
     path = Path(path)
     beside = path.with_name("samples.json")
     if record is None and not (path.name == "samples.npy" and path.is_file() and beside.is_file()):
-        return open_images(path, allow_jpeg=allow_jpeg), {}
+        return open_images(path, allow_jpeg=allow_jpeg, floats=floats), {}
     stated = read_json(record or beside)
     if not isinstance(stated, dict) or "samples_sha256" not in stated:
         if record is not None or not stated or _RECORD_KEYS & _keys(stated):
             raise HarnessError(
                 f"{record or beside}: has no `samples_sha256`; write the dump again with `harness sample`."
             )
-        images = open_images(path)
+        images = open_images(path, floats=floats)
         return replace(images, found=f"{images.found}; {beside} is no record of this harness"), {}
+    sha256, quantisation = _said_of(path, stated, record or beside)
     fix = "the dump was changed or cut short, write it again with `harness sample`"
-    recorded = Recorded(stated["samples_sha256"], record or beside, fix)
-    images = replace(open_images(path, quantised=True), recorded=recorded)  # a collapsed generator may well draw black
+    # a collapsed generator may well draw black
+    images = open_images(path, known_range=True, floats=quantisation == "float")
+    images = replace(images, recorded=Recorded(sha256, record or beside, fix), quantisation=quantisation)
     images.sha256()  # compared before anything is computed, and again in the pass
     return images, stated
+
+
+def _said_of(path: Path, stated: dict[str, Any], record: Path) -> tuple[str, str | None]:
+    """Return the sha256 and the quantisation that a record states for one file of samples.
+
+    A dump of the harness is one drawing in one or several files, listed in `files`; a record written by hand is of one.
+    """
+    files = stated.get("files")
+    if files is None:
+        return stated["samples_sha256"], stated.get("quantisation")
+    said = files.get(path.name) if isinstance(files, dict) else None
+    if not isinstance(said, dict) or not {"sha256", "quantisation"} <= said.keys():
+        raise HarnessError(f"{record}: says nothing of {path.name}, only of {', '.join(_keys(files)) or 'no file'}.")
+    return said["sha256"], said["quantisation"]
 
 
 def _keys(value: Any) -> set[str]:
@@ -228,8 +280,7 @@ class _Head:
         return self._pixels[start:stop]
 
 
-def _check_values(pixels: Slices, path: Path) -> None:
-    values = ValueRange(path)
+def _check_values(pixels: Slices, values: ValueRange | FloatRange) -> None:
     for start in range(0, len(pixels), _LOOKED_AT_ONCE):
         if values.decided:
             break

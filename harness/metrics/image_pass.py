@@ -1,25 +1,49 @@
-"""One pass over a set of images through a scorer: everything that a score needs of them, and their hash."""
+"""One pass over a set of images through a scorer: everything that scores need of them, and their hashes."""
 
 import time
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+
+import numpy as np
 
 from harness.data.images import Images
 from harness.errors import HarnessError
 from harness.metrics.extractors.base import Extractor, Setup
 from harness.metrics.feature_file import FeatureFile
-from harness.metrics.inception_score import InceptionScore
+from harness.metrics.inception_score import InceptionScore, probabilities
 from harness.metrics.moments import Moments
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass leaves in memory; it does not grow with the number of images. `sha256` is of the pixels read."""
+class Splits:
+    """One Inception Score: of the first `n` images in so many splits, with or without the classifier's biases."""
 
-    moments: Moments
-    inception_score: tuple[float, float] | None
-    device_sec: float
+    n: int
+    splits: int
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class First:
+    """The first images of a pass: mean float64 [d] and covariance [d, d] of their features, sha256 of their pixels."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
     sha256: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass leaves in memory, which does not grow with the number of images.
+
+    `first` has an entry for each count asked for, `inception_scores` (mean, std) for each that was asked for, if the
+    scorer has logits.
+    """
+
+    first: dict[int, First]
+    inception_scores: dict[Splits, tuple[float, float]]
+    device_sec: float
 
 
 def one_pass(
@@ -28,25 +52,34 @@ def one_pass(
     setup: Setup,
     label: str,
     *,
-    sha256: str | None = None,
+    counts: Collection[int] = (),
+    sha256: Mapping[int, str] | None = None,
     features: FeatureFile | None = None,
-    splits: int | None = None,
+    scores: Collection[Splits] = (),
 ) -> Pass:
     """Stream images through the extractor once.
 
+    What is said of the first so many images is the same to the last bit as in a pass over these alone, if the batch
+    divides their number: a network's last digits may depend on the size of a batch.
+
     Args:
         label: of the progress bar.
-        sha256: what the pixels were found to be before the pass.
-        features: where to keep the features, float32 [n, layer]; nothing is kept of a pass that breaks off.
-        splits: of the Inception Score, which is computed if the extractor has logits.
+        counts: of first images whose statistics are wanted; all are always among them.
+        sha256: what the pixels of the first so many were found to be before the pass.
+        features: where to keep those of the first images, float32 [n, layer]; nothing is kept of a pass that breaks
+            off.
+        scores: Inception Scores, which are computed if the extractor has logits.
 
     Raises:
         HarnessError: the pixels are not those recorded, or not those of `sha256`; features that are not finite.
     """
     from tqdm import tqdm
 
-    moments, scores, device_sec = Moments(setup.layer), None, 0.0
-    stream = images.stream(setup.batch)
+    counts = {*counts, *(sha256 or {}), len(images)}
+    moments, device_sec, seen = Moments(setup.layer), 0.0, 0
+    gaussians: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    streaming = {wanted: InceptionScore(wanted.splits, wanted.n) for wanted in scores}
+    stream = images.stream(setup.batch, counts)
     with ExitStack() as stack:
         bar = stack.enter_context(tqdm(total=len(images), unit="image", desc=f"{extractor.scorer}: {label}"))
         keep = stack.enter_context(features.writing()) if features is not None else None
@@ -54,16 +87,34 @@ def one_pass(
             before = time.perf_counter()
             rows, logits = extractor(pixels)
             device_sec += time.perf_counter() - before
-            moments.update(rows)
-            if keep is not None:
-                keep(rows)
-            if logits is not None and splits is not None:
-                scores = scores or InceptionScore(splits, len(images))
-                scores.update(logits)
+            done = 0
+            for n in sorted(n for n in counts if seen < n <= seen + len(pixels)):
+                moments.update(rows[done : n - seen])
+                gaussians[n], done = (moments.mean, moments.covariance), n - seen
+            moments.update(rows[done:])
+            if keep is not None and features is not None and seen < features.count:
+                keep(rows[: features.count - seen])
+            if logits is not None:
+                _add(streaming, logits, extractor.biases, seen)
+            seen += len(pixels)
             bar.update(len(pixels))
-        if sha256 not in (None, stream.sha256):
-            raise HarnessError(
-                f"{images.path}: changed while it was read: the pixels' sha256 was {sha256}, then {stream.sha256}; "
-                "wait until nobody writes it and score again."
-            )
-    return Pass(moments, scores.result() if scores else None, device_sec, stream.sha256)
+        for n, expected in (sha256 or {}).items():
+            if stream.hashes[n] != expected:
+                raise HarnessError(
+                    f"{images.path}: changed while it was read: the pixels' sha256 was {expected}, then "
+                    f"{stream.hashes[n]}; wait until nobody writes it and score again."
+                )
+    first = {n: First(*gaussians[n], stream.hashes[n]) for n in counts}
+    done_scores = {wanted: score.result() for wanted, score in streaming.items()} if logits is not None else {}
+    return Pass(first, done_scores, device_sec)
+
+
+def _add(streaming: Mapping[Splits, InceptionScore], logits: np.ndarray, biases: np.ndarray | None, seen: int) -> None:
+    """Add a batch's logits to the Inception Scores that reach so far; each softmax is computed once."""
+    for bias in (False, True):
+        reached = [score for wanted, score in streaming.items() if wanted.bias == bias and seen < wanted.n]
+        if reached:
+            assert biases is not None or not bias, "the scorer has logits, so it knows their biases"
+            p = probabilities(logits + biases if bias else logits, seen)
+            for score in reached:
+                score.add(*p)

@@ -6,7 +6,7 @@ from harness.errors import HarnessError
 
 
 class InceptionScore:
-    """Inception score of a stream of logits whose length is known beforehand.
+    """Inception score of the first `total` images of a stream of logits.
 
     Splits are contiguous and in order: split i holds images floor(i * total / splits) up to floor((i + 1) * total /
     splits). When `total` is not divisible every image is still used and the sizes differ by at most one. The std over
@@ -36,20 +36,19 @@ class InceptionScore:
         Raises:
             HarnessError: a logit is NaN or infinite.
         """
-        assert logits.ndim == 2, f"expected [n, classes], got {logits.shape}"
-        assert self._seen + len(logits) <= self.total, f"{self._seen + len(logits)} logits for a total of {self.total}"
-        if not np.isfinite(logits).all():
-            raise HarnessError(f"Logits of images {self._seen}..{self._seen + len(logits) - 1} hold NaN or infinity.")
-        log_p = _log_softmax(np.asarray(logits, dtype=np.float64))
-        p = np.exp(log_p)
+        self.add(*probabilities(logits, self._seen))
+
+    def add(self, p: np.ndarray, log_p: np.ndarray) -> None:
+        """Add the next images by their `probabilities`; those beyond the total are left out."""
+        p, log_p = p[: self.total - self._seen], log_p[: self.total - self._seen]
         if self._marginals is None:
-            self._marginals = np.zeros((self.splits, logits.shape[1]))
-        split = np.searchsorted(self._ends, np.arange(self._seen, self._seen + len(logits)), side="right")
+            self._marginals = np.zeros((self.splits, p.shape[1]))
+        split = np.searchsorted(self._ends, np.arange(self._seen, self._seen + len(p)), side="right")
         for i in np.unique(split):
             rows = split == i
             self._marginals[i] += p[rows].sum(axis=0)
             self._negative_entropies[i] += np.vdot(p[rows], log_p[rows])
-        self._seen += len(logits)
+        self._seen += len(p)
 
     def result(self) -> tuple[float, float]:
         """Mean and population std over the splits; the mean lies in [1, classes].
@@ -63,6 +62,22 @@ class InceptionScore:
         log_q = np.log(q, out=np.zeros_like(q), where=q > 0)  # 0 log 0 = 0
         scores = np.exp(self._negative_entropies / self._sizes - (q * log_q).sum(axis=1))
         return float(scores.mean()), float(scores.std())
+
+
+def probabilities(logits: np.ndarray, seen: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return p(y|x) and its logarithm, float64 [n, classes], of logits float [n, classes].
+
+    Args:
+        seen: images before these, for the message.
+
+    Raises:
+        HarnessError: a logit is NaN or infinite.
+    """
+    assert logits.ndim == 2, f"expected [n, classes], got {logits.shape}"
+    if not np.isfinite(logits).all():
+        raise HarnessError(f"Logits of images {seen}..{seen + len(logits) - 1} hold NaN or infinity.")
+    log_p = _log_softmax(np.asarray(logits, dtype=np.float64))
+    return np.exp(log_p), log_p
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zipfile
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,18 @@ def content(pixels_sha256: str, card: dict[str, Any], n: int, extractor: Extract
     }
 
 
-def content_of(images: Images, extractor: Extractor, layer: int) -> dict[str, Any]:
-    """Return `content` of images; their pixels are hashed.
+def contents_of(images: Images, counts: Collection[int], extractor: Extractor, layer: int) -> dict[int, dict[str, Any]]:
+    """Return `content` of the first so many images, for each count; the pixels are hashed in one reading.
 
     Raises:
         HarnessError: the pixels are not those of their card.
     """
-    return content(images.sha256(), images.card, len(images), extractor, layer)
+    return {n: content(sha256, images.card, n, extractor, layer) for n, sha256 in images.hashes(counts).items()}
+
+
+def content_of(images: Images, extractor: Extractor, layer: int) -> dict[str, Any]:
+    """Return `content` of all images; see `contents_of`."""
+    return contents_of(images, [len(images)], extractor, layer)[len(images)]
 
 
 def path_of(cache: Path, key: dict[str, Any]) -> Path:
@@ -73,25 +79,39 @@ def feature_file(cache: Path, key: dict[str, Any]) -> FeatureFile:
 
 
 def of_images(
-    images: Images, key: dict[str, Any], extractor: Extractor, setup: Setup, kid: bool = False
-) -> tuple[Reference, FeatureFile | None, float]:
-    """Return the statistics of reference images, their features' file if KID needs it, and the device seconds it took.
+    images: Images, keys: Collection[dict[str, Any]], extractor: Extractor, setup: Setup, kid: int | None = None
+) -> tuple[dict[int, Reference], FeatureFile | None, float]:
+    """Return the statistics of the first so many images by their count, the file of features, and the device seconds.
 
-    Kept entries are used if they are whole; a damaged one is computed again. `key` is their `content_of`.
+    Kept entries are used if they are whole; those that are missing or damaged are computed in one pass.
+
+    Args:
+        keys: `content_of` the first so many images; `n` is their count.
+        kid: keep the features of the first so many, which is one of the counts; None: keep none.
 
     Raises:
         HarnessError: the pixels changed since they were hashed.
     """
-    features = feature_file(setup.cache, key) if kid else None
-    found = find(setup.cache, key)
-    if features is not None and features.path.exists() and features.read() is None:
-        _warn_damaged(features.path)
-    if found is not None and (features is None or features.read() is not None):
+    by_count = {key["n"]: key for key in keys}
+    found = {n: kept for n, key in by_count.items() if (kept := find(setup.cache, key)) is not None}
+    features = feature_file(setup.cache, by_count[kid]) if kid is not None else None
+    missing = set(by_count) - set(found)
+    if features is not None and features.read() is None:
+        if features.path.exists():
+            _warn_damaged(features.path)
+        missing.add(features.count)
+        keep: FeatureFile | None = features
+    else:
+        keep = None
+    if not missing:
         return found, features, 0.0
-    done = one_pass(images, extractor, setup, "reals", sha256=key["pixels_sha256"], features=features)
-    made = Reference(GaussianStatistics(done.moments.mean, done.moments.covariance), len(images), key)
-    save(path_of(setup.cache, key), made)
-    return made, features, done.device_sec
+    hashes = {n: by_count[n]["pixels_sha256"] for n in missing}
+    done = one_pass(images.first(max(missing)), extractor, setup, "reals", sha256=hashes, features=keep)
+    for n in missing:
+        first = done.first[n]
+        found[n] = Reference(GaussianStatistics(first.mean, first.covariance), n, by_count[n])
+        save(path_of(setup.cache, by_count[n]), found[n])
+    return found, features, done.device_sec
 
 
 def save(path: Path, reference: Reference) -> None:

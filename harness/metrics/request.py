@@ -1,5 +1,6 @@
 """What is scored and how, and everything that can be refused before a pass begins."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 from harness.data.card import definitions
 from harness.data.images import Images, open_dump, open_images
 from harness.errors import HarnessError, nearest
-from harness.metrics import reference_statistics as references
-from harness.metrics.extractors.base import LAYERS, SCORERS, Setup
+from harness.metrics import reference_statistics
+from harness.metrics.extractors.base import LAYERS, Setup, resizer_of
 from harness.paths import Checkout
 from harness.records import chain
+from harness.records.sample_record import VARIANTS
 from harness.records.score_record import NAME, SHA256
 
 OF_SAMPLES: dict[str, type] = {  # what a user may say of samples that do not say it themselves
@@ -31,7 +33,7 @@ DECLARED: dict[str, type] = {  # that, and what a user may say of a reference
 }
 KINDS = {bool: "true or false", int: "a count from 1", str: "text"}  # in words
 WORDS = {  # declarations that must be one of the field's words -> those words
-    "quantisation": ("uint8, rounded", "uint8, truncated", "uint8, min-max stretched"),  # images read here are 8-bit
+    "quantisation": tuple(VARIANTS.values()),
     "snapshot": ("last", "best", "checkpoint"),  # or an image count
 }
 FOREIGN = "custom"  # protocol name of samples that no scale of ours made
@@ -49,22 +51,27 @@ class Request:
     n: int | None = None
     n_real: int | None = None  # of statistics from elsewhere: how many images made them
     is_splits: int = 10
+    is_bias: bool = False  # add softmax/biases to the Inception Score's logits
     kid: bool = False
+    resizer: str | None = None  # one of `extractors.base.RESIZERS`; None: the scorer's own
     protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
+    protocol_version: int = 1
     declared: dict[str, Any] = field(default_factory=dict)  # keys and types of DECLARED
     allow_jpeg: bool = False
     root: Path | None = None  # checkout whose data sets are known by name; default: that of the working folder
 
+    def shared(self) -> tuple[Any, ...]:
+        """Return what requests have in common that one pass over the samples can serve."""
+        floats = self.declared.get("quantisation")
+        return (self.samples, self.record, self.scorer, self.setup, self.resizer, self.allow_jpeg, self.root, floats)
+
 
 @dataclass(frozen=True)
-class Inputs:
-    """What was opened for a request: samples, their record ({} for samples from elsewhere), reference.
+class Opened:
+    """One request's images: `reals` is None if `target`, the reference's path, is a statistics file."""
 
-    `reals` is None if `target`, the reference's path, is a statistics file.
-    """
-
+    request: Request
     samples: Images
-    sample_record: dict[str, Any]
     target: Path
     reals: Images | None
 
@@ -75,38 +82,76 @@ class Inputs:
         return (*(f"samples: {text}" for text in self.samples.caveats), *(f"reference: {text}" for text in reals))
 
 
-def open_inputs(request: Request) -> Inputs:
-    """Check a request and open its images, the samples first.
+@dataclass(frozen=True)
+class Inputs:
+    """What was opened for requests that share a pass; the samples' record is {} for samples from elsewhere."""
+
+    sample_record: dict[str, Any]
+    requests: tuple[Opened, ...]
+
+    @property
+    def samples(self) -> Images:
+        """As many as one pass must read."""
+        return max((one.samples for one in self.requests), key=len)
+
+    @property
+    def reals(self) -> dict[Path, Images]:
+        """As many of each reference as one pass must read."""
+        longest: dict[Path, Images] = {}
+        for one in self.requests:
+            if one.reals is not None and len(one.reals) > len(longest.get(one.target, ())):
+                longest[one.target] = one.reals
+        return longest
+
+    def counts(self, target: Path) -> set[int]:
+        """The numbers of first images of a reference that requests ask for."""
+        return {len(one.reals) for one in self.requests if one.reals is not None and one.target == target}
+
+
+def open_inputs(requests: Sequence[Request]) -> Inputs:
+    """Check requests that share a pass and open their images, the samples first.
 
     Raises:
         HarnessError: options that make no sense; images that are missing, unfit, too few or of two sizes; a record that
             disagrees with the images or with the training it names.
     """
-    check_options(request)
-    samples, record = open_dump(find_samples(request.samples, request.root), request.record, request.allow_jpeg)
+    assert requests, "nothing is asked for"
+    first = requests[0]
+    assert all(one.shared() == first.shared() for one in requests), "requests of one pass differ in what they share"
+    for request in requests:
+        check_options(request)
+    floats = first.declared.get("quantisation") == "float"
+    samples, record = open_dump(find_samples(first.samples, first.root), first.record, first.allow_jpeg, floats)
     if record:
-        chain.check_sample(request.record or request.samples.with_name("samples.json"), record)
+        chain.check_sample(first.record or first.samples.with_name("samples.json"), record)
+    references: dict[Path, Images] = {}
+    return Inputs(record, tuple(_opened(request, samples, references) for request in requests))
+
+
+def _opened(request: Request, samples: Images, references: dict[Path, Images]) -> Opened:
+    """Open the reference of one request, unless it is among `references` already."""
     samples = samples.first(request.n)
     if request.is_splits > len(samples) and request.setup.layer == 2048 and request.scorer != "clean":
         raise HarnessError(f"{samples.path}: {len(samples)} images in {request.is_splits} splits; use fewer --splits.")
     target = find_reference(request.reference, request.root)
-    if references.is_statistics(target):
+    if target not in references and reference_statistics.is_statistics(target):
         if request.kid:
             raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
-        return Inputs(samples, record, target, None)
-    reals = open_images(target, allow_jpeg=request.allow_jpeg).first(request.n_real)
+        return Opened(request, samples, target, None)
+    if target not in references:
+        references[target] = open_images(target, allow_jpeg=request.allow_jpeg)
+    reals = references[target].first(request.n_real)
     if reals.resolution != samples.resolution:
         raise HarnessError(
             f"{samples.path} has {samples.resolution} px and {target} {reals.resolution} px; score images of one size."
         )
-    return Inputs(samples, record, target, reals)
+    return Opened(request, samples, target, reals)
 
 
 def check_options(request: Request) -> None:
     """Raise HarnessError, naming option and value, for what no images could make sense of."""
     setup = request.setup
-    if request.scorer not in SCORERS:
-        raise HarnessError(f"--scorer {request.scorer}: unknown.{nearest(request.scorer, SCORERS)}")
+    resizer_of(request.scorer, request.resizer)
     if setup.layer not in LAYERS:
         raise HarnessError(f"--layer {setup.layer}: unknown; valid: {', '.join(map(str, LAYERS))}.")
     counts = (("--n", request.n, 2), ("--n-real", request.n_real, 2), ("--splits", request.is_splits, 1))
@@ -115,21 +160,23 @@ def check_options(request: Request) -> None:
             raise HarnessError(f"{option} {count}: must be at least {least}.")
     if request.protocol_name is not None and not NAME.fullmatch(request.protocol_name):
         raise HarnessError(f"--protocol-name {request.protocol_name}: use letters, digits and . _ + - only.")
-    if request.scorer != "clean" and setup.clean_mode != "clean":
-        raise HarnessError(f"--clean-mode {setup.clean_mode}: only --scorer clean has modes.")
-    if setup.is_bias and (request.scorer == "clean" or setup.layer != 2048):
+    if request.is_bias and (request.scorer == "clean" or setup.layer != 2048):
         raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
     for key, value in request.declared.items():
-        if key not in DECLARED:
-            raise HarnessError(f"--declare {key}: no such entry of a protocol.{nearest(key, DECLARED)}")
-        if type(value) is not DECLARED[key] or (isinstance(value, int) and DECLARED[key] is int and value < 1):
-            raise HarnessError(f"--declare {key}={value}: expected {KINDS[DECLARED[key]]}.")
-        words = WORDS.get(key, ())
-        if words and value not in words and not (key == "snapshot" and str(value).isdecimal()):
-            images = ", or an image count" if key == "snapshot" else ""
-            raise HarnessError(f"--declare {key}={value}: expected one of {'; '.join(words)}{images}.")
-        if key == "real_pixels_sha256" and not SHA256.fullmatch(str(value)):
-            raise HarnessError(f"--declare {key}={value}: expected 64 hexadecimal digits.")
+        _check_declared(key, value)
+
+
+def _check_declared(key: str, value: Any) -> None:
+    if key not in DECLARED:
+        raise HarnessError(f"--declare {key}: no such entry of a protocol.{nearest(key, DECLARED)}")
+    if type(value) is not DECLARED[key] or (isinstance(value, int) and DECLARED[key] is int and value < 1):
+        raise HarnessError(f"--declare {key}={value}: expected {KINDS[DECLARED[key]]}.")
+    words = WORDS.get(key, ())
+    if words and value not in words and not (key == "snapshot" and str(value).isdecimal()):
+        images = ", or an image count" if key == "snapshot" else ""
+        raise HarnessError(f"--declare {key}={value}: expected one of {'; '.join(words)}{images}.")
+    if key == "real_pixels_sha256" and not SHA256.fullmatch(str(value)):
+        raise HarnessError(f"--declare {key}={value}: expected 64 hexadecimal digits.")
 
 
 def find_samples(samples: Path, root: Path | None = None) -> Path:

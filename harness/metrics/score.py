@@ -1,8 +1,10 @@
-"""A dump and a reference through one scorer: scores, with everything that says how they were made."""
+"""Dumps and references through one scorer: scores, with everything that says how they were made."""
 
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from harness.metrics import fid
 from harness.metrics import reference_statistics as references
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
-from harness.metrics.image_pass import Pass, one_pass
+from harness.metrics.feature_file import FeatureFile
+from harness.metrics.image_pass import Pass, Splits, one_pass
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.reference_statistics import Reference
-from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Request, open_inputs
+from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Opened, Request, open_inputs
 from harness.records import score_record
 from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
 
@@ -31,121 +34,210 @@ FACTS = {  # what a declaration may say -> its entry in a reference's content
 UNKNOWN = "0" * 64  # stands for a hash until the images are read
 
 
-def score(request: Request) -> ScoreRecord:
-    """Score a dump against a reference; returns the record that `harness score` writes.
+@dataclass(frozen=True)
+class Known:
+    """What is known of a reference before the pass: its `reference_statistics.content`, {} for a file from elsewhere.
 
-    Everything that can be refused is refused before the samples' pass begins, and that before the reference's.
+    `statistics` is the file, None for images.
+    """
+
+    content: dict[str, Any]
+    statistics: Reference | None
+
+
+def score(request: Request) -> ScoreRecord:
+    """Score a dump against a reference; returns the record that `harness score` writes. See `score_all`."""
+    return score_all([request])[0]
+
+
+def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
+    """Score a dump in several ways that share one pass over its images; returns one record a request, in their order.
+
+    The requests share samples, scorer, weights, layer and resizer; they differ in counts, references, splits and biases
+    of the Inception Score, KID and the protocol's name. Each reference is read in at most one pass, too.
+
+    Everything that can be refused is refused before the samples' pass begins, and that before the references'.
 
     Raises:
         HarnessError: unfit images or statistics, missing weights, an undefined combination, or a broken link between
             a file and what a record says of it.
     """
     started = time.perf_counter()
-    inputs = open_inputs(request)
-    extractor = open_extractor(request.scorer, request.setup)
-    reference = None
-    if inputs.reals is None:
-        reference = references.load_statistics(inputs.target, extractor, request.setup.layer, request.n_real)
-        known = reference.content
-    else:
-        known = references.content_of(inputs.reals, extractor, request.setup.layer)
-    draft = _draft(request, inputs, extractor, known, reference)
+    inputs = open_inputs(requests)
+    extractor = open_extractor(requests[0].scorer, requests[0].setup, requests[0].resizer)
+    known = _known(inputs, extractor)
+    drafts = [
+        _draft(one, inputs.sample_record, extractor, its) for one, its in zip(inputs.requests, known, strict=True)
+    ]
+    _announce(inputs, drafts)
+    fakes, fake_features = _pass_over_samples(inputs, extractor)
+    reals, real_features, real_sec = _passes_over_references(inputs, extractor, known)
+    provenance = _provenance(inputs, extractor, real_sec + fakes.device_sec, started)
+    distances: dict[tuple[int, int], fid.Frechet] = {}
+    records = []
+    for one, draft, reference in zip(inputs.requests, drafts, reals, strict=True):
+        fake, pair = fakes.first[len(one.samples)], (id(reference), len(one.samples))
+        if pair not in distances:  # protocols may differ in their Inception Scores alone
+            distances[pair] = reference.gaussian.distance(fake.mean, fake.covariance)
+        distance = distances[pair]
+        if not np.isfinite(distance.value):
+            raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
+        kid = kid_std = None
+        if one.request.kid:
+            assert fake_features is not None, "kept for KID"
+            kid, kid_std = _kernel_distance(real_features[one.target], fake_features, one)
+        is_mean, is_std = fakes.inception_scores.get(_splits(one), (None, None))
+        protocol = draft.protocol
+        if is_mean is None:
+            protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
+        scored = dataclasses.replace(
+            draft,
+            protocol=protocol,
+            values=Values(fid=distance.value, is_mean=is_mean, is_std=is_std, kid=kid, kid_std=kid_std),
+            content=dataclasses.replace(draft.content, samples_sha256=fake.sha256),
+            diagnostics={"rank": distance.rank, "clamped_mass": distance.clamped_mass},
+            provenance=provenance,
+        )
+        records.append(scored)
+    return records
+
+
+def _announce(inputs: Inputs, drafts: Sequence[ScoreRecord]) -> None:
+    """Say on stderr what was opened, and what the reader must know of it."""
     print(f"samples: {inputs.samples.found}", file=sys.stderr)
-    if inputs.reals is not None:
-        print(f"reference: {inputs.reals.found}", file=sys.stderr)
-    for text in draft.protocol.caveats:
+    for images in inputs.reals.values():
+        print(f"reference: {images.found}", file=sys.stderr)
+    for text in dict.fromkeys(text for draft in drafts for text in draft.protocol.caveats):
         print(f"warning: {text}", file=sys.stderr)
-    fake, fake_features = _pass_over_samples(request, inputs, extractor)
-    real_sec, kid, kid_std = 0.0, None, None
-    if inputs.reals is not None:
-        reference, features, real_sec = references.of_images(inputs.reals, known, extractor, request.setup, request.kid)
-        if fake_features is not None and features is not None:
-            kid, kid_std = _kernel_distance(features, fake_features)
-    assert reference is not None, "a reference is a file of statistics or images"
-    distance = reference.gaussian.distance(fake.moments.mean, fake.moments.covariance)
-    if not np.isfinite(distance.value):
-        raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
-    is_mean, is_std = fake.inception_score or (None, None)
-    protocol = draft.protocol
-    if fake.inception_score is None:
-        protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
-    return dataclasses.replace(
-        draft,
-        protocol=protocol,
-        values=Values(fid=distance.value, is_mean=is_mean, is_std=is_std, kid=kid, kid_std=kid_std),
-        content=dataclasses.replace(draft.content, samples_sha256=fake.sha256),
-        diagnostics={"rank": distance.rank, "clamped_mass": distance.clamped_mass},
-        provenance=_provenance(request, inputs, extractor, real_sec + fake.device_sec, started),
-    )
 
 
-def _pass_over_samples(
-    request: Request, inputs: Inputs, extractor: Extractor
-) -> tuple[Pass, references.FeatureFile | None]:
-    """Run the samples through the extractor; their features are kept on disk if KID needs them."""
-    images, setup, features = inputs.samples, request.setup, None
-    if request.kid:
-        key = references.content(images.sha256(), {}, len(images), extractor, setup.layer)
+# ---------------------------------------------------------------- the passes
+
+
+def _known(inputs: Inputs, extractor: Extractor) -> list[Known]:
+    """Return what is known of each request's reference; images are hashed in one reading a reference."""
+    layer = inputs.requests[0].request.setup.layer
+    contents = {
+        target: references.contents_of(images, inputs.counts(target), extractor, layer)
+        for target, images in inputs.reals.items()
+    }
+    known = []
+    for one in inputs.requests:
+        if one.reals is None:
+            statistics = references.load_statistics(one.target, extractor, layer, one.request.n_real)
+            known.append(Known(statistics.content, statistics))
+        else:
+            known.append(Known(contents[one.target][len(one.reals)], None))
+    return known
+
+
+def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, FeatureFile | None]:
+    """Run the samples through the extractor; the features that KID needs are kept on disk."""
+    images, setup = inputs.samples, inputs.requests[0].request.setup
+    n = max((len(one.samples) for one in inputs.requests if one.request.kid), default=None)
+    features, hashes = None, {}
+    if n is not None:
+        hashes = images.hashes([n])
+        key = references.content(hashes[n], {}, n, extractor, setup.layer)
         features = references.feature_file(setup.cache, key)
-    sha256 = features.content["pixels_sha256"] if features is not None else None
-    done = one_pass(images, extractor, setup, "samples", sha256=sha256, features=features, splits=request.is_splits)
+    done = one_pass(
+        images,
+        extractor,
+        setup,
+        "samples",
+        counts={len(one.samples) for one in inputs.requests},
+        sha256=hashes,
+        features=features,
+        scores={_splits(one) for one in inputs.requests},
+    )
     return done, features
 
 
-def _kernel_distance(real: references.FeatureFile, fake: references.FeatureFile) -> tuple[float, float]:
+def _splits(one: Opened) -> Splits:
+    return Splits(len(one.samples), one.request.is_splits, one.request.is_bias)
+
+
+def _passes_over_references(
+    inputs: Inputs, extractor: Extractor, known: Sequence[Known]
+) -> tuple[list[Reference], dict[Path, FeatureFile], float]:
+    """Return each request's statistics, the features that KID needs by the reference's path, and the device seconds."""
+    found, features, device_sec = {}, {}, 0.0
+    for target, images in inputs.reals.items():
+        its = [(one, that) for one, that in zip(inputs.requests, known, strict=True) if one.target == target]
+        keys = {that.content["n"]: that.content for _, that in its}
+        kid = max((that.content["n"] for one, that in its if one.request.kid), default=None)
+        found[target], kept, sec = references.of_images(
+            images, keys.values(), extractor, inputs.requests[0].request.setup, kid
+        )
+        device_sec += sec
+        if kept is not None:
+            features[target] = kept
+    return (
+        [
+            that.statistics or found[one.target][that.content["n"]]
+            for one, that in zip(inputs.requests, known, strict=True)
+        ],
+        features,
+        device_sec,
+    )
+
+
+def _kernel_distance(real: FeatureFile, fake: FeatureFile, one: Opened) -> tuple[float, float]:
+    assert one.reals is not None, "statistics hold no features"
     arrays = real.read(), fake.read()
     for file, array in zip((real, fake), arrays, strict=True):
         if array is None:
             raise HarnessError(f"{file.path}: was damaged or removed after it was written; score again.")
-    return kernel_distance(*arrays)  # type: ignore[arg-type]  # checked above
+    return kernel_distance(arrays[0][: len(one.reals)], arrays[1][: len(one.samples)])  # type: ignore[index]
 
 
 # ---------------------------------------------------------------- the record
 
 
-def _draft(
-    request: Request, inputs: Inputs, extractor: Extractor, known: dict[str, Any], reference: Reference | None
-) -> ScoreRecord:
+def _draft(one: Opened, sample_record: dict[str, Any], extractor: Extractor, known: Known) -> ScoreRecord:
     """Return the record as it will be, without scores; what it cannot hold is refused now.
-
-    `known` is what the reference is (see `reference_statistics.content`), {} for statistics from elsewhere.
 
     Raises:
         HarnessError: the samples' record holds what no run can be, or a declaration contradicts what is known.
     """
-    record = inputs.sample_record
-    protocol = _protocol(request, inputs, extractor, known, reference)
+    protocol = _protocol(one, sample_record, extractor, known)
+    whole = one.samples.recorded if len(one.samples) < len(one.samples.whole or one.samples.pixels) else None
+    content = Content(
+        UNKNOWN,
+        sample_record.get("weights_sha256"),
+        protocol.real_pixels_sha256,
+        whole.sha256 if whole is not None else None,
+    )
     draft = ScoreRecord(
-        run=Run(**{f.name: record.get(f.name) for f in dataclasses.fields(Run)}),
+        run=Run(**{f.name: sample_record.get(f.name) for f in dataclasses.fields(Run)}),
         protocol=protocol,
         values=Values(fid=0.0),
-        content=Content(UNKNOWN, record.get("weights_sha256"), protocol.real_pixels_sha256),
+        content=content,
         diagnostics={},
         provenance={},
     )
-    return score_record.validate(draft, str(request.record or request.samples))
+    return score_record.validate(draft, str(one.request.record or one.request.samples))
 
 
-def _protocol(
-    request: Request, inputs: Inputs, extractor: Extractor, known: dict[str, Any], reference: Reference | None
-) -> Protocol:
+def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, known: Known) -> Protocol:
     """Return everything that defines the score; None where a foreign set or statistics file does not say."""
-    record, setup = inputs.sample_record, request.setup
-    n_real = reference.count if reference is not None else known["n"]
-    of_samples = {key: record.get(key) for key in OF_SAMPLES} | {"n_fake": len(inputs.samples)}
-    of_reference = {key: known.get(FACTS[key]) for key in FACTS} | {"n_real": n_real}
-    facts, declared = _declare(request, inputs.target, of_samples | of_reference)
+    request, setup, statistics = one.request, one.request.setup, known.statistics
+    n_real = statistics.count if statistics is not None else known.content["n"]
+    of_samples = {key: sample_record.get(key) for key in OF_SAMPLES}
+    of_samples |= {"quantisation": one.samples.quantisation, "n_fake": len(one.samples)}
+    of_reference = {key: known.content.get(name) for key, name in FACTS.items()} | {"n_real": n_real}
+    facts, declared = _declare(one, of_samples | of_reference)
     n_real = facts["n_real"]
-    if not known and request.n_real is not None:
+    if not known.content and request.n_real is not None:
         declared = (*declared, "n_real")
     return Protocol(
         **facts,
-        name=request.protocol_name or record.get("scale") or FOREIGN,
-        version=1,
-        resolution=inputs.samples.resolution,
-        selection=record.get("selection"),
-        reference="statistics" if reference is not None else "images",
-        statistics_sha256=reference.file_sha256 if reference is not None else None,
+        name=request.protocol_name or sample_record.get("scale") or FOREIGN,
+        version=request.protocol_version,
+        resolution=one.samples.resolution,
+        selection=sample_record.get("selection"),
+        reference="statistics" if statistics is not None else "images",
+        statistics_sha256=statistics.file_sha256 if statistics is not None else None,
         scorer=extractor.scorer,
         resizer=extractor.resizer,
         inception=extractor.kind,
@@ -153,43 +245,43 @@ def _protocol(
         stand_in_inception=extractor.kind == "stand-in",
         layer=setup.layer,
         is_splits=request.is_splits,
-        is_bias=setup.is_bias,
+        is_bias=request.is_bias,
         kid_subsets=SUBSETS if request.kid else None,
-        kid_subset_size=min(SUBSET_SIZE, len(inputs.samples), n_real or 0) if request.kid else None,
+        kid_subset_size=min(SUBSET_SIZE, len(one.samples), n_real or 0) if request.kid else None,
         scorer_versions=extractor.versions,
         declared=tuple(sorted(declared)),
-        caveats=(*inputs.caveats, *fid.caveats(setup.layer, n_real, len(inputs.samples))),
+        caveats=(*one.caveats, *fid.caveats(setup.layer, n_real, len(one.samples))),
     )
 
 
-def _declare(request: Request, target: Path, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _declare(one: Opened, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Lay the user's declarations over what is unknown; return the facts and the names of those declared.
 
     Raises:
         HarnessError: a declaration contradicts what the harness knows itself, naming both.
     """
     new = {}
-    for key, value in request.declared.items():
+    for key, value in one.request.declared.items():
         if facts[key] is None:
             new[key] = value
         elif facts[key] != value:
-            where = request.samples if key in OF_SAMPLES else target
+            where = one.samples.path if key in OF_SAMPLES else one.target
             raise HarnessError(
                 f"--declare {key}={value}: {where} already says {facts[key]}; leave the declaration out."
             )
     return facts | new, tuple(new)
 
 
-def _provenance(
-    request: Request, inputs: Inputs, extractor: Extractor, device_sec: float, started: float
-) -> dict[str, Any]:
+def _provenance(inputs: Inputs, extractor: Extractor, device_sec: float, started: float) -> dict[str, Any]:
     from harness.provenance import collect
 
+    setup = inputs.requests[0].request.setup
     return collect(
         device=extractor.device_used,
-        threads=request.setup.threads,
-        batch=request.setup.batch,
+        threads=setup.threads,
+        batch=setup.batch,
         seeds={"samples": inputs.sample_record.get("seed")},
+        scores_of_pass=len(inputs.requests),  # which share the seconds
         device_sec=round(device_sec, 3),
         wall_sec=round(time.perf_counter() - started, 3),
     )

@@ -21,6 +21,7 @@ from harness.metrics.moments import Moments
 from harness.networks import registry
 from harness.networks.generator_file import save_tensors
 from harness.pipeline.sample import load_snapshot
+from harness.records.sample_record import VARIANTS
 from harness.sampling import draw
 
 SCORER = "torch"  # gives the TF scorer's numbers, on a GPU where there is one
@@ -75,13 +76,14 @@ def choose(
     extractor = open_extractor(SCORER, setup)
     images = open_images(target).first(n_real)
     key = reference_statistics.content_of(images, extractor, setup.layer)
-    reals, _, _ = reference_statistics.of_images(images, key, extractor, setup)
-    quantised = draw.QUANTISATIONS[scoring.quantisation]
+    statistics, _, _ = reference_statistics.of_images(images, [key], extractor, setup)
+    reals = statistics[len(images)]
+    variant = next(name for name, said in VARIANTS.items() if said == scoring.quantisation)
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
     found = []
     for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
         weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(scoring.layer)
-        for batch in quantised(generator, scoring.n_choose, choice_seed(run.seed), device):
+        for batch in draw.sample_chunks(generator, scoring.n_choose, choice_seed(run.seed), device, variant):
             moments.update(extractor(batch)[0])
         fid = reals.gaussian.distance(moments.mean, moments.covariance).value
         found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})

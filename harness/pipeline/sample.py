@@ -1,10 +1,13 @@
-"""The sample stage: a snapshot's weights -> a dump of uint8 images, its record and a picture of its first images."""
+"""The sample stage: a snapshot's weights -> a dump of images, its record and a picture of its first images."""
 
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -20,7 +23,7 @@ from harness.networks import registry
 from harness.networks.generator_file import Weights, load_strictly
 from harness.pipeline.plan import within_limit
 from harness.records import sample_record, train_record
-from harness.records.sample_record import SampleRecord
+from harness.records.sample_record import VARIANTS, SampleFile, SampleRecord
 from harness.sampling import draw, grid
 from harness.training.run_folder import differences
 
@@ -33,13 +36,15 @@ def sample(
     snapshot: str = "last",
     *,
     n: int | None = None,
+    variants: Collection[str] = (),
     device: str | None = None,
     threads: int | None = None,
 ) -> SampleRecord:
     """Draw `n` (default: the scale's n_fake) images from a snapshot of `run`.
 
-    Writes the dump (uint8 [n, R, R, 3]), its record `samples.json` and `grid.png`, each under the paths of
-    `paths.ScaleFolder`. Image i depends on (seed, i) only.
+    Writes the dump, a folder with one npy [n, R, R, 3] a variant (see `draw.quantised`; default: the scale's), its
+    record `samples.json` and `grid.png`, each under the paths of `paths.ScaleFolder`. Image i depends on (seed, i)
+    only, save where a whole batch is stretched.
 
     Raises:
         HarnessError: a snapshot that the recipe does not keep; missing, damaged or other weights, or those of a
@@ -51,9 +56,10 @@ def sample(
     torch.set_num_threads(threads or scale.params.threads)
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
     weights = load_snapshot(scale, run, snapshot, generator)
-    chunks = draw.QUANTISATIONS[scoring.quantisation](generator, n, run.seed, device)
-    dump = scale.folder.dump(run.experiment, run.seed, snapshot)
-    samples_sha256, pictured = write_dump(dump, chunks, (n, run.resolution, run.resolution, 3))
+    kept = variants or [name for name, said in VARIANTS.items() if said == scoring.quantisation]
+    paths = {variant: scale.folder.dump(run.experiment, run.seed, snapshot, variant) for variant in kept}
+    chunks = draw.quantised(generator, n, run.seed, dict.fromkeys(["rounded", *kept]), device)
+    hashes, pictured = write_dump(paths, chunks, (n, run.resolution, run.resolution, 3))
     grid.grid_png(pictured, scale.folder.grid(run.experiment, run.seed, snapshot))
     record = SampleRecord(
         scale=scale.params.scale,
@@ -68,8 +74,8 @@ def sample(
         dataset=run.dataset,
         n=n,
         ema=run.recipe.ema.kind != "none",
-        quantisation=scoring.quantisation,
-        samples_sha256=samples_sha256,
+        samples_sha256=hashes["rounded"],
+        files={paths[variant].name: SampleFile(VARIANTS[variant], hashes[variant]) for variant in kept},
         weights_sha256=weights.sha256,
         digest=weights.metadata.get("digest"),
         provenance=provenance.collect(
@@ -111,21 +117,33 @@ def load_snapshot(scale: Scale, run: Run, snapshot: str, generator: nn.Module) -
     return weights
 
 
-def write_dump(path: Path, chunks: Iterable[np.ndarray], shape: tuple[int, int, int, int]) -> tuple[str, np.ndarray]:
-    """Write chunks of uint8 images as one npy of `shape`, atomically.
+def write_dump(
+    paths: Mapping[str, Path], chunks: Iterable[tuple[str, np.ndarray]], shape: tuple[int, int, int, int]
+) -> tuple[dict[str, str], np.ndarray]:
+    """Write variants of one drawing as npy files of `shape`, each atomically.
+
+    Args:
+        paths: of the variants that are kept.
+        chunks: the next images of a variant, with its name; `rounded` is always among them.
 
     Returns:
-        The sha256 of the pixels, of the bytes as they were written, and the first images.
+        The sha256 of each variant's pixels, of the bytes as they were written, and the first rounded images.
     """
-    digest, first = hashlib.sha256(), []
-    bar = tqdm(total=shape[0], unit="image", desc="sample")
-    with bar, replacing(path) as temporary, open(temporary, "wb") as handle:
-        np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for chunk in chunks:
-            pixels = chunk.tobytes()
-            handle.write(pixels)
-            digest.update(pixels)
-            if bar.n < PICTURED:
-                first.append(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest(), np.concatenate(first)[:PICTURED]
+    digests: defaultdict[str, Any] = defaultdict(hashlib.sha256)
+    handles: dict[str, BinaryIO] = {}
+    first: list[np.ndarray] = []
+    with ExitStack() as stack, tqdm(total=shape[0], unit="image", desc="sample") as bar:
+        for variant, path in paths.items():
+            handles[variant] = stack.enter_context(open(stack.enter_context(replacing(path)), "wb"))
+            header = {"descr": "<f4" if variant == "float" else "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(handles[variant], header)
+        for variant, images in chunks:
+            pixels = images.tobytes()
+            digests[variant].update(pixels)
+            if variant in handles:
+                handles[variant].write(pixels)
+            if variant == "rounded":
+                if sum(map(len, first)) < PICTURED:
+                    first.append(images)
+                bar.update(len(images))
+    return {variant: digest.hexdigest() for variant, digest in digests.items()}, np.concatenate(first)[:PICTURED]

@@ -62,13 +62,21 @@ def check_score(path: Path, record: ScoreRecord, sample_path: Path, sample: dict
     Raises:
         HarnessError: they do not, naming both.
     """
-    for key in ("samples_sha256", "weights_sha256"):
-        mine, other = getattr(record.content, key), sample.get(key)
-        if mine != other and (mine is not None or key == "samples_sha256"):
-            raise HarnessError(
-                f"{path} was made from {key.removesuffix('_sha256')} of sha256 {mine}, but {sample_path} says {other}; "
-                "score the dump again."
-            )
+    quantisation, content = record.protocol.quantisation, record.content
+    files = sample.get("files") or {"": {"quantisation": quantisation, "sha256": sample.get("samples_sha256")}}
+    stated = [file["sha256"] for file in files.values() if file["quantisation"] == quantisation]
+    samples_sha256 = content.dump_sha256 or content.samples_sha256
+    if samples_sha256 not in stated:
+        said = ", ".join(map(str, stated)) or f"nothing of samples as {quantisation}"
+        raise HarnessError(
+            f"{path} was made from samples of sha256 {samples_sha256}, but {sample_path} says {said}; "
+            "score the dump again."
+        )
+    mine, other = content.weights_sha256, sample.get("weights_sha256")
+    if mine is not None and mine != other:
+        raise HarnessError(
+            f"{path} was made from weights of sha256 {mine}, but {sample_path} says {other}; score the dump again."
+        )
 
 
 def _weights_of(folder: ScaleFolder, experiment: str, seed: int, snapshot: str) -> list[tuple[Path, str | None]]:

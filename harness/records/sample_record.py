@@ -10,13 +10,30 @@ from harness.config.ranges import Count, Images, Matches, Name, Seed, Snapshot
 from harness.files import write_json
 from harness.records.chain import sealed
 
-SCHEMA = 2
+SCHEMA = 3
 Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "a sha256, 64 hexadecimal digits")]
+VARIANTS = {  # name of a dump's file -> quantisation of its images, as protocols name it
+    "rounded": "uint8, rounded",
+    "truncated": "uint8, truncated",
+    "float": "float",
+    "min-max": "uint8, min-max stretched",
+}
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """One file of a dump: `sha256` is of its pixels in C order, float32 for `float`."""
+
+    quantisation: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One dump: which generator drew it, how, and the hashes of both."""
+    """One dump: which generator drew it, how, and the hashes of both.
+
+    One drawing may lie in several files, which differ in how the generator's output became pixels.
+    """
 
     scale: Name
     experiment: Name
@@ -29,8 +46,8 @@ class SampleRecord:
     dataset: Name
     n: Count
     ema: bool
-    quantisation: str
-    samples_sha256: Sha256  # of the pixels
+    samples_sha256: Sha256  # of the pixels rounded to uint8, whether they are kept or not: it names the drawing
+    files: dict[str, SampleFile]  # by name in the dump's folder
     weights_sha256: Sha256  # of the file that was loaded
     digest: str | None  # of the training; None for released weights
     provenance: dict[str, Any]

@@ -114,11 +114,16 @@ class Values:
 
 @dataclass(frozen=True)
 class Content:
-    """What was read in the pass, by sha256: pixels in C order, and the generator's weights (None: from elsewhere)."""
+    """What was read in the pass, by sha256: pixels in C order, and the generator's weights (None: from elsewhere).
+
+    `samples_sha256` is of the images that were scored; `dump_sha256` of the recorded dump that they are the first of
+    (None: they are all of it).
+    """
 
     samples_sha256: str
     weights_sha256: str | None = None
     real_pixels_sha256: str | None = None
+    dump_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Generator -> uint8 dump: image i depends on (seed, i) only."""
+"""Generator -> dump: image i depends on (seed, i) only, save where a whole batch is stretched."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import torch
 from torch import nn
+
+from harness.records.sample_record import VARIANTS
 
 STRETCHED_BATCH = 50
 CHUNK = 64  # images per forward pass, always: a batch of another size flips some pixels in their last bit
@@ -19,11 +21,6 @@ def to_uint8(images: torch.Tensor) -> np.ndarray:
     """Convert float [N,3,R,R] in [-1,1] to uint8 [N,R,R,3]: clamp, scale to 0..255, round half to even."""
     scaled = ((images.float().clamp(-1, 1) + 1) * 127.5).round()
     return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def sample_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
-    """Yield uint8 [<=64, R, R, 3] until `n` images are drawn; see `draw`."""
-    yield from map(to_uint8, draw(generator, n, seed, device))
 
 
 @torch.inference_mode()
@@ -43,20 +40,78 @@ def draw(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterat
     generator.train(was_training)
 
 
-def stretched_chunks(generator: nn.Module, n: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
-    """Like `sample_chunks`, but every batch of 50 is stretched from its own extremes to 0..255 before rounding.
+def quantised(
+    generator: nn.Module, n: int, seed: int, variants: Collection[str], device: str = "cpu"
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw `n` images once and yield the next [<=64, R, R, 3] of each variant, with its name; see `VARIANTS`.
+
+    All are uint8 but `float`, which is float32 on the same scale: (x + 1) * 127.5 of a generator's x, neither clamped
+    nor rounded.
+    """
+    quantisers = {variant: _QUANTISERS[variant]() for variant in variants}
+    for images in draw(generator, n, seed, device):
+        for variant, quantiser in quantisers.items():
+            for part in quantiser.add(images):
+                yield variant, part
+    for variant, quantiser in quantisers.items():
+        for part in quantiser.finish():
+            yield variant, part
+
+
+def sample_chunks(
+    generator: nn.Module, n: int, seed: int, device: str = "cpu", variant: str = "rounded"
+) -> Iterator[np.ndarray]:
+    """Yield one variant of `quantised`."""
+    for _, images in quantised(generator, n, seed, [variant], device):
+        yield images
+
+
+def to_truncated(images: torch.Tensor) -> np.ndarray:
+    """Convert float [N,3,R,R] in [-1,1] to uint8 [N,R,R,3]: scale to 0..255, clamp, cut off the fraction.
+
+    Source: TransGAN and AutoGAN (`x.mul_(127.5).add_(127.5).clamp_(0.0, 255.0)`, then a cast).
+    """
+    return (images.float() * 127.5 + 127.5).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def to_float(images: torch.Tensor) -> np.ndarray:
+    """Convert float [N,3,R,R] to float32 [N,R,R,3] on the scale of pixels, so that [-1,1] becomes [0,255]."""
+    return ((images.float() + 1) * 127.5).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+class _Each:
+    """Converts every image by itself."""
+
+    def __init__(self, convert: Callable[[torch.Tensor], np.ndarray]):
+        self._convert = convert
+
+    def add(self, images: torch.Tensor) -> Iterator[np.ndarray]:
+        yield self._convert(images)
+
+    def finish(self) -> Iterator[np.ndarray]:
+        yield from ()
+
+
+class _Stretched:
+    """Stretches every batch of 50 from its own extremes to 0..255 before it rounds.
 
     What mimicry's scores were made with (kwotsin/mimicry@a7fda06): contrast changes slightly, and an image
     depends on its batch.
     """
-    waiting = torch.empty(0)
-    for images in draw(generator, n, seed, device):
-        waiting = torch.cat([waiting, images.float().cpu()]) if len(waiting) else images.float().cpu()
-        while len(waiting) >= STRETCHED_BATCH:
-            yield _stretched(waiting[:STRETCHED_BATCH])
-            waiting = waiting[STRETCHED_BATCH:]
-    if len(waiting):
-        yield _stretched(waiting)
+
+    def __init__(self) -> None:
+        self._waiting = torch.empty(0)
+
+    def add(self, images: torch.Tensor) -> Iterator[np.ndarray]:
+        images = images.float().cpu()
+        self._waiting = torch.cat([self._waiting, images]) if len(self._waiting) else images
+        while len(self._waiting) >= STRETCHED_BATCH:
+            yield _stretched(self._waiting[:STRETCHED_BATCH])
+            self._waiting = self._waiting[STRETCHED_BATCH:]
+
+    def finish(self) -> Iterator[np.ndarray]:
+        if len(self._waiting):
+            yield _stretched(self._waiting)
 
 
 def _stretched(images: torch.Tensor) -> np.ndarray:
@@ -64,4 +119,10 @@ def _stretched(images: torch.Tensor) -> np.ndarray:
     return to_uint8((images - low) / (high - low).clamp_min(torch.finfo(images.dtype).tiny) * 2 - 1)
 
 
-QUANTISATIONS = {"uint8, rounded": sample_chunks, "uint8, min-max stretched": stretched_chunks}
+_QUANTISERS: dict[str, Callable[[], _Each | _Stretched]] = {
+    "rounded": lambda: _Each(to_uint8),
+    "truncated": lambda: _Each(to_truncated),
+    "float": lambda: _Each(to_float),
+    "min-max": _Stretched,
+}
+assert _QUANTISERS.keys() == VARIANTS.keys(), "a variant is a quantiser and its name in protocols"

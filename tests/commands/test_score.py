@@ -70,7 +70,7 @@ def test_a_pass_that_breaks_off_leaves_no_features(tmp_path, monkeypatch, sets):
                 raise HarnessError("out of memory")
             return super().__call__(images)
 
-    monkeypatch.setattr(score, "open_extractor", lambda _, setup: Broken(setup))
+    monkeypatch.setattr(score, "open_extractor", lambda _, setup, resizer: Broken(setup))
     with pytest.raises(HarnessError, match="out of memory"):
         run(tmp_path, *sets, "--kid")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
@@ -99,7 +99,7 @@ def test_kid_and_is_are_absent_where_undefined(tmp_path, monkeypatch, sets):
         def __call__(self, images):
             return super().__call__(images)[0], None
 
-    monkeypatch.setattr(score, "open_extractor", lambda _, setup: NoLogits(setup))
+    monkeypatch.setattr(score, "open_extractor", lambda _, setup, resizer: NoLogits(setup))
     found = run(tmp_path, *sets, "--scorer", "clean")
     assert [found[key] for key in ("is_mean", "is_std", "kid", "kid_std")] == [None] * 4
     assert (found["protocol"]["is_splits"], found["protocol"]["is_bias"]) == (None, None)
@@ -254,8 +254,8 @@ def test_options_are_checked(tmp_path, sets):
         run(tmp_path, *sets, "--layer", "100")
     with pytest.raises(HarnessError, match="Did you mean 'torch'"):
         run(tmp_path, *sets, "--scorer", "torhc")
-    with pytest.raises(HarnessError, match="only --scorer clean"):
-        run(tmp_path, *sets, "--clean-mode", "legacy_tensorflow")
+    with pytest.raises(HarnessError, match="--scorer tf has none of that name"):
+        run(tmp_path, *sets, "--resizer", "clean-bicubic")
     with pytest.raises(HarnessError, match="only at layer 2048"):
         run(tmp_path, *sets, "--bias")
     assert CliRunner().invoke(command, ["--samples", str(sets[0])]).exit_code == 2
@@ -299,7 +299,7 @@ from pathlib import Path
 from tests.metrics.inception.helpers import PixelExtractor
 from harness.metrics import score
 from harness.metrics.extractors.base import Setup
-score.open_extractor = lambda scorer, setup: PixelExtractor(setup)
+score.open_extractor = lambda scorer, setup, resizer: PixelExtractor(setup)
 path = Path(sys.argv[1])
 score.score(score.Request(path, str(path), setup=Setup(layer=64, cache=path.parent / path.stem)))
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

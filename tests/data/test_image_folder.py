@@ -106,4 +106,4 @@ def test_the_range_of_the_values_is_judged_alike_in_every_form(tmp_path, form, p
             write(tmp_path / "x.npy" / f"{i}.png", png(image))
     with pytest.raises(HarnessError, match=words):
         open_images(tmp_path / "x.npy")
-    assert len(open_images(tmp_path / "x.npy", quantised=True)) == 6
+    assert len(open_images(tmp_path / "x.npy", known_range=True)) == 6

@@ -1,12 +1,14 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.metrics.moments import Moments
+from harness.metrics.moments import Block, Moments, blocks
 from tests.paths import ROOT
 
 
@@ -64,26 +66,50 @@ def test_threads_and_batch_do_not_change_a_bit():
     assert len(runs[0]) > 192 * 192 * 16
 
 
-@pytest.mark.parametrize("cuts", [[500], [1], [300, 300, 999]])
-def test_merge_equals_numpy_and_leaves_the_other_alone(cuts):
-    rows = features(1000)
-    moments = Moments(7)
-    for part in np.split(rows, cuts):
-        other = Moments(7)
-        other.update(part)
-        moments.merge(other)
-        if len(part) > 1:
-            assert_moments_of(other, part)
-    assert_moments_of(moments, rows)
+def assert_same_bits(one: Moments, other: Moments) -> None:
+    assert one.count == other.count
+    np.testing.assert_array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(one.covariance, other.covariance)
 
 
-def test_reading_in_between_does_not_disturb_the_stream():
-    rows = features(700)
+def blocks_of_a_share(share: tuple[int, int]) -> list[Block]:
+    return list(blocks(features(1000)[slice(*share)]))
+
+
+def test_the_number_of_processes_does_not_change_a_bit():
+    whole = Moments(7)
+    whole.update(features(1000))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for shares in ([(0, 1000)], [(0, 512), (512, 1000)], [(0, 256), (256, 768), (768, 1000)]):
+            joined = Moments(7)
+            for part in pool.map(blocks_of_a_share, shares):
+                for block in part:
+                    joined.join(block)
+            assert_same_bits(joined, whole)
+
+
+def test_blocks_out_of_place_are_refused():
     moments = Moments(7)
-    moments.update(rows[:300])
-    assert_moments_of(moments, rows[:300])
-    moments.update(rows[300:])
-    assert_moments_of(moments, rows)
+    moments.update(features(100))
+    with pytest.raises(AssertionError, match="100 rows of an unfinished block"):
+        moments.join(next(blocks(features(256))))
+    short = Moments(7)
+    short.join(next(blocks(features(100))))
+    with pytest.raises(AssertionError, match="a block after 100 rows"):
+        short.join(next(blocks(features(256))))
+
+
+@pytest.mark.parametrize("at", [2, 255, 256, 300, 512, 999])
+def test_reading_in_between_equals_a_separate_pass_and_disturbs_nothing(at):
+    rows = features(1000).astype(np.float32)
+    moments, alone, whole = Moments(7), Moments(7), Moments(7)
+    moments.update(rows[:at])
+    alone.update(rows[:at])
+    assert_same_bits(moments, alone)
+    moments.update(rows[at:])
+    whole.update(rows)
+    assert_same_bits(moments, whole)
+    assert_moments_of(moments, rows.astype(np.float64))
 
 
 def test_a_large_offset_costs_one_rounding_of_the_mean():

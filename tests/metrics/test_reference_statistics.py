@@ -26,7 +26,10 @@ def setup(tmp_path) -> Setup:
 def side_of(setup: Setup, images: np.ndarray, extractor: PixelExtractor, card=CARD, kid: bool = False):
     reals = Images(images, Path("reals"), card)
     key = reference_statistics.content_of(reals, extractor, setup.layer)
-    return reference_statistics.of_images(reals, key, extractor, setup, kid)
+    found, features, device_sec = reference_statistics.of_images(
+        reals, [key], extractor, setup, len(images) if kid else None
+    )
+    return found[len(images)], features, device_sec
 
 
 def test_statistics_are_computed_once(setup):

@@ -148,7 +148,7 @@ def test_two_scores_at_once_on_one_cache_do_not_mix(sets: Sets, monkeypatch: pyt
                 self.inner[0] = scored(sets, kid=True)
             return super().__call__(images)
 
-    monkeypatch.setattr(module, "open_extractor", lambda _, setup: Interrupted(setup))
+    monkeypatch.setattr(module, "open_extractor", lambda _, setup, resizer: Interrupted(setup))
     outer = scored(sets, kid=True)
     alone = scored(sets, kid=True, cache=sets[0].parent / "alone")
     assert outer.values == Interrupted.inner[0].values == alone.values
@@ -169,7 +169,7 @@ def test_images_rewritten_during_the_pass_are_refused(
                 np.save(sets[changed], pixels)
             return super().__call__(images)
 
-    monkeypatch.setattr(module, "open_extractor", lambda _, setup: Meddling(setup))
+    monkeypatch.setattr(module, "open_extractor", lambda _, setup, resizer: Meddling(setup))
     with pytest.raises(HarnessError, match="changed while it was read"):
         scored(sets, kid=True)
     left = [path for path in (sets[0].parent / "cache").rglob("*") if path.is_file()]
@@ -372,5 +372,5 @@ def test_provenance_says_the_device_that_was_used(sets: Sets, monkeypatch: pytes
             super().__init__(setup)
             self.device_used = "cuda:1"
 
-    monkeypatch.setattr(module, "open_extractor", lambda _, setup: Elsewhere(setup))
+    monkeypatch.setattr(module, "open_extractor", lambda _, setup, resizer: Elsewhere(setup))
     assert scored(sets).provenance["device"] == "cuda:1"

@@ -54,7 +54,7 @@ def test_quantisation_clamps_and_rounds():
 
 
 def test_stretching_uses_the_whole_range_of_every_batch_of_50():
-    images = np.concatenate(list(draw.stretched_chunks(Toy(), 120, 0)))
+    images = np.concatenate(list(draw.sample_chunks(Toy(), 120, 0, variant="min-max")))
     assert images.shape == (120, 4, 4, 3)
     for start in (0, 50, 100):
         batch = images[start : start + 50]

@@ -11,8 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
+from harness.errors import HarnessError, nearest
+
 LAYERS = (64, 192, 768, 2048)  # channels of the layer; pytorch-fid's `--dims`
-SCORERS = ("tf", "torch", "clean")
+RESIZERS = {  # scorer -> the resizers that it can stand behind, its own first; see `resize`
+    "tf": ("tf1-bilinear",),
+    "torch": ("tf1-bilinear",),
+    "clean": ("clean-bicubic", "tf1-bilinear"),
+}
+SCORERS = tuple(RESIZERS)
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,6 @@ class Setup:
 
     weights: str = "official"
     layer: int = 2048
-    is_bias: bool = False  # add softmax/biases to the Inception Score's logits
-    clean_mode: str = "clean"  # clean | legacy_tensorflow, clean-fid's modes
     batch: int = 50
     threads: int = 2
     device: str = "cpu"  # cpu | cuda | cuda:N | auto
@@ -33,7 +38,10 @@ class Setup:
 
 
 class Extractor(Protocol):
-    """An opened scorer: call it with uint8 [n, R, R, 3], n <= its batch; it returns float32 [n, layer] and logits."""
+    """An opened scorer: call it with images [n, R, R, 3], n <= its batch; it returns float32 [n, layer] and logits.
+
+    Images are uint8, or float32 on the same scale.
+    """
 
     scorer: str  # tf | torch | clean
     resizer: str  # tf1-bilinear | clean-bicubic | ...: which pixels the network sees
@@ -41,7 +49,22 @@ class Extractor(Protocol):
     weights_sha256: str  # of the weights' file; of the parameters for the stand-in
     device_used: str  # cpu | cuda | cuda:N, as it is, not as it was asked for
     versions: dict[str, str]  # packages that computed the features
+    biases: np.ndarray | None  # softmax/biases, float32 [1008], which the logits are without; None where no logits are
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features float32 [n, layer] averaged over space, and logits float32 [n, 1008] or None if undefined."""
         ...
+
+
+def resizer_of(scorer: str, resizer: str | None) -> str:
+    """Return the resizer to use: the scorer's own for None.
+
+    Raises:
+        HarnessError: an unknown scorer, or a resizer that it does not have.
+    """
+    if scorer not in RESIZERS:
+        raise HarnessError(f"--scorer {scorer}: unknown.{nearest(scorer, SCORERS)}")
+    if resizer is not None and resizer not in RESIZERS[scorer]:
+        valid = "; ".join(f"{name}: {', '.join(known)}" for name, known in RESIZERS.items())
+        raise HarnessError(f"--resizer {resizer}: --scorer {scorer} has none of that name. The scorers' are {valid}.")
+    return resizer or RESIZERS[scorer][0]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.device import check_device
-from harness.errors import HarnessError, nearest
+from harness.errors import HarnessError
 from harness.metrics.extractors import resize
 from harness.metrics.extractors.base import Extractor, Setup
 from harness.metrics.inception import torch_module, weights
@@ -24,7 +24,7 @@ from harness.metrics.inception.torchscript import write_script
 
 LIBRARY_VERSION = "0.1.35"
 SCRIPT_NAME = "inception-2015-12-05.pt"  # the name that the library's wrapper reads
-RESIZERS = {"clean": "clean-bicubic", "legacy_tensorflow": "tf1-bilinear"}  # clean-fid's modes
+MODES = {"clean-bicubic": "clean", "tf1-bilinear": "legacy_tensorflow"}  # resizer -> clean-fid's mode of that resize
 
 
 class CleanExtractor:
@@ -32,18 +32,18 @@ class CleanExtractor:
 
     scorer = "clean"
 
-    def __init__(self, setup: Setup):
-        if setup.clean_mode not in RESIZERS:
-            raise HarnessError(f"clean-fid mode {setup.clean_mode}: unknown.{nearest(setup.clean_mode, RESIZERS)}")
+    biases: np.ndarray | None = None
+
+    def __init__(self, setup: Setup, resizer: str):
         self.device_used = check_device(setup.device)
         self.versions = {"clean-fid": _library_version(), "torch": str(torch.__version__)}
         torch.set_num_threads(setup.threads)
         found = weights.load(setup.weights, setup.cache)
         found.require(setup.layer)
         self.kind, self.weights_sha256 = found.kind, found.sha256
-        self.resizer = RESIZERS[setup.clean_mode]
+        self.resizer = resizer
         features = library_features if setup.layer == 2048 else module_features
-        self._features = features(found.parameters, setup.layer, setup.clean_mode, torch.device(self.device_used))
+        self._features = features(found.parameters, setup.layer, MODES[resizer], torch.device(self.device_used))
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, None]:
         """Return features; see `harness.metrics.extractors.base.Extractor`."""
@@ -53,14 +53,14 @@ class CleanExtractor:
         return features.float().cpu().numpy(), None
 
 
-def open_extractor(setup: Setup) -> Extractor:
-    """Open the clean-fid scorer.
+def open_extractor(setup: Setup, resizer: str = "clean-bicubic") -> Extractor:
+    """Open the clean-fid scorer behind one of its resizers.
 
     Raises:
-        HarnessError: clean-fid is not the pinned version, an unknown mode, or weights that are missing, damaged or too
-            shallow for the layer.
+        HarnessError: clean-fid is not the pinned version, or weights that are missing, damaged or too shallow for the
+            layer.
     """
-    return CleanExtractor(setup)
+    return CleanExtractor(setup, resizer)
 
 
 # ---------------------------------------------------------------- networks

@@ -33,7 +33,7 @@ class TensorFlowExtractor:
         tf = _tensorflow()
         self.versions = {"tensorflow": tf.__version__}
         self._softmax = found.parameters.softmax_weights if setup.layer == 2048 else None
-        self._bias = found.parameters.softmax_biases if setup.is_bias else None
+        self.biases = found.parameters.softmax_biases if setup.layer == 2048 else None
         self._session, self._input, self._features = _open(tf, found.parameters, setup)
         is_gpu = any(device.device_type == "GPU" for device in self._session.list_devices())
         if setup.device.startswith("cuda") and not is_gpu:
@@ -43,10 +43,7 @@ class TensorFlowExtractor:
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features and logits; see `harness.metrics.extractors.base.Extractor`."""
         features = self._session.run(self._features, {self._input: images.astype(np.float32)})
-        if self._softmax is None:
-            return features, None
-        logits = features @ self._softmax
-        return features, logits if self._bias is None else logits + self._bias
+        return features, None if self._softmax is None else features @ self._softmax
 
 
 def _open(tf: Any, parameters: Parameters, setup: Setup) -> tuple[Any, Any, Any]:

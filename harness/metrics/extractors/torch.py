@@ -13,9 +13,9 @@ class TorchExtractor:
     """Features of the 2015 network built from the topology table, behind TF1's bilinear resize."""
 
     scorer = "torch"
-    resizer = "tf1-bilinear"
 
-    def __init__(self, setup: Setup):
+    def __init__(self, setup: Setup, resizer: str):
+        self.resizer = resizer
         self.device_used = check_device(setup.device)
         found = weights.load(setup.weights, setup.cache)
         found.require(setup.layer)
@@ -25,7 +25,7 @@ class TorchExtractor:
         network = torch_module.build(found.parameters, setup.layer)
         self._network = network.to(self.device_used).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._softmax = found.parameters.softmax_weights if setup.layer == 2048 else None
-        self._bias = found.parameters.softmax_biases if setup.is_bias else None
+        self.biases = found.parameters.softmax_biases if setup.layer == 2048 else None
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -34,16 +34,13 @@ class TorchExtractor:
         # TF32 convolutions, cuDNN's default, lose the digits that the parity with TensorFlow needs
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self._network(pixels).cpu().numpy()
-        if self._softmax is None:
-            return features, None
-        logits = features @ self._softmax
-        return features, logits if self._bias is None else logits + self._bias
+        return features, None if self._softmax is None else features @ self._softmax
 
 
-def open_extractor(setup: Setup) -> Extractor:
-    """Open the torch scorer.
+def open_extractor(setup: Setup, resizer: str = "tf1-bilinear") -> Extractor:
+    """Open the torch scorer behind one of its resizers.
 
     Raises:
         HarnessError: no such device, or the weights are missing, damaged or too shallow for the layer.
     """
-    return TorchExtractor(setup)
+    return TorchExtractor(setup, resizer)

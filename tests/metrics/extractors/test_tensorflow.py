@@ -62,9 +62,7 @@ def test_logits_are_those_of_the_graphs_own_nodes(cache, images, deep):
     feed = {extractor._input: images.astype(np.float32)}
     product, biased = session.run(["softmax/logits/MatMul:0", "softmax/logits:0"], feed)
     np.testing.assert_allclose(logits, product, rtol=1e-5, atol=1e-4)
-    with_bias = tensorflow.TensorFlowExtractor.__new__(tensorflow.TensorFlowExtractor)
-    with_bias.__dict__ |= extractor.__dict__ | {"_bias": parameters().softmax_biases}
-    np.testing.assert_allclose(with_bias(images)[1], biased, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(logits + extractor.biases, biased, rtol=1e-5, atol=1e-4)
     assert tf.__version__ == extractor.versions["tensorflow"]
 
 

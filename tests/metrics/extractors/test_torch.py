@@ -54,15 +54,6 @@ def test_shallower_layers_agree(tmp_path_factory, layer):
     np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
 
 
-def test_bias_enters_the_logits(tmp_path_factory):
-    cache = tmp_path_factory.getbasetemp() / "layers"
-    images = shape_images(1, seed=3)
-    plain = torch_extractor.open_extractor(Setup("stand-in", cache=cache, threads=1))
-    biased = torch_extractor.open_extractor(Setup("stand-in", is_bias=True, cache=cache, threads=1))
-    assert biased._bias is not None
-    np.testing.assert_allclose(biased(images)[1] - plain(images)[1], biased._bias[None], atol=1e-4)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_missing_device_is_refused(tmp_path):
     with pytest.raises(HarnessError, match="torch sees no GPU"):
