@@ -129,7 +129,7 @@ def test_training_and_sampling_need_no_other_package(tiny_scale: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tiny_scale / "out/runs/e/seed0/last/samples.npy").is_file()
+    assert (tiny_scale / "out/runs/e/seed0/last/samples/rounded.npy").is_file()
 
 
 @pytest.mark.parametrize(("package", "home"), [("tensorflow", "tensorflow.py"), ("cleanfid", "clean_fid.py")])

@@ -29,7 +29,7 @@ def pipeline(*more: str) -> None:
     shutil.rmtree(".checkpoints", ignore_errors=True)  # a finished training is not run again
     assert run("plan") == 0
     for name in "ef":
-        dump, records = f"out/runs/{name}/seed0/last/samples.npy", f"out/records/{name}/seed0/last"
+        dump, records = f"out/runs/{name}/seed0/last/samples/rounded.npy", f"out/records/{name}/seed0/last"
         run_of = ("--run", f"{records}/samples.json", "--out", f"{records}/torch/tiny.json")
         for command in (
             ("train", name, *more),

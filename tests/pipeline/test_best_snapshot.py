@@ -79,7 +79,7 @@ def test_a_score_of_best_says_how_it_was_chosen(trained: Path) -> None:
     assert sample_record["selection"] == (
         f"lowest FID of 2 snapshots, {N} other samples each, torch scorer, stand-in Inception, layer 64"
     )
-    samples, card = "out/runs/e/seed0/best/samples.npy", "out/records/e/seed0/best/samples.json"
+    samples, card = "out/runs/e/seed0/best/samples/rounded.npy", "out/records/e/seed0/best/samples.json"
     common = ("--samples", samples, "--run", card, "--reference", "data/tiny", "--weights", "stand-in", "--layer", "64")
     run("score", *common, "--scorer", "torch", "--out", "tf.json")
     assert read("tf.json")["protocol"]["selection"] == sample_record["selection"]

@@ -142,7 +142,7 @@ REFUSED = {
     "run": {"snapshot", "nimg", "planned_nimg"},
     "protocol": {"name", "snapshot", "real_pixels_sha256", "statistics_sha256", "scorer"},
     "values": set(),
-    "content": {"real_pixels_sha256"},
+    "content": {"real_pixels_sha256", "dump_sha256"},  # None here: another value is no sha256
 }
 
 

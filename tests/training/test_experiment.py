@@ -36,7 +36,7 @@ def test_an_experiment_is_trained_from_a_notebook(tiny_scale: Path, monkeypatch:
     assert run(["train", "e", "--seed", "1"]) == 0
     (weights / "last.safetensors").write_bytes(Path("out/runs/e/seed1/weights/last.safetensors").read_bytes())
     assert run(["sample", "e"]) == 1
-    assert np.load("out/runs/e/seed0/last/samples.npy").shape == (3, 32, 32, 3), "the earlier dump is intact"
+    assert np.load("out/runs/e/seed0/last/samples/rounded.npy").shape == (3, 32, 32, 3), "the earlier dump is intact"
 
 
 def test_pixels_of_another_card_are_not_trained_on(tiny_scale: Path, capsys: pytest.CaptureFixture[str]) -> None:
