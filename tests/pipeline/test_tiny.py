@@ -23,7 +23,15 @@ def test_from_plan_to_report(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) 
         dump, records = f"out/runs/{experiment}/seed0/last", f"out/records/{experiment}/seed0/last"
         for scorer in ("torch",):
             run(
-                *("score", "--scorer", scorer, "--samples", f"{dump}/samples/rounded.npy", "--run", f"{records}/samples.json"),
+                *(
+                    "score",
+                    "--scorer",
+                    scorer,
+                    "--samples",
+                    f"{dump}/samples/rounded.npy",
+                    "--run",
+                    f"{records}/samples.json",
+                ),
                 *("--reference", "data/tiny", "--n-real", "20", "--weights", "stand-in", "--layer", "64"),
                 *("--out", f"{records}/{scorer}/tiny.json"),
             )
