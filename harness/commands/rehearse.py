@@ -45,7 +45,7 @@ def command(
     from harness import provenance
     from harness.paths import Checkout
     from harness.pipeline import rehearsal_page
-    from harness.pipeline.rehearse import ENDS, GIB, Outcome, rehearse
+    from harness.pipeline.rehearse import ENDS, GIB, STARTS, Outcome, rehearse
     from harness.pipeline.suite import read
 
     checkout = Checkout.find(root)
@@ -63,7 +63,7 @@ def command(
         outcomes = rehearse(checkout, scale, run_stage, only=only, memory_gib=memory_gib, report=report, **changes)
     click.echo(rehearsal_page.plain(outcomes))
     failed = [one.name for one in outcomes if one.problems]
-    counted = [one for one in outcomes if one.name != ENDS]
+    counted = [one for one in outcomes if one.name not in (STARTS, ENDS)]
     seconds, peak = sum(one.wall_sec for one in outcomes), max(one.peak_bytes for one in outcomes) / GIB
     click.echo(f"{len(counted)} experiments, {len(failed)} failures, {seconds:.0f} s, {peak:.1f} GiB at most.")
     click.echo("Data and Inception are stand-ins: the scores of a rehearsal mean nothing and are not kept.")

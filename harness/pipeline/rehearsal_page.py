@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from harness.files import write_text
-from harness.pipeline.rehearse import ENDS, GIB, Outcome
+from harness.pipeline.rehearse import ENDS, GIB, STARTS, Outcome
 
 FIRST = ("experiment", "px", "G params", "D params")
 STAGES = ("import", "train", "choose", "sample")  # then the scorers
@@ -18,7 +18,7 @@ NONE = "—"
 
 def cells(outcomes: list[Outcome], commit: str) -> tuple[list[str], list[list[str]]]:
     """Return the heads and the rows of the table; seconds by stage, in the order in which the stages ran."""
-    ran = dict.fromkeys(stage for one in outcomes if one.name != ENDS for stage in one.seconds)
+    ran = dict.fromkeys(stage for one in outcomes if one.name not in (STARTS, ENDS) for stage in one.seconds)
     stages = [stage for stage in (*STAGES, *(stage for stage in ran if stage not in STAGES)) if stage in ran]
     rows = []
     for one in outcomes:
@@ -66,7 +66,7 @@ def write(path: Path, scale: str, outcomes: list[Outcome], facts: dict[str, Any]
 
 
 def _block(scale: str, heads: list[str], rows: list[list[str]], facts: dict[str, Any]) -> str:
-    experiments = [row for row in rows if row[0] != ENDS]
+    experiments = [row for row in rows if row[0] not in (STARTS, ENDS)]
     passed = sum(row[-1] == NONE for row in experiments)
     seconds, peak = ([float(row[heads.index(name)]) for row in rows] for name in ("seconds", "peak GiB"))
     said = (

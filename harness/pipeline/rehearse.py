@@ -1,6 +1,7 @@
 """The rehearsal of a suite: every stage of every experiment runs once, short, and what it took is written down.
 
-What runs are the commands of the generated dvc.yaml, one process an experiment, so that its memory is its own.
+What runs are the commands of the generated dvc.yaml, one process an experiment, so that its memory is its own: beside
+the imported packages (about 1 GiB), which all of them share.
 """
 
 import contextlib
@@ -29,9 +30,12 @@ from harness.pipeline.suite import Generated
 from harness.training.released_weights import VARIABLE
 
 PLACEHOLDER = re.compile(r"\$\{([\w.-]+)\}")
-ENDS = "tables, check, report"  # the row of what is made of all experiments
+STARTS, ENDS = "references", "tables, check, report"  # rows of what belongs to no experiment
 GIB = 1 << 30
 LOOK_SEC = 0.2  # between two looks at a process's memory
+# Imported once, in the process that all others are forked from: importing takes longer than most stages.
+LOADED = ("harness.training.experiment", "harness.pipeline.best_snapshot", "harness.metrics.extractors.torch")
+LOADED_FOR = {"score-tf": "tensorflow", "score-clean": "cleanfid.fid"}
 
 Subcommand = Callable[[list[str]], int]  # runs `harness <arguments>` in this process and returns its exit code
 
@@ -98,27 +102,42 @@ def rehearse(
         root = Path(temporary).resolve() / "checkout"
         generated, opened = rehearsal_scale.generate(checkout, scale, root, only, **changes)
         runs = write_plan(opened)
+        stages = generated.pipeline["stages"]
+        before, after = common(stages, generated.params)
+        loaded = [*LOADED, *(module for stage, module in LOADED_FOR.items() if stage in stages)]
+        multiprocessing.get_context("forkserver").set_forkserver_preload(loaded)
+        if before:
+            outcomes.append(perform(Job(STARTS, before, generated.folder, root), Outcome(STARTS), run, memory_gib))
+            report(outcomes[-1])
         for run_of_row in runs.values():
             outcomes.append(_rehearse_one(generated, opened, run_of_row, run, memory_gib))
             _remove_artifacts(opened, run_of_row)
             report(outcomes[-1])
-        job = Job(ENDS, steps(generated.pipeline["stages"], generated.params, None), generated.folder, root)
-        outcomes.append(perform(job, Outcome(ENDS), run, memory_gib))
+        outcomes.append(perform(Job(ENDS, after, generated.folder, root), Outcome(ENDS), run, memory_gib))
         report(outcomes[-1])
     return outcomes
 
 
-def steps(stages: dict[str, Any], params: dict[str, Any], experiment: str | None) -> tuple[Step, ...]:
-    """Return the commands of one experiment's stages in order; None: of the stages without experiment, but `plan`."""
-    out = []
-    for name, stage in stages.items():
-        items = stage.get("foreach", {})
-        if experiment is None and name != "plan" and not items:
-            out.append(_step(name, stage, params))
-        for key, item in items.items():
-            if item["experiment"] == experiment:
-                out.append(_step(name, stage["do"], params | {"key": key, "item": item}))
-    return tuple(out)
+def steps(stages: dict[str, Any], params: dict[str, Any], experiment: str) -> tuple[Step, ...]:
+    """Return the commands of one experiment's stages, in order."""
+    return tuple(
+        _step(name, stage["do"], params | {"key": key, "item": item})
+        for name, stage in stages.items()
+        for key, item in stage.get("foreach", {}).items()
+        if item["experiment"] == experiment
+    )
+
+
+def common(stages: dict[str, Any], params: dict[str, Any]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Return the commands of the stages of no experiment, `plan` excepted: those before the scores, and the others."""
+    names = list(stages)
+    last = max(names.index(name) for name in names if "foreach" in stages[name])
+    alone = [name for name in names if "foreach" not in stages[name] and name != "plan"]
+    before, after = (
+        tuple(_step(name, stages[name], params) for name in alone if (names.index(name) < last) == early)
+        for early in (True, False)
+    )
+    return before, after
 
 
 def _step(name: str, stage: dict[str, Any], values: dict[str, Any]) -> Step:
@@ -162,7 +181,7 @@ def _rehearse_one(generated: Generated, scale: Scale, run: Run, call: Subcommand
 
 def perform(job: Job, outcome: Outcome, run: Subcommand, memory_gib: float) -> Outcome:
     """Run a job in a process of its own and complete its outcome; whatever happens to the process, this returns."""
-    context, started = multiprocessing.get_context("spawn"), time.perf_counter()
+    context, started = multiprocessing.get_context("forkserver"), time.perf_counter()
     log = job.root / "logs" / f"{job.name}.txt"
     log.parent.mkdir(exist_ok=True)
     receiver, sender = context.Pipe(duplex=False)
