@@ -156,7 +156,13 @@ def tiny_root(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml.safe_dump(value))
     (folder / "results").mkdir()
-    for name in ("experiments/models", "experiments/tolerances.yaml", "results/reported", "results/history.csv"):
+    for name in (
+        "experiments/models",
+        "experiments/protocols",
+        "experiments/tolerances.yaml",
+        "results/reported",
+        "results/history.csv",
+    ):
         (folder / name).symlink_to(root / name)
     prepare("tiny", folder / "data/tiny", folder)
     return folder
