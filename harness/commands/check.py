@@ -1,11 +1,12 @@
 """`harness check`: records, ledger and tolerances -> verdicts, and an exit code for CI."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import scale_options
+from harness.commands.options import foreign_option, scale_options
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 @click.option(
     "--require", multiple=True, metavar="EXPERIMENT", help="Fail if this experiment has no verdict; repeatable."
 )
-def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[str, ...]) -> None:
+@foreign_option
+def command(
+    scale: "Scale", writing: bool, setting: str | None, require: tuple[str, ...], others: tuple[Path, ...]
+) -> None:
     """Print the verdicts of a scale; exit 0 (pass), 1 (fail) or 2 (nothing comparable).
 
     Verdicts are made from the records; what `harness tables` and `--write` left is only compared with them.
@@ -34,7 +38,7 @@ def command(scale: "Scale", writing: bool, setting: str | None, require: tuple[s
     from harness.comparison.table_formats import plain
     from harness.errors import nearest
 
-    checked = check.check(scale)
+    checked = check.check(scale, others)
     for name in require:
         if name not in checked.measured.experiments:
             near = nearest(name, checked.measured.experiments)

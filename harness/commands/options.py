@@ -32,6 +32,14 @@ def _device(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 device_option = click.option("--device", default="cpu", show_default=True, callback=_device, help=f"{NAMES}.")
 scale_device_option = click.option("--device", callback=_device, help=f"{NAMES}; default: the scale's.")
+foreign_option = click.option(
+    "--foreign",
+    "others",
+    type=FOLDER,
+    multiple=True,
+    metavar="FILE",
+    help="A score's JSON made elsewhere becomes a row of its own; repeatable.",
+)
 seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 
 

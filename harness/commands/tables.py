@@ -1,10 +1,11 @@
 """`harness tables`: scores and ledger -> tables."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import scale_options
+from harness.commands.options import foreign_option, scale_options
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 @click.command("tables")
 @scale_options
 @click.option("--unverified", is_flag=True, help="Show reported numbers that nobody could verify, marked †.")
-def command(scale: "Scale", unverified: bool) -> None:
+@foreign_option
+def command(scale: "Scale", unverified: bool, others: tuple[Path, ...]) -> None:
     """Make the paper's tables from the scores that a scale plans: csv, markdown and LaTeX with the same cells.
 
     Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them) and OUT/metrics.json. Records that nobody
@@ -23,8 +25,8 @@ def command(scale: "Scale", unverified: bool) -> None:
     """
     from harness.comparison import tables
 
-    measured = tables.measure(scale, unverified)
+    measured = tables.measure(scale, unverified, others)
     for orphan in measured.orphans:
         click.echo(f"left out: {orphan}", err=True)
     folder = tables.write(scale, measured, unverified)
-    click.echo(f"{folder}: {len(measured.tables)} tables from {len(measured.results.scores)} scores")
+    click.echo(f"{folder}: {len(measured.tables)} tables from {len(measured.scores)} scores")

@@ -81,14 +81,17 @@ class Checked:
     claims: pd.DataFrame
 
 
-def check(scale: "Scale") -> Checked:
+def check(scale: "Scale", others: Sequence[Path] = ()) -> Checked:
     """Make the verdicts of a scale from its records, the ledger, the tolerances and our own history.
+
+    Args:
+        others: see `tables.measure`.
 
     Raises:
         HarnessError: no planned scores; a broken record, ledger, tolerances file or history.
     """
     tolerances, known = verdicts.load(scale.checkout.tolerances), history.read(scale.checkout.history)
-    measured = tables.measure(scale)
+    measured = tables.measure(scale, others=others)
     check_controls(tolerances, measured.ledger, str(scale.checkout.tolerances))
     found = judge_all(measured.comparisons, tolerances)
     ours = history.regressions(measured.results.scores, known, tolerances)

@@ -107,7 +107,10 @@ def comparisons(
             named, released = experiment.reported, experiment.recipe in ledger.aids.released_weights
         else:
             named, released = tuple(links), False
-        rows = [row for link in named for row in reported.find(ledger, link).to_dict("records")]
+        try:
+            rows = [row for link in named for row in reported.find(ledger, link).to_dict("records")]
+        except HarnessError as error:
+            raise HarnessError(f"{first['path']}: claims a row that this ledger has not: {error}") from None
         found = protocols.lines_of(part, rows, ledger, datasets, released)
         for line in found if claim is None and links else ():
             line["blocking_fields"] = (*line["blocking_fields"], *NO_CLAIM)

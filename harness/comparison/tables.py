@@ -5,14 +5,14 @@ tolerance reruns nothing but check and report.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import named, protocols, reported, run_tables, table_formats, tidy_csv, words
+from harness.comparison import foreign, named, protocols, reported, run_tables, table_formats, tidy_csv, words
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table, Words, as_text, data
@@ -50,13 +50,21 @@ class Measured:
     orphans: tuple[str, ...]  # records that nobody planned, each with the reason
     ledger: Ledger
     experiments: Mapping[str, schema.Experiment]
+    foreign: pd.DataFrame  # scores made elsewhere that were named, as `foreign.scores` gives them
+    others: tuple[Path, ...] = ()  # their files
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The planned scores, and below them those made elsewhere."""
+        return _below(self.results.scores, self.foreign)
 
 
-def measure(scale: "Scale", unverified: bool = False) -> Measured:
+def measure(scale: "Scale", unverified: bool = False, others: Sequence[Path] = ()) -> Measured:
     """Read the records that a scale plans and hold them against the ledger.
 
     Args:
         unverified: show reported numbers that nobody could verify; they are never compared with.
+        others: score records made elsewhere, which become rows of their own.
 
     Raises:
         HarnessError: no planned scores, or a broken record, ledger or experiment.
@@ -70,10 +78,19 @@ def measure(scale: "Scale", unverified: bool = False) -> Measured:
         raise HarnessError(f"{scale.out}: none of its scores is planned by {scale.path}; run `dvc repro` first.")
     datasets = catalogue.load_datasets(scale.root)
     comparisons = protocols.comparisons(found.scores, known, ledger, datasets)
-    made = [run_tables.protocol_table(found, known, ledger, unverified), run_tables.runs_table(found, known)]
+    entries = foreign.read(others)
+    theirs = foreign.scores(entries)
+    everything = replace(found, scores=_below(found.scores, theirs))
+    made = [run_tables.protocol_table(found, known, ledger, unverified), run_tables.runs_table(everything, known)]
     for name, spec in specs(checkout.reported / "tables.yaml", ledger).items():
         made.append(paper_table(name, spec, found, comparisons, ledger, known, unverified))
-    return Measured(found, comparisons, tuple(made), tuple(orphans), ledger, known)
+    comparisons = _below(comparisons, foreign.comparisons(entries, known, ledger, datasets))
+    return Measured(found, comparisons, tuple(made), tuple(orphans), ledger, known, theirs, tuple(others))
+
+
+def _below(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return both frames below each other; whole numbers stay whole where the other frame has none."""
+    return pd.concat([frame.astype(object), more.astype(object)], ignore_index=True) if len(more) else frame
 
 
 def _relative(results: Results, folder: Path) -> Results:
@@ -107,9 +124,10 @@ def specs(path: Path, ledger: Ledger) -> dict[str, Spec]:
 def files(measured: Measured, unverified: bool) -> dict[str, str]:
     """Return the tables stage's files: name -> content."""
     out = {name: text for table in measured.tables for name, text in table_formats.files(table).items()}
-    out["scores.csv"] = tidy_csv.text(measured.results.scores)
+    out["scores.csv"] = tidy_csv.text(measured.scores)
     out["comparisons.csv"] = tidy_csv.text(measured.comparisons)
-    out[INDEX] = index(measured.tables, unverified=unverified, orphans=list(measured.orphans))
+    named_here = {"foreign": [str(path) for path in measured.others]} if measured.others else {}
+    out[INDEX] = index(measured.tables, unverified=unverified, orphans=list(measured.orphans), **named_here)
     return out
 
 
@@ -138,7 +156,7 @@ def stale(scale: "Scale", measured: Measured) -> list[str]:
     plain = differing(folder, files(measured, unverified=False))
     if not plain or b'"unverified": true' not in _content(folder / INDEX):
         return plain
-    return differing(folder, files(measure(scale, unverified=True), unverified=True))
+    return differing(folder, files(measure(scale, True, measured.others), unverified=True))
 
 
 def _content(path: Path) -> bytes:

@@ -43,7 +43,10 @@ def text(frame: pd.DataFrame) -> str:
     """Return a frame as csv, every cell made `safe`."""
     if frame.empty:
         return frame.to_csv(index=False, lineterminator="\n")
-    return frame.astype(object).map(safe).to_csv(index=False, lineterminator="\n")
+    cells = [
+        [safe(cell) for cell in row] for row in frame.astype(object).to_numpy()
+    ]  # `map` makes whole numbers floats
+    return pd.DataFrame(cells, columns=frame.columns, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def write(path: Path, frame: pd.DataFrame) -> None:

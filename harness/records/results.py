@@ -156,7 +156,9 @@ def placed(folder: ScaleFolder, path: Path) -> ScoreRecord:
     record = score_record.read(path)
     run = record.run
     if run.experiment is None or run.seed is None or run.snapshot is None:
-        raise HarnessError(f"{path}: a score of samples from elsewhere; keep it out of {folder.all_records}.")
+        raise HarnessError(
+            f"{path}: a score of samples from elsewhere; move it out of {folder.all_records}, name it with --foreign."
+        )
     place = folder.score(run.experiment, run.seed, run.snapshot, record.protocol.scorer, record.protocol.name)
     if place != path:
         also = "which is there as well: one of both is a copy; move it away" if place.exists() else "move it there"
