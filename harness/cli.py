@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "report": "report",
     "models": "models",
     "protocols": "protocols",
+    "reported": "reported",
     "rehearse": "rehearse",
     "import": "import_checkpoint",
     "bench": "bench",

@@ -28,7 +28,9 @@ FIELDS = tuple(
         if name not in (*COLUMN_FIELDS, *OWN_FIELDS)
     )
 )
+CHECKED = ("checked_by", "checked_against", "checked_on")  # a confirmation: all three or none
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 PLUS_MINUS = " ± "  # between a value and its std, as sources print them
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 
@@ -37,7 +39,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 class Column:
     """One column of the ledger. A name is text without '/'; `minimum` is for numbers."""
 
-    type: Literal["text", "name", "choice", "integer", "number", "protocol"]
+    type: Literal["text", "name", "choice", "integer", "number", "protocol", "date"]
     required: bool = False
     values: tuple[str, ...] = ()
     minimum: float | None = None
@@ -108,7 +110,10 @@ class Aids:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Reported scores: `rows` has the schema's columns, `printed` (value ± std as in the source) and `link`."""
+    """Reported scores.
+
+    `rows` has the schema's columns, `printed` (value ± std as in the source), `link` (the row's name), `file`, `line`.
+    """
 
     rows: pd.DataFrame
     protocols: dict[str, Protocol]
@@ -128,8 +133,11 @@ def load(folder: Path | None = None) -> Ledger:
     rows: list[dict[str, Any]] = []
     seen: dict[tuple[str, ...], str] = {}
     for path in sorted(folder.glob("*.csv")):
-        for where, raw in _lines(path, schema.columns):
-            row = {name: _value(where, name, column, raw[name], protocols) for name, column in schema.columns.items()}
+        for line, raw in _lines(path, schema.columns):
+            where = f"{path}, line {line}"
+            row = {
+                name: checked_cell(where, name, column, raw[name], protocols) for name, column in schema.columns.items()
+            }
             key = tuple(raw[name] for name in schema.key)
             if key in seen:
                 raise HarnessError(
@@ -138,11 +146,24 @@ def load(folder: Path | None = None) -> Ledger:
             seen[key] = where
             row["printed"] = raw["value"] + (f"{PLUS_MINUS}{raw['std']}" if raw["std"] else "")
             row["link"] = "/".join((raw["table"], raw["model"], raw["variant"])).rstrip("/")
-            rows.append(row)
+            _check_confirmation(where, row)
+            rows.append(row | {"file": path.name, "line": line})
     if not rows:
         raise HarnessError(f"{folder}: no ledger (*.csv) here.")
-    frame = pd.DataFrame(rows, columns=[*schema.columns, "printed", "link"])
+    frame = pd.DataFrame(rows, columns=[*schema.columns, "printed", "link", "file", "line"])
     return Ledger(frame.astype({"resolution": "Int64"}), protocols, aids)
+
+
+def _check_confirmation(where: str, row: Mapping[str, Any]) -> None:
+    """Refuse a confirmation that lacks a part, or that a row has without being verified."""
+    said = [name for name in CHECKED if row[name]]
+    if said and (len(said) < len(CHECKED) or row["confidence"] != "verified"):
+        raise HarnessError(f"{where}: `{said[0]}` is set; a checked row has {', '.join(CHECKED)} and is verified.")
+
+
+def load_columns(folder: Path) -> dict[str, Column]:
+    """Read the columns of a ledger, by name; see `load`."""
+    return _load_schema(folder / "schema.yaml").columns
 
 
 def _load_schema(path: Path) -> Schema:
@@ -153,7 +174,8 @@ def _load_schema(path: Path) -> Schema:
     return found
 
 
-def _lines(path: Path, columns: dict[str, Column]) -> Iterator[tuple[str, dict[str, str]]]:
+def _lines(path: Path, columns: dict[str, Column]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a file with the number of their line."""
     try:
         with open(path, newline="", encoding="utf-8") as handle:
             rows = csv.reader(handle, strict=True)
@@ -165,7 +187,7 @@ def _lines(path: Path, columns: dict[str, Column]) -> Iterator[tuple[str, dict[s
                     raise HarnessError(
                         f"{where}: {len(cells)} cells under {len(header)} columns; quote a cell with a comma."
                     )
-                yield where, dict(zip(header, cells, strict=True))
+                yield rows.line_num, dict(zip(header, cells, strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: not a readable csv in UTF-8 ({error}); correct the file.") from None
 
@@ -181,7 +203,12 @@ def _check_header(path: Path, header: list[str], columns: dict[str, Column]) -> 
         raise HarnessError(f"{path}, line 1: missing column {', '.join(missing)}.")
 
 
-def _value(where: str, name: str, column: Column, text: str, protocols: dict[str, Protocol]) -> Any:
+def checked_cell(where: str, name: str, column: Column, text: str, protocols: dict[str, Protocol]) -> Any:
+    """Return the value of a cell: text, a number, or None for an empty number.
+
+    Raises:
+        HarnessError: a value that the column may not hold, naming `where`.
+    """
     if not text:
         if column.required:
             raise HarnessError(f"{where}: `{name}` is empty.")
@@ -190,6 +217,8 @@ def _value(where: str, name: str, column: Column, text: str, protocols: dict[str
         raise HarnessError(f"{where}: `{name}` holds a control character ({text!r}); remove it.")
     if column.type in ("integer", "number"):
         return _number(where, name, column, text)
+    if column.type == "date" and not DATE.fullmatch(text):
+        raise HarnessError(f"{where}: `{name}` is '{text}', expected YYYY-MM-DD.")
     valid = column.values if column.type == "choice" else protocols if column.type == "protocol" else (text,)
     if text not in valid:
         raise HarnessError(f"{where}: unknown {name} '{text}'.{nearest(text, valid)}")

@@ -57,7 +57,7 @@ def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
     write(folder / "results/reported/tables.yaml", {"fixture": {"title": "A fixture", "ledger": ["fixture"]}})
     head = ",".join(schema["columns"])
     lines = [
-        f"Nobody,,{link.replace('/', ',')},,shapes,32,fid,{value},,fixture,made up for a test,verified,"
+        f"Nobody,,{link.replace('/', ',')},,shapes,32,fid,{value},,fixture,made up for a test,verified,,,,"
         for link, value in rows.items()
     ]
     (folder / "results/reported/fixture.csv").write_text("\n".join([head, *lines]) + "\n")

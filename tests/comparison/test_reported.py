@@ -93,7 +93,7 @@ def edit(path: Path, old: str, new: str) -> None:
     [
         ("confidence,note", "confidnce,note", r"line 1: unknown column 'confidnce'\. Did you mean 'confidence'"),
         ("stl10,48,is,10.10", "stl10,48,isc,10.10", r"line 2: unknown metric 'isc'\. Did you mean 'is'"),
-        ("stl10,48,fid,25.32", "stl10,48,fid,25,32", r"line 3: 15 cells under 14 columns"),
+        ("stl10,48,fid,25.32", "stl10,48,fid,25,32", r"line 3: 18 cells under 17 columns"),
         ("stl10,48,fid,25.32", "stl10,48,fid,25.3x", r"line 3: `value` is '25.3x', expected number"),
         ("stl10,48,fid,25.32", "stl-10,48,fid,25.32", r"line 3: unknown dataset 'stl-10'\. Did you mean 'stl10'"),
         ("stl10,48,fid,25.32", "stl10,48,is,25.32", r"line 3: the same row as .*line 2"),
