@@ -256,7 +256,8 @@ def _said_of(path: Path, stated: dict[str, Any], record: Path) -> tuple[str, str
         return stated["samples_sha256"], stated.get("quantisation")
     said = files.get(path.name) if isinstance(files, dict) else None
     if not isinstance(said, dict) or not {"sha256", "quantisation"} <= said.keys():
-        raise HarnessError(f"{record}: says nothing of {path.name}, only of {', '.join(_keys(files)) or 'no file'}.")
+        names = ", ".join(sorted(_keys(files))) or "no file"
+        raise HarnessError(f"{record}: says nothing of {path.name}, only of {names}.")
     return said["sha256"], said["quantisation"]
 
 

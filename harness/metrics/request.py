@@ -124,6 +124,10 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
     samples, record = open_dump(find_samples(first.samples, first.root), first.record, first.allow_jpeg, floats)
     if record:
         chain.check_sample(first.record or first.samples.with_name("samples.json"), record)
+    if first.resizer == "pil-bicubic" and "float" in (samples.quantisation, first.declared.get("quantisation")):
+        raise HarnessError(
+            f"{samples.path}: floats, but --resizer pil-bicubic takes 8-bit images; score another variant."
+        )
     references: dict[Path, Images] = {}
     return Inputs(record, tuple(_opened(request, samples, references) for request in requests))
 

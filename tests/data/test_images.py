@@ -158,3 +158,54 @@ def test_recorded_names_both_ends():
     images = Images(GOOD, Path("x"), recorded=Recorded("0" * 64, Path("y.json"), "make it again"))
     with pytest.raises(HarnessError, match=r"x: sha256 .* but y.json says 0{64}; make it again\."):
         images.sha256()
+
+
+# ---------------------------------------------------------------- floats, which are never guessed
+
+
+FLOATS = (np.random.default_rng(0).uniform(-20, 280, (12, 8, 8, 3))).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_floats_are_read_where_they_are_declared_and_only_there(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    np.save(path, FLOATS) if suffix == "npy" else np.savez(path, images=FLOATS)
+    with pytest.raises(HarnessError, match="dtype float32 with values"):
+        open_images(path)
+    images = open_images(path, floats=True)
+    np.testing.assert_array_equal(images.pixels[3:9], FLOATS[3:9])
+    assert images.sha256() == sha256_pixels(FLOATS)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (GOOD, "dtype uint8, declared as floats"),
+        (FLOATS.astype(np.float64), "dtype float64, declared as floats"),
+        (FLOATS.astype(np.float16), "dtype float16, declared as floats"),
+        (FLOATS.transpose(0, 3, 1, 2), "channels first"),
+        (FLOATS / 255, r"images \* 255 if they are in 0..1"),
+        (FLOATS / np.float32(127.5) - 1, r"\(images \+ 1\) \* 127.5"),
+        (FLOATS * 257, "bring them to 0..255"),
+        (np.full_like(FLOATS, np.nan), "not finite"),
+    ],
+    ids=["bytes", "double", "half", "planes", "unit", "tanh", "16 bit", "nan"],
+)
+def test_unfit_floats_are_refused(tmp_path, images, said):
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(HarnessError, match=said):
+        open_images(tmp_path / "x.npy", floats=True)
+
+
+def test_a_folder_holds_no_floats(tmp_path):
+    with pytest.raises(HarnessError, match=r"only an \.npy or an \.npz holds"):
+        open_images(tmp_path, floats=True)
+
+
+def test_first_images_are_hashed_in_one_reading(tmp_path):
+    images = Images(GOOD, Path("x"))
+    for batch in (1, 5, 12, 100):
+        stream = images.stream(batch, [1, 5, 7, 10])
+        assert np.concatenate(list(stream)).tolist() == GOOD.tolist()
+        assert stream.hashes == {n: sha256_pixels(GOOD[:n]) for n in (1, 5, 7, 10, 12)}
+    assert images.hashes([7]) == {7: sha256_pixels(GOOD[:7])}

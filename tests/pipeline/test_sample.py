@@ -1,17 +1,65 @@
 """A dump is drawn from a snapshot of the planned training, and says so."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+import harness
 from harness.config.experiments import find_scale
 from harness.config.reader import merge
+from harness.data.images import open_dump
 from harness.errors import HarnessError
 from harness.files import sha256_file
 from harness.pipeline.sample import sample
+from harness.records import chain
 from harness.training.experiment import train
+from tests.metrics.inception.helpers import PixelExtractor
+
+
+def test_the_variants_asked_for_are_written_and_recorded(tiny_scale: Path) -> None:
+    scale = find_scale(tiny_scale)
+    train("f", scale=scale)
+    run = scale.run("f", 0)
+    plain = sample(scale, run, n=70)
+    assert {path.name for path in scale.folder.samples("f", 0, "last").iterdir()} == {"rounded.npy"}
+    several = sample(scale, run, n=70, variants=["truncated", "float", "min-max"])
+    assert several.samples_sha256 == plain.samples_sha256 == plain.files["rounded.npy"].sha256, "it names the drawing"
+    card = scale.folder.sample_record("f", 0, "last")
+    chain.check_sample(card, json.loads(card.read_text()))
+    assert set(several.files) == {"truncated.npy", "float.npy", "min-max.npy"}
+    for name, file in several.files.items():
+        images, _ = open_dump(scale.folder.samples("f", 0, "last") / name, card)
+        assert (images.quantisation, images.sha256()) == (file.quantisation, file.sha256)
+        assert images.pixels[0:70].dtype == (np.float32 if name == "float.npy" else np.uint8)
+    with pytest.raises(HarnessError, match=r"says nothing of rounded\.npy, only of float\.npy, min-max\.npy, trunc"):
+        open_dump(scale.folder.dump("f", 0, "last"), card)
+
+
+def test_a_dump_of_floats_is_scored_as_its_record_says(tiny_scale: Path, pixel_scorer: list[PixelExtractor]) -> None:
+    scale = find_scale(tiny_scale)
+    train("f", scale=scale)
+    sample(scale, scale.run("f", 0), n=20, variants=["float", "rounded"])
+    card, found = scale.folder.sample_record("f", 0, "last"), {}
+    score = partial(harness.score, reference="tiny", record=card, layer=64, cache=tiny_scale, root=tiny_scale)
+    for variant in ("float", "rounded"):
+        found[variant] = score(scale.folder.dump("f", 0, "last", variant), n=15)
+    assert found["float"].protocol.quantisation == "float"
+    assert found["float"].values != found["rounded"].values
+    assert found["float"].values.fid == pytest.approx(found["rounded"].values.fid, rel=0.1)
+    for variant, record in found.items():
+        said = json.loads(card.read_text())["files"][f"{variant}.npy"]
+        assert record.content.dump_sha256 == said["sha256"] != record.content.samples_sha256
+        chain.check_score(Path("score.json"), record, card, json.loads(card.read_text()))
+    other = replace(found["float"], protocol=replace(found["float"].protocol, quantisation="uint8, truncated"))
+    with pytest.raises(HarnessError, match="says nothing of samples as uint8, truncated"):
+        chain.check_score(Path("score.json"), other, card, json.loads(card.read_text()))
+    with pytest.raises(HarnessError, match="already says float"):
+        score(scale.folder.dump("f", 0, "last", "float"), declared={"quantisation": "uint8, rounded"})
 
 
 def test_only_the_planned_training_is_sampled(tiny_scale: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from harness.records.sample_record import VARIANTS
 from harness.sampling import draw, grid
 
 
@@ -64,6 +65,25 @@ def test_stretching_uses_the_whole_range_of_every_batch_of_50():
     difference = np.abs(images[50:100] - expected.permute(0, 2, 3, 1).numpy())
     assert difference.max() < 0.501
     assert (images != drawn(120)).any()
+
+
+def test_the_variants_are_of_one_drawing():
+    parts: dict[str, list[np.ndarray]] = {}
+    for variant, images in draw.quantised(Toy(), 120, 0, list(VARIANTS)):
+        parts.setdefault(variant, []).append(images)
+    found = {variant: np.concatenate(images) for variant, images in parts.items()}
+    floats = torch.cat(list(draw.draw(Toy(), 120, 0))).permute(0, 2, 3, 1).numpy()
+    assert {variant: images.dtype for variant, images in found.items()} == {
+        variant: np.float32 if variant == "float" else np.uint8 for variant in VARIANTS
+    }
+    assert (np.abs(floats) > 1).any(), "beyond the range, so that clamping shows"
+    np.testing.assert_array_equal(found["float"], (floats + 1) * np.float32(127.5))
+    np.testing.assert_array_equal(found["truncated"], np.clip(floats * 127.5 + 127.5, 0, 255).astype(np.uint8))
+    np.testing.assert_array_equal(found["rounded"], drawn(120))
+    assert (found["truncated"].astype(int) - found["rounded"]).min() == -1
+    for variant in VARIANTS:
+        alone = np.concatenate(list(draw.sample_chunks(Toy(), 120, 0, variant=variant)))
+        np.testing.assert_array_equal(alone, found[variant])
 
 
 def test_grid_holds_every_image(tmp_path: Path):

@@ -16,7 +16,7 @@ from harness.errors import HarnessError, nearest
 LAYERS = (64, 192, 768, 2048)  # channels of the layer; pytorch-fid's `--dims`
 RESIZERS = {  # scorer -> the resizers that it can stand behind, its own first; see `resize`
     "tf": ("tf1-bilinear",),
-    "torch": ("tf1-bilinear",),
+    "torch": ("tf1-bilinear", "torch-bilinear", "pil-bicubic"),
     "clean": ("clean-bicubic", "tf1-bilinear"),
 }
 SCORERS = tuple(RESIZERS)

@@ -1,16 +1,16 @@
-"""The TensorFlow scorer's numbers from torch, on a GPU if there is one: the same weights, the same resize."""
+"""The TensorFlow scorer's numbers from torch, on a GPU if there is one; or other packages', behind their resizers."""
 
 import numpy as np
 import torch
 
 from harness.device import check_device
 from harness.metrics.extractors.base import Extractor, Setup
-from harness.metrics.extractors.resize import tf1_bilinear
+from harness.metrics.extractors.resize import FILTERS, INCEPTION_SIZE
 from harness.metrics.inception import torch_module, weights
 
 
 class TorchExtractor:
-    """Features of the 2015 network built from the topology table, behind TF1's bilinear resize."""
+    """Features of the 2015 network built from the topology table."""
 
     scorer = "torch"
 
@@ -30,7 +30,8 @@ class TorchExtractor:
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features and logits; see `harness.metrics.extractors.base.Extractor`."""
-        pixels = tf1_bilinear(images, device=self.device_used).contiguous(memory_format=torch.channels_last)
+        resized = FILTERS[self.resizer](images, INCEPTION_SIZE, self.device_used)
+        pixels = resized.contiguous(memory_format=torch.channels_last)
         # TF32 convolutions, cuDNN's default, lose the digits that the parity with TensorFlow needs
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             features = self._network(pixels).cpu().numpy()

@@ -106,3 +106,74 @@ def test_pil_matrix_rows_are_pillows_weights():
     signal = np.random.default_rng(0).uniform(0, 255, (32, 1)).astype(np.float32)
     stretched = Image.fromarray(np.repeat(signal, 32, axis=1)).resize((32, 299), Image.Resampling.BICUBIC)
     np.testing.assert_allclose(matrix @ signal[:, 0], np.asarray(stretched)[:, 0], atol=1e-4)
+
+
+# ---------------------------------------------------------------- what other packages resize with
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_torch_bilinear_is_clean_fids_copy_of_the_port(height, width):
+    from cleanfid.resize import build_resizer
+
+    batch = images(2, height, width)
+    library = build_resizer("legacy_pytorch")
+    expected = np.stack([library(image) for image in batch]).transpose(0, 3, 1, 2)
+    assert np.abs(resize.torch_bilinear(batch).numpy() * (255 / 256) - expected).max() < 1e-4
+
+
+def test_torch_bilinear_by_hand():
+    """2 -> 4 pixels, centred on half pixels: positions -0.25, 0.25, 0.75, 1.25; edges repeat. Then the port's range."""
+    row = np.array([10, 20], dtype=np.uint8)
+    batch = np.broadcast_to(row[None, None, :, None], (1, 2, 2, 3))
+    out = resize.torch_bilinear(batch, size=4)
+    np.testing.assert_allclose(out[0, 0, 0].numpy(), np.array([10, 12.5, 17.5, 20]) * 256 / 255, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 56), (400, 310)])
+def test_torch_bilinear_is_tensorflow_2s(height, width):
+    """TensorFlow 2 moved to half-pixel centres: the same filter by other hands."""
+    tf = pytest.importorskip("tensorflow")
+    batch = images(2, height, width)
+    expected = tf.image.resize(batch.astype(np.float32), (299, 299), method="bilinear", antialias=False).numpy()
+    ours = resize.torch_bilinear(batch).numpy() * (255 / 256)
+    assert np.abs(ours - expected.transpose(0, 3, 1, 2)).max() < 1e-2  # of 255; positions are float32
+
+
+@pytest.mark.slow
+def test_torch_bilinear_gives_pytorch_fids_features(monkeypatch, tmp_path):
+    """Its own resize, range and first block against ours, from images to 64 channels."""
+    peer = pytest.importorskip("pytorch_fid.inception")
+    from harness.bench.contenders import port_state_dict
+    from harness.metrics.inception import torch_module
+    from tests.metrics.inception.helpers import parameters
+
+    monkeypatch.setattr(peer, "load_state_dict_from_url", lambda *_, **__: port_state_dict(parameters()))
+    batch = images(2, 48, 48)
+    with torch.no_grad():
+        (expected,) = peer.InceptionV3([0]).eval()(torch.from_numpy(batch).permute(0, 3, 1, 2) / 255)
+        found = torch_module.build(parameters(), 64)(resize.torch_bilinear(batch))
+    expected = expected.mean(dim=(2, 3))
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_pil_bicubic_is_clean_fids_quantised_resize(height, width):
+    from cleanfid.resize import make_resizer
+
+    batch = images(2, height, width)
+    library = make_resizer("PIL", True, "bicubic", (299, 299))
+    expected = np.stack([library(image) for image in batch]).transpose(0, 3, 1, 2)
+    ours = resize.pil_bicubic(batch).numpy()
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, expected)
+    if (height, width) != (299, 299):
+        assert np.abs(ours - resize.clean_bicubic(batch).numpy()).max() > 0.4, "rounding is what sets them apart"
+
+
+def test_every_resizer_of_a_scorer_exists():
+    from harness.metrics.extractors import clean_fid
+    from harness.metrics.extractors.base import RESIZERS
+
+    assert {name for names in RESIZERS.values() for name in names} == set(resize.FILTERS)
+    assert set(RESIZERS["clean"]) == set(clean_fid.MODES)

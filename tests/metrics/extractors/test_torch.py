@@ -7,7 +7,7 @@ import torch
 from harness.errors import HarnessError
 from harness.metrics.extractors import tensorflow as tf_extractor
 from harness.metrics.extractors import torch as torch_extractor
-from harness.metrics.extractors.base import Setup
+from harness.metrics.extractors.base import RESIZERS, Setup
 from tests.metrics.features import distance_by_rows
 from tests.metrics.inception.helpers import shape_images
 
@@ -52,6 +52,23 @@ def test_shallower_layers_agree(tmp_path_factory, layer):
     assert none is None
     assert also_none is None
     np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
+
+
+def test_another_resizer_gives_other_features_and_floats_are_taken(tmp_path_factory):
+    setup = Setup("stand-in", 64, cache=tmp_path_factory.getbasetemp() / "layers", threads=1)
+    images = shape_images(2, seed=3)
+    found = {}
+    for resizer in RESIZERS["torch"]:
+        extractor = torch_extractor.open_extractor(setup, resizer)
+        assert extractor.resizer == resizer
+        found[resizer] = extractor(images)[0]
+        if resizer != "pil-bicubic":
+            np.testing.assert_array_equal(extractor(images.astype(np.float32))[0], found[resizer])
+            shifted = extractor(images + np.float32(0.4))[0]
+            assert np.abs(shifted - found[resizer]).max() > 1e-4 * np.abs(shifted).max(), "nothing is rounded"
+    for one in found:
+        for other in found:
+            assert one == other or np.abs(found[one] - found[other]).max() > 1e-3 * np.abs(found[one]).max()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
