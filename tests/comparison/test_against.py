@@ -40,7 +40,7 @@ def run(checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run `harness score` in the checkout: exit code, stdout, stderr."""
     monkeypatch.chdir(checkout)
     monkeypatch.setenv("HARNESS_CACHE", str(checkout / ".cache"))
-    monkeypatch.setattr(score, "open_extractor", lambda _, setup: Extractor(setup))
+    monkeypatch.setattr(score, "open_extractor", lambda _, setup, resizer: Extractor(setup))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         try:

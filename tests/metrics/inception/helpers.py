@@ -51,7 +51,7 @@ class PixelExtractor:
         self.images_seen += len(images)
         rows = images.reshape(len(images), -1).astype(np.float64)
         random = np.random.Generator(np.random.PCG64(rows.shape[1]))
-        weights = np.round(random.standard_normal((rows.shape[1], 76)) * 1024)
+        weights = np.round(random.standard_normal((rows.shape[1], 76), dtype=np.float32).astype(np.float64) * 1024)
         out = (rows @ weights / (1024 * 255 * rows.shape[1] ** 0.5)).astype(np.float32)
         return out[:, :64], 5 * out[:, 64:]
 
