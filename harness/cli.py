@@ -10,6 +10,7 @@ from harness.errors import HarnessError, nearest
 
 SUBCOMMANDS = {
     "scale": "scale",
+    "estimate": "estimate",
     "plan": "plan",
     "data": "data",
     "train": "train",

@@ -109,6 +109,11 @@ class Checkout:
         return self.experiments / "protocols"
 
     @property
+    def devices(self) -> Path:
+        """What machines compute with."""
+        return self.experiments / "devices.yaml"
+
+    @property
     def overlays(self) -> Path:
         """Named changes to every recipe of a scale."""
         return self.experiments / "overlays.yaml"

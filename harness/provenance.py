@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
     Args:
         checkout: root of the checkout whose experiments are run; if it is not the code's own, its commit is added
             as `checkout`.
-        extra: further entries (device, threads, seeds, hashes, seconds), laid over the common ones.
+        extra: further entries (device, threads, seeds, hashes, seconds), laid over the common ones; the name of the
+            card that a device `cuda` means is added as `gpu`.
     """
     other = {"checkout": commit(checkout)} if checkout is not None and checkout.resolve() != CODE else {}
     return {
@@ -82,5 +84,14 @@ def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
         "packages": _packages(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
+        **_card(str(extra.get("device", ""))),
         **extra,
     }
+
+
+def _card(device: str) -> dict[str, str]:
+    """Name of the GPU that a process computes on; torch is loaded then, in every process that has one."""
+    torch = sys.modules.get("torch")
+    if not device.startswith("cuda") or torch is None or not torch.cuda.is_available():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(device)}

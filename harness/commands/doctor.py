@@ -37,6 +37,7 @@ def command(params_file: Path | None, root: Path | None, device: str | None, as_
     import sys
 
     from harness.config.experiments import scale_file
+    from harness.doctor import estimate_text
     from harness.doctor.checks import examine
     from harness.paths import find_root
 
@@ -44,21 +45,12 @@ def command(params_file: Path | None, root: Path | None, device: str | None, as_
     findings, cost = examine(path, find_root(path.parent), device)
     ok = all(finding.status != "error" for finding in findings)
     if as_json:
-        document = {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings], "estimate": cost}
+        document = {"ok": ok, "findings": [dataclasses.asdict(finding) for finding in findings]}
+        document["estimate"] = cost if cost is None else estimate_text.document(cost, "table")
         click.echo(json.dumps(document, indent=2))
     else:
         for finding in findings:
             click.echo(f"{MARKS[finding.status]} {finding.area:10} {finding.message}")
         if cost is not None:
-            click.echo(_estimate(cost))
+            click.echo("\n".join(estimate_text.sentences(cost)))
     sys.exit(0 if ok else 1)
-
-
-def _estimate(cost: dict) -> str:
-    hours = {part: f"{seconds / 3600:.2f} h" for part, seconds in cost["seconds"].items()}
-    basis = sorted({training["basis"] for training in cost["trainings"].values()})
-    parts = ", ".join(f"{part} {time}" for part, time in hours.items() if part != "total")
-    return (
-        f"estimate for scale {cost['scale']} on {cost['device']}: {hours['total']} ({parts}; {' and '.join(basis)}, "
-        f"good to a factor of 2 where counted), {cost['bytes']['total'] / 1e9:.2f} GB"
-    )

@@ -4,14 +4,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from harness.config import experiments, schema
 from harness.config.experiments import Scale
 from harness.data import fetch, load
 from harness.data.card import Definition, definition, matches
 from harness.device import check_device
-from harness.doctor.estimate import count_all, scale_cost
+from harness.doctor import devices
+from harness.doctor.estimate import Estimate, estimate
 from harness.doctor.finding import Finding
 from harness.doctor.machine import check_machine
 from harness.errors import HarnessError
@@ -21,7 +21,7 @@ from harness.pipeline.plan import find_problems
 from harness.training.released_weights import VARIABLE
 
 
-def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[list[Finding], dict[str, Any] | None]:
+def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[list[Finding], Estimate | None]:
     """Run every check for the scale of `params_file`; return findings and estimate (None if it could not be made).
 
     Args:
@@ -55,8 +55,11 @@ def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[l
         return [*findings, Finding("devices", "error", str(error))], None
     if any(finding.status == "error" and finding.area == "scale" for finding in findings):
         return findings, None
-    cost = scale_cost(scale, count_all(scale, runs), device)
-    return [*findings, check_disk(cost, shutil.disk_usage(root).free)], cost
+    try:
+        found = estimate(scale, runs, devices.machine(scale.checkout, device, scale.params.threads))
+    except HarnessError as error:
+        return [*findings, Finding("scale", "error", str(error))], None
+    return [*findings, check_disk(scale.params.scale, found.total.bytes, shutil.disk_usage(root).free)], found
 
 
 def check_checkpoints(scale: Scale) -> list[Finding]:
@@ -173,10 +176,9 @@ def stale(made_by: dict[str, int], current: dict[str, int]) -> list[str]:
     return [f"{name} version {version} (now {current.get(name, 'gone')})" for name, version in sorted(old.items())]
 
 
-def check_disk(cost: dict[str, Any], free: int) -> Finding:
-    """Compare the scale's size with the free disk."""
-    need = cost["bytes"]["total"]
-    message = f"scale {cost['scale']} takes about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
+def check_disk(scale: str, need: int, free: int) -> Finding:
+    """Compare a scale's bytes with the free disk."""
+    message = f"scale {scale} takes about {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
     details = {"free_bytes": free, "needed_bytes": need}
     if need > free:
         return Finding("disk", "error", f"{message}: free some, or choose a smaller scale.", details)

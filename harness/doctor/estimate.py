@@ -1,32 +1,32 @@
-"""What a scale will cost: seconds from earlier records where there are any, else from counted operations; and bytes."""
+"""What a scale will cost: hours of one GPU (or of this CPU), of the CPU beside it, and bytes.
+
+A training takes as long as the recorded one of the same networks on the same device did; where there is none, its
+operations are counted. Sampling and scoring on the device are counted, scoring on a CPU is taken from
+`results/bench/scores.json` where that is there. Each part of a cost says which it is, and how far off it may be.
+"""
 
 import json
-import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config import experiments
+from harness.config import reader
 from harness.config.experiments import Run, Scale
+from harness.config.schema import Recipe
+from harness.doctor.devices import Figure, Machine
+from harness.doctor.image_counts import ImageCounts, image_counts
 from harness.errors import HarnessError
 from harness.files import read_json
-from harness.networks.operations import Count, count, training_flop
+from harness.networks.operations import Count, count, training_flop, training_launches
 from harness.paths import Checkout, run_name
 from harness.pipeline import suite
 
-# Part of a matrix product's speed that the networks reach; ours, measured on 2 CPU cores, good to a factor of about 2.
-TRAINING_EFFICIENCY = 0.3
-INCEPTION_EFFICIENCY = 0.7
-INCEPTION_FLOP = 11.4e9  # one 299-px image through Inception-v3: 5.7e9 multiply-adds (Szegedy et al. 2016, table 8)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One training: `basis` is `measured` (earlier records), `counted` (operations) or `released` (no training)."""
-
-    seconds: float
-    bytes: int
-    basis: str
+ON_CPU = ("tf",)  # scorers that leave a GPU alone: TensorFlow's build for x86-64 knows no CUDA
+PARTS = ("train", "choose", "sample", "score", "score_cpu")  # the last one on the CPU beside a GPU
+SHARED = "data and reference statistics"
+CHECKPOINTS = 2  # `training.checkpoint` keeps the newest and the one before
+KEPT = 2  # a weights file or a dump lies in the results folder and in DVC's cache
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,80 @@ class Training:
     discriminator: Count
 
 
-def count_all(scale: Scale, runs: dict[str, Run]) -> dict[str, Training]:
-    """Count the networks of every training.
+@dataclass
+class Cost:
+    """Seconds by part, bytes, and the bases: measured, counted or released (no training).
+
+    `low` and `high` bound the seconds of the device that trains.
+    """
+
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    low: float = 0.0
+    high: float = 0.0
+    bytes: int = 0
+    basis: set[str] = field(default_factory=set)
+    trainings: int = 0
+
+    def add(self, part: str, seconds: float, factor: float = 1.0) -> None:
+        """Add seconds that may be off by a factor."""
+        self.seconds[part] += seconds
+        if part != "score_cpu":
+            self.low += seconds / factor
+            self.high += seconds * factor
+
+    @property
+    def total(self) -> float:
+        """Seconds, one stage after the other, as DVC runs them."""
+        return sum(self.seconds.values())
+
+    @property
+    def device_total(self) -> float:
+        """Seconds of the device that trains."""
+        return self.total - self.seconds["score_cpu"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cost of a scale on a machine: of each training with its dumps, and of what they share."""
+
+    scale: str
+    path: Path
+    machine: Machine
+    trainings: dict[str, Cost]
+    shared: Cost
+    data_bytes: int
+    table_of: dict[str, str]  # experiment -> its table in the suite
+    experiment_of: dict[str, str]
+
+    def groups(self, by: str) -> dict[str, Cost]:
+        """Sum over `table` or `experiment`; what is shared comes last."""
+        out: dict[str, Cost] = {}
+        for key, cost in self.trainings.items():
+            name = self.experiment_of[key]
+            name = self.table_of.get(name, self.scale) if by == "table" else name
+            out[name] = total([out.get(name, Cost()), cost])
+        return out | {SHARED: self.shared}
+
+    @property
+    def total(self) -> Cost:
+        """Sum of everything."""
+        return total([*self.trainings.values(), self.shared])
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """Sum of costs."""
+    out = Cost()
+    for cost in costs:
+        for part, seconds in cost.seconds.items():
+            out.seconds[part] += seconds
+        out.low, out.high = out.low + cost.low, out.high + cost.high
+        out.bytes, out.trainings = out.bytes + cost.bytes, out.trainings + cost.trainings
+        out.basis |= cost.basis
+    return out
+
+
+def count_all(scale: Scale, runs: Mapping[str, Run]) -> dict[str, Training]:
+    """Count the networks of every training, each network once.
 
     Args:
         scale: whose models are built.
@@ -48,115 +120,190 @@ def count_all(scale: Scale, runs: dict[str, Run]) -> dict[str, Training]:
     Raises:
         HarnessError: a network cannot be built.
     """
-    models = experiments.load_models(scale.root)
-    counted: dict[str, Count] = {}  # experiments share networks
+    counted: dict[str, Count] = {}
     out = {}
     for key, run in runs.items():
         pair = []
         for role, spec in (("generator", run.generator), ("discriminator", run.discriminator)):
-            name = json.dumps([role, spec, run.resolution])
+            name = json.dumps([role, spec, run.resolution], sort_keys=True)
             if name not in counted:
-                counted[name] = count(role, spec, run.resolution, models)
+                counted[name] = count(role, spec, run.resolution, scale.definitions.models)
             pair.append(counted[name])
         out[key] = Training(run, *pair)
     return out
 
 
-def scale_cost(scale: Scale, trainings: dict[str, Training], device: str) -> dict[str, Any]:
-    """Estimate seconds and bytes of every training of a scale, and of its data, dumps and scores.
+def estimate(scale: Scale, runs: Mapping[str, Run], machine: Machine) -> Estimate:
+    """Estimate a scale.
 
     Args:
         scale: whose dumps and scores are counted.
-        trainings: all of it, by name; see `count_all`.
-        device: cpu, cuda or cuda:N; it must be there.
+        runs: all its trainings, resolved, by name.
+        machine: what it will run on; see `devices.machine`.
+
+    Raises:
+        HarnessError: a network cannot be built, or the card lacks a recipe's precision.
     """
-    params, root = scale.params, scale.root
-    written_by_hand = not suite.suite_file(scale.checkout, params.scale).is_file()
-    scorers = len((suite.Suite if written_by_hand else suite.read(scale.checkout, params.scale)).scorers)
-    flop_per_sec = matmul_speed(device, params.threads)
-    speeds = measured_speeds(root, device)
-    released = {name for name, experiment in experiments.load(root).items() if experiment.checkpoint}
+    trainings, counts = count_all(scale, runs), image_counts(scale)
+    recorded, scorers = recorded_speeds(scale.checkout, machine), scorer_speeds(scale.checkout)
+    known = scale.definitions.experiments
     costs = {}
     for key, training in trainings.items():
-        name = training.run.experiment
-        costs[key] = (
-            Cost(0.0, 4 * training.generator.parameters, "released")
-            if name in released
-            else training_cost(training, speeds.get(name), flop_per_sec)
-        )
-    definitions = experiments.load_datasets(root)
-    datasets = sorted({run.dataset for run in params.runs.values()})
-    images = {d: (definitions[d].get("count") or 0, definitions[d]["resolution"]) for d in datasets}
-    counts = {d: params.scoring.counts_of(d) for d in datasets}
-    drawn = [(run_name(d.experiment, d.seed), counts[d.dataset][0]) for d in params.dumps.values()]
-    dumped = sum(n * trainings[key].run.resolution ** 2 * 3 for key, n in drawn)
-    scored = scorers * (sum(n for _, n in drawn) + sum(n_real for _, n_real in counts.values()))
-    for key in params.choices:
-        candidates = len(trainings[key].run.recipe.snapshots_nimg) + 1
-        drawn.append((key, params.scoring.n_choose * candidates))
-        scored += params.scoring.n_choose * candidates
-    sampled = sum(2 * trainings[key].generator.macs * n for key, n in drawn)
-    seconds = {
-        "train": sum(cost.seconds for cost in costs.values()),
-        "sample": sampled / (flop_per_sec * TRAINING_EFFICIENCY),
-        "score": scored * INCEPTION_FLOP / (flop_per_sec * INCEPTION_EFFICIENCY),
-    }
-    size = {
-        "data": sum(count * side**2 * 3 for count, side in images.values()),
-        "train": sum(cost.bytes for cost in costs.values()),
-        "sample": dumped,
-    }
-    return {
-        "scale": params.scale,
-        "device": device,
-        "seconds": {**seconds, "total": sum(seconds.values())},
-        "bytes": {**size, "total": sum(size.values())},
-        "trainings": {key: vars(cost) for key, cost in costs.items()},
-        "params_file": str(scale.path),
-    }
+        costs[key] = training_cost(training, machine, recorded, bool(known[training.run.experiment].checkpoint))
+        costs[key].trainings = 1
+    for key, counted in counts.dumps.items():
+        dump = scale.params.dumps[key]
+        training, cost = _of(run_name(dump.experiment, dump.seed), trainings, costs)
+        cost.add("sample", *sampling(training, counted.images, machine))
+        for scorer, n in counted.scored.items():
+            _score(cost, scorer, n, machine, scorers)
+        cost.bytes += KEPT * counted.images * 3 * training.run.resolution**2 * counted.bytes_each
+    for key, n in counts.choices.items():
+        training, cost = _of(key, trainings, costs)
+        n *= len(training.run.recipe.snapshots_nimg) + 1
+        for seconds, factor in (sampling(training, n, machine), scoring("torch", n, machine, scorers)):
+            cost.add("choose", seconds, factor)
+        cost.bytes += KEPT * 4 * training.generator.parameters
+    shared = Cost()
+    for (scorer, _), n in counts.references.items():
+        _score(shared, scorer, n, machine, scorers)
+    shared.bytes = data_bytes = _data_bytes(scale, counts)
+    tables = {} if not _has_suite(scale) else suite.read(scale.checkout, scale.params.scale).tables
+    return Estimate(
+        scale.params.scale,
+        scale.path,
+        machine,
+        costs,
+        shared,
+        data_bytes,
+        {name: table for table, rows in tables.items() for name in rows},
+        {key: training.run.experiment for key, training in trainings.items()},
+    )
 
 
-def training_cost(training: Training, images_per_sec: float | None, flop_per_sec: float) -> Cost:
-    """Estimate one training: at its earlier speed if there is one, else at the machine's."""
+def _of(key: str, trainings: dict[str, Training], costs: dict[str, Cost]) -> tuple[Training, Cost]:
+    return trainings[key], costs[key]
+
+
+def _has_suite(scale: Scale) -> bool:
+    return suite.suite_file(scale.checkout, scale.params.scale).is_file()
+
+
+def _data_bytes(scale: Scale, counts: ImageCounts) -> int:
+    """Packed arrays; of a folder of the user's own the count is not known before it is packed."""
+    definitions = scale.definitions.datasets
+    names = {run.dataset for run in scale.params.runs.values()} | {dataset for _, dataset in counts.references}
+    return sum((definitions[n].get("count") or 0) * definitions[n]["resolution"] ** 2 * 3 for n in names)
+
+
+# ---------------------------------------------------------------- training
+
+
+def training_cost(
+    training: Training, machine: Machine, recorded: "Mapping[str, Recorded]", released: bool = False
+) -> Cost:
+    """Estimate one training with its weights, and its checkpoints, which stay in `.checkpoints`."""
     recipe, generator, discriminator = training.run.recipe, training.generator, training.discriminator
-    images = recipe.length_nimg
-    weights = 4 * generator.parameters * (1 + len(recipe.snapshots_nimg))
-    # a checkpoint: both networks with two Adam moments each, and the averaged generator; the new one beside the old
-    checkpoint = 2 * 4 * (4 * generator.parameters + 3 * discriminator.parameters)
-    if images_per_sec:
-        return Cost(images / images_per_sec, weights + checkpoint, "measured")
-    speed = flop_per_sec * TRAINING_EFFICIENCY / training_flop(recipe, generator, discriminator)
-    return Cost(images / speed, weights + checkpoint, "counted")
+    cost = Cost()
+    if released:
+        cost.basis.add("released")
+        cost.bytes = (1 + KEPT) * 4 * generator.parameters
+        return cost
+    flop = training_flop(recipe, generator, discriminator)
+    found = recorded.get(speed_key(training.run.generator, training.run.discriminator, training.run.resolution, recipe))
+    if found is not None:
+        there = training_flop(found.recipe, generator, discriminator)
+        seconds, factor, basis = flop / there / found.images_per_sec, 1.0, "measured"
+    else:
+        (seconds, factor), basis = _counted(training, flop, machine), "counted"
+    cost.basis.add(basis)
+    cost.add("train", recipe.length_nimg * seconds, factor)
+    snapshots = 4 * generator.parameters * (1 + len(recipe.snapshots_nimg))
+    # both networks with two Adam moments each, and the averaged generator
+    checkpoint = 4 * (4 * generator.parameters + 3 * discriminator.parameters)
+    cost.bytes = (1 + KEPT) * snapshots + CHECKPOINTS * checkpoint
+    return cost
 
 
-def measured_speeds(root: Path, device: str) -> dict[str, float]:
-    """Images per second of earlier trainings on the same kind of device, by experiment; the slowest of several."""
-    speeds: dict[str, float] = {}
-    for path in Checkout(root).train_records():
+def _counted(training: Training, flop: float, machine: Machine) -> tuple[float, float]:
+    """Seconds per real image, and their factor: the slower of arithmetic and, on a GPU, of starting kernels."""
+    recipe = training.run.recipe
+    share: Figure = getattr(machine.efficiency, recipe.precision)
+    arithmetic = flop / (machine.flop_per_sec(recipe.precision) * share.value)
+    if not machine.is_gpu or recipe.compile:
+        return arithmetic, share.factor
+    launch = machine.figures.launch_sec
+    starting = launch.value * training_launches(recipe, training.generator, training.discriminator)
+    return max((arithmetic, share.factor), (starting, launch.factor))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Speed of a finished training, and its recipe: others of the same networks are scaled by counted operations."""
+
+    images_per_sec: float
+    recipe: Recipe
+    images: int
+
+
+def speed_key(generator: dict[str, Any], discriminator: dict[str, Any], resolution: int, recipe: Recipe) -> str:
+    """What two trainings must share for the speed of one to tell that of the other."""
+    return json.dumps([generator, discriminator, resolution, recipe.precision, recipe.compile], sort_keys=True)
+
+
+def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]:
+    """Speeds of finished trainings on the same kind of device, by `speed_key`; of several the longest one's."""
+    found: dict[str, Recorded] = {}
+    for path in checkout.train_records():
         try:
             record = read_json(path)
-            experiment, speed = record["run"]["experiment"], float(record["cost"]["images_per_sec"])
-            used = str(record["provenance"].get("device", "cpu"))
+            run, cost, provenance = record["run"], record["cost"], record["provenance"]
+            speed, images = float(cost["images_per_sec"]), int(cost["images"])
+            recipe = reader.read(Recipe, record["recipe"], str(path))
+            key = speed_key(run["generator"], run["discriminator"], run["resolution"], recipe)
+            on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))
         except (HarnessError, KeyError, TypeError, AttributeError, ValueError):
-            continue  # the doctor's check of results names such a record
-        if used.split(":")[0] == device.split(":")[0]:
-            speeds[experiment] = min(speed, speeds.get(experiment, speed))
-    return speeds
+            continue  # released weights, and what the doctor's check of results names
+        same = on_cpu if machine.torch_name is None else not on_cpu and machine.torch_name in card
+        if same and speed > 0 and (key not in found or images > found[key].images):
+            found[key] = Recorded(speed, recipe, images)
+    return found
 
 
-def matmul_speed(device: str, threads: int, seconds: float = 0.2) -> float:
-    """Measure float32 matrix products: operations per second."""
-    import torch
+# ---------------------------------------------------------------- sampling and scoring
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+
+def sampling(training: Training, n: int, machine: Machine) -> tuple[float, float]:
+    """Seconds of drawing n images in float32, and their factor."""
+    share = machine.efficiency.float32
+    return 2 * training.generator.macs * n / (machine.flop_per_sec("float32") * share.value), share.factor
+
+
+def scoring(scorer: str, n: int, machine: Machine, speeds: Mapping[str, float]) -> tuple[float, float]:
+    """Seconds of a scorer's pass over n images, and their factor: recorded on a CPU, else counted."""
+    on_cpu = not machine.is_gpu or scorer in ON_CPU
+    if on_cpu and scorer in speeds:
+        return n / (speeds[scorer] * machine.threads), 1.0
+    flop = machine.figures.inception_flop.value * n
+    share = machine.figures.efficiency["cpu" if on_cpu else "gpu"].inception
+    peak = machine.host_peak if on_cpu else machine.flop_per_sec("float32")
+    return flop / (peak * share.value), share.factor
+
+
+def _score(cost: Cost, scorer: str, n: int, machine: Machine, speeds: Mapping[str, float]) -> None:
+    part = "score_cpu" if machine.is_gpu and scorer in ON_CPU else "score"
+    cost.add(part, *scoring(scorer, n, machine, speeds))
+
+
+def scorer_speeds(checkout: Checkout) -> dict[str, float]:
+    """Images per second and thread of each scorer on a CPU, as `harness bench scores` measured them; {} without it."""
+    path = checkout.results / "bench" / "scores.json"
+    if not path.is_file():
+        return {}
+    record = read_json(path)
     try:
-        a = torch.rand(1024, 1024, device=device)
-        torch.mm(a, a).sum().item()  # warm up; `.item()` waits for the device
-        done, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            torch.mm(a, a).sum().item()
-            done += 1
-        return done * 2 * 1024**3 / (time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
+        images, threads = record["images"], record["machine"]["threads"]
+        passes = [row for row in record["comparisons"] if "statistics" in row["comparison"]]
+        return {row["ours"]: images / row["ours_sec"] / threads for row in passes}
+    except (KeyError, TypeError, ZeroDivisionError):
+        raise HarnessError(f"{path}: not a record of `harness bench scores`; run it again.") from None

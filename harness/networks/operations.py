@@ -1,11 +1,12 @@
 """Parameters and operations of networks, counted on torch's `meta` device: nothing is computed, no memory is taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from harness.config.experiments import Model
@@ -17,11 +18,15 @@ BACKWARD = 2  # a backward pass takes about twice a forward pass
 
 @dataclass(frozen=True)
 class Count:
-    """One network: `parameters`, and multiply-accumulates (`macs`) of one forward pass of one image."""
+    """One network: `parameters`, and multiply-accumulates (`macs`) of one forward pass of one image.
+
+    `launches`: tensor operations of that pass that compute something (views do not); about one kernel each on a GPU.
+    """
 
     parameters: int
     macs: int
     latent_dim: int | None = None  # of a generator
+    launches: int = field(default=0, compare=False)
 
 
 def count(role: str, spec: dict[str, Any], resolution: int, models: dict[str, Model] | None = None) -> Count:
@@ -32,10 +37,21 @@ def count(role: str, spec: dict[str, Any], resolution: int, models: dict[str, Mo
     """
     with torch.device("meta"):
         network = registry.build(role, spec, resolution, models).eval()
-        if role == "generator":
-            latent_dim = int(network.latent_dim)  # type: ignore[arg-type]
-            return Count(registry.parameters(network), macs(network, torch.empty(1, latent_dim)), latent_dim)
-        return Count(registry.parameters(network), macs(network, torch.empty(1, 3, resolution, resolution)))
+        latent_dim = int(network.latent_dim) if role == "generator" else None  # type: ignore[arg-type]
+        inputs = torch.empty(1, 3, resolution, resolution) if latent_dim is None else torch.empty(1, latent_dim)
+        parameters = registry.parameters(network)
+        with _Launches() as launches:
+            return Count(parameters, macs(network, inputs), latent_dim, launches.number)
+
+
+class _Launches(TorchDispatchMode):
+    """Counts operations that are no views."""
+
+    number = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += not function.is_view
+        return function(*args, **(kwargs or {}))
 
 
 def macs(network: nn.Module, inputs: torch.Tensor) -> int:
@@ -72,16 +88,30 @@ def _convolution(
 
 
 def training_flop(recipe: Recipe, generator: Count, discriminator: Count) -> float:
-    """Operations of training per real image seen.
+    """Operations of training per real image seen; a growing network counts at its full size."""
+    step, generator_step = _steps(recipe, 2 * generator.macs, 2 * discriminator.macs)
+    return step + generator_step * recipe.generator_batch / recipe.discriminator_batch / recipe.n_critic
+
+
+def training_launches(recipe: Recipe, generator: Count, discriminator: Count) -> float:
+    """Kernels of training per real image seen: a step starts as many whatever its batch."""
+    step, generator_step = _steps(recipe, generator.launches, discriminator.launches)
+    return (step + generator_step / recipe.n_critic) / recipe.discriminator_batch
+
+
+def _steps(recipe: Recipe, generated: float, judged: float) -> tuple[float, float]:
+    """Work of a discriminator step and of a generator step, from the work of one forward pass of each network.
 
     A discriminator step: one generated image (forward), the discriminator forward and backward on a real and a fake,
     and the penalty: forward, backward, and the backward of both. A generator step, once in `n_critic`: both networks,
-    forward and backward.
+    forward and backward; path lengths take the generator's backward of a backward.
     """
-    generated, judged = 2 * generator.macs, 2 * discriminator.macs
     forward_backward = 1 + BACKWARD
-    step: float = generated + 2 * forward_backward * judged
+    step = generated + 2 * forward_backward * judged
     if recipe.penalty.kind != "none":
         step += forward_backward * forward_backward * judged / recipe.penalty.every
     generator_step = forward_backward * (generated + judged)
-    return step + generator_step * recipe.generator_batch / recipe.discriminator_batch / recipe.n_critic
+    if recipe.path_length is not None:
+        shrunk = recipe.path_length.every * recipe.path_length.batch_shrink
+        generator_step += forward_backward * forward_backward * generated / shrunk
+    return step, generator_step

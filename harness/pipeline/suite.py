@@ -14,7 +14,7 @@ import yaml
 from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
 from harness.data import card
-from harness.errors import HarnessError
+from harness.errors import HarnessError, nearest
 from harness.files import write_text
 from harness.paths import PARAMS, Checkout, dump_name, run_name, weights_folder
 from harness.pipeline.stages import pipeline
@@ -82,6 +82,25 @@ def names(checkout: Checkout) -> list[str]:
 def suite_file(checkout: Checkout, scale: str) -> Path:
     """The file of one suite, which need not exist."""
     return checkout.suites / f"{scale}.yaml"
+
+
+def params_of(checkout: Checkout, scale: str | None = None) -> Path:
+    """Return the params.yaml of a scale's name or folder; of neither, the one at the root.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    own = checkout.root if scale in (None, AT_ROOT) else checkout.results / str(scale)
+    places = [own] if scale is None else [own, Path(os.path.abspath(scale)), checkout.root / scale]
+    for place in places:
+        path = place / PARAMS if place.is_dir() else place
+        if path.name == PARAMS and path.is_file():
+            return path
+    if scale is None:
+        raise HarnessError(f"{own}: holds no {PARAMS}; name a scale: {', '.join(names(checkout))}.")
+    raise HarnessError(
+        f"'{scale}' is no scale of {checkout.root} and no folder with a {PARAMS}.{nearest(scale, names(checkout))}"
+    )
 
 
 def read(checkout: Checkout, scale: str) -> Suite:

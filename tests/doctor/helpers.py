@@ -7,8 +7,16 @@ from typing import Any
 import yaml
 
 from harness.config.experiments import Scale, open_scale
+from harness.doctor import devices
+from harness.doctor.devices import Machine
 from harness.doctor.finding import Finding
 from harness.files import write_json
+from harness.paths import Checkout
+from tests.paths import ROOT
+
+SPEED = 1e9  # operations per second
+FIGURES = devices.read(Checkout(ROOT))
+CPU = Machine("a CPU", "cpu", None, {"float32": SPEED, "bfloat16": SPEED}, 2, FIGURES)
 
 RUN = {"experiment": "tiny-sngan", "seed": 0, "dataset": "tiny"}
 PARAMS = {

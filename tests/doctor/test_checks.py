@@ -13,9 +13,10 @@ from harness.config import experiments
 from harness.config.reader import read
 from harness.config.schema import Params
 from harness.data.fetch import prepare
-from harness.doctor import checks, estimate, machine
+from harness.doctor import checks, devices, estimate, machine
 from harness.doctor.finding import Finding
-from tests.doctor.helpers import PARAMS, RUN, messages, record, statuses, write_scale
+from harness.paths import Checkout
+from tests.doctor.helpers import CPU, PARAMS, RUN, messages, record, statuses, write_scale
 from tests.paths import ROOT
 
 
@@ -84,7 +85,7 @@ def test_a_record_that_tells_no_version_is_an_error(root, text):
     old, _ = checks.check_results(root)
     assert old.status == "error"
     assert "does not tell" in old.message
-    assert estimate.measured_speeds(root, "cpu") == {}
+    assert estimate.recorded_speeds(Checkout(root), CPU) == {}
 
 
 def test_stale_names_what_is_gone():
@@ -93,9 +94,8 @@ def test_stale_names_what_is_gone():
 
 
 def test_disk():
-    cost = {"scale": "s", "bytes": {"total": 10}}
-    assert checks.check_disk(cost, free=10).status == "ok"
-    assert checks.check_disk(cost, free=9).status == "error"
+    assert checks.check_disk("s", need=10, free=10).status == "ok"
+    assert checks.check_disk("s", need=10, free=9).status == "error"
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_doctor_on_this_machine():
 @pytest.fixture
 def fit_machine(monkeypatch):
     monkeypatch.setattr(checks, "check_machine", lambda root: [])
-    monkeypatch.setattr(estimate, "matmul_speed", lambda *_: 1e9)
+    monkeypatch.setattr(devices, "matmul_speed", lambda *_: 1e9)
 
 
 def test_a_scale_that_cannot_be_read(root, fit_machine):
@@ -203,7 +203,7 @@ def test_a_gpu_that_is_not_there_is_a_finding(root, fit_machine, monkeypatch):
     assert "device 'cuda': torch sees no GPU(s) here" in messages(findings)
     findings, cost = checks.examine(root / "params.yaml", root)
     assert statuses(findings, "devices") == []
-    assert cost["device"] == "cpu"  # the scale says auto
+    assert cost.machine.device == "cpu"  # the scale says auto
 
 
 def test_a_scale_that_its_suite_does_not_give(root, fit_machine):
