@@ -268,8 +268,13 @@ class ScaleFolder:
 
     @property
     def metrics(self) -> Path:
-        """Scores by run, for `dvc metrics show`."""
-        return self.out / "metrics.json"
+        """Scores, a file a dump, for `dvc metrics show`."""
+        return self.out / "metrics"
+
+    @property
+    def plots(self) -> Path:
+        """Curves, a file a quantity, for `dvc plots show`."""
+        return self.out / "plots"
 
     @property
     def report(self) -> Path:

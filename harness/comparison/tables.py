@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import foreign, named, protocols, reported, run_tables, table_formats, tidy_csv, words
+from harness.comparison import dvc_views, foreign, named, protocols, reported, run_tables, table_formats, tidy_csv, words
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table, Words, as_text, data
@@ -20,7 +20,7 @@ from harness.config import experiments as catalogue
 from harness.config import protocols as named_protocols
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
-from harness.files import write_json, write_text
+from harness.files import write_text
 from harness.records import results as records
 from harness.records.results import Results
 
@@ -138,10 +138,10 @@ def index(tables: tuple[Table, ...], **more: Any) -> str:
 
 
 def write(scale: "Scale", measured: Measured, unverified: bool = False) -> Path:
-    """Write `tables/` and `metrics.json` of a scale; return the folder."""
+    """Write `tables/`, `metrics/` and `plots/` of a scale; return the folder of the tables."""
     for name, text in files(measured, unverified).items():
         write_text(scale.folder.tables / name, text)
-    write_json(scale.folder.metrics, records.metrics(measured.results.scores))
+    dvc_views.write(scale.folder, measured.results)
     return scale.folder.tables
 
 

@@ -1,12 +1,15 @@
 """A scale's dvc.yaml as a value: its stages, from its params.yaml."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.paths import PARAMS, ScaleFolder
 
 EXPERIMENT, SNAPSHOT = "${item.experiment}", "${item.snapshot}"  # DVC's placeholders within a stage
+Output = str | dict[str, Any]
+Keeping = Callable[[Path], Output]
 SEED: Any = "${item.seed}"  # stands where paths take a number
 
 
@@ -16,11 +19,14 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
     Stages depend on resolved recipes (plan/*.json) and on versions, never on source files. Command lines take nothing
     from params.yaml but `threads`, and `device` is no dependency.
 
+    Big files and plans are in DVC's cache; small files are in git. The scale at the root has no file in git (it is made
+    anew in minutes), so DVC's cache holds its small files, too, and `dvc repro` brings a removed folder back.
+
     Args:
         params: the scale's params.yaml.
         sources: see `_sources`.
     """
-    root, folder = params["root"], ScaleFolder(Path(params["out"]))
+    root, folder, kept = params["root"], ScaleFolder(Path(params["out"])), _keeping(in_git=not params["out"])
     run = f"{EXPERIMENT} --seed {SEED}"
     artifacts, records = folder.artifacts(EXPERIMENT, SEED), folder.records(EXPERIMENT, SEED)
     versions = f"{root}experiments/versions.yaml"
@@ -36,7 +42,7 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
                     *(f"suites/{params['scale']}.yaml", "tables", "versions.yaml"),
                 )
             ],
-            "outs": [_kept(folder.out / "plan")],
+            "outs": [str(folder.out / "plan")],
         },
         "train": {
             "foreach": {
@@ -49,11 +55,9 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
                 "params": [{PARAMS: ["threads"]}],
                 "outs": [
                     str(artifacts / "weights"),
-                    _kept(folder.train_record(EXPERIMENT, SEED)),
-                    _kept(records / "train" / "grids"),
-                ],
-                "plots": [
-                    _kept(records / "train" / "history.csv", x="nimg", y="discriminator_loss"),
+                    kept(folder.train_record(EXPERIMENT, SEED)),
+                    kept(records / "train" / "grids"),
+                    kept(records / "train" / "history.csv"),
                 ],
             },
         },
@@ -74,7 +78,7 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
                     },
                     {versions: ["sampler", "scorer-torch"]},
                 ],
-                "outs": [str(artifacts / "chosen"), _kept(folder.choice(EXPERIMENT, SEED))],
+                "outs": [str(artifacts / "chosen"), kept(folder.choice(EXPERIMENT, SEED))],
             },
         }
     dumps = {key: _item(one, "snapshot", "weights") for key, one in params["dumps"].items()}
@@ -88,7 +92,7 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
                 {PARAMS: ["scoring.counts.${item.dataset}.n_fake", "scoring.quantisation", "threads"]},
                 {versions: ["sampler"]},
             ],
-            "outs": [str(samples), _kept(record), _kept(folder.grid(EXPERIMENT, SEED, SNAPSHOT))],
+            "outs": [str(samples), kept(record), kept(folder.grid(EXPERIMENT, SEED, SNAPSHOT))],
         },
     }
     for scorer in scorers:
@@ -98,12 +102,14 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
                 | {"snapshot": one["snapshot"], "n_real": params["scoring"]["counts"][one["dataset"]]["n_real"]}
                 for key, one in params["dumps"].items()
             },
-            "do": _score(params, scorer, folder, samples, record),
+            "do": _score(params, scorer, folder, samples, record, kept),
         }
-    return {"stages": stages | _ends(root, folder)}
+    return {"stages": stages | _ends(root, folder, kept)}
 
 
-def _score(params: dict[str, Any], scorer: str, folder: ScaleFolder, samples: Path, record: Path) -> dict[str, Any]:
+def _score(
+    params: dict[str, Any], scorer: str, folder: ScaleFolder, samples: Path, record: Path, kept: Keeping
+) -> dict[str, Any]:
     root, scoring = params["root"], params["scoring"]
     out = folder.score(EXPERIMENT, SEED, SNAPSHOT, scorer, params["scale"])
     flags = [f"--{name}" for name, on in scoring["clean"].items() if on] if scorer == "clean" else []
@@ -119,11 +125,11 @@ def _score(params: dict[str, Any], scorer: str, folder: ScaleFolder, samples: Pa
         ),
         "deps": [str(samples), str(record), f"{root}data/${{item.dataset}}/train.npy"],
         "params": [{f"{root}experiments/versions.yaml": [f"scorer-{scorer}"]}],
-        "outs": [_kept(out)],
+        "outs": [kept(out)],
     }
 
 
-def _ends(root: str, folder: ScaleFolder) -> dict[str, Any]:
+def _ends(root: str, folder: ScaleFolder, kept: Keeping) -> dict[str, Any]:
     return {
         "tables": {
             "cmd": "harness tables",
@@ -132,8 +138,10 @@ def _ends(root: str, folder: ScaleFolder) -> dict[str, Any]:
                 *(str(folder.out / "plan"), str(folder.all_records), f"{root}experiments/datasets.yaml"),
                 *(f"{root}experiments/tables", f"{root}results/reported"),
             ],
-            "outs": [_kept(folder.tables)],
-            "metrics": [_kept(folder.metrics)],
+            "outs": [kept(folder.tables)],
+            # both folders are in git for every scale, so that DVC's commands find them before anything was run
+            "metrics": [{str(folder.metrics): {"cache": False}}],
+            "plots": [{str(folder.plots): {"cache": False, "template": "runs", "x": "nimg", "y": "value"}}],
         },
         "check": {
             "cmd": "harness check --write",
@@ -143,12 +151,12 @@ def _ends(root: str, folder: ScaleFolder) -> dict[str, Any]:
                 f"{root}experiments/tolerances.yaml",
                 f"{root}results/history.csv",
             ],
-            "outs": [_kept(folder.check)],
+            "outs": [kept(folder.check)],
         },
         "report": {
             "cmd": "harness report",
             "deps": [str(folder.check), str(folder.all_records), str(folder.tables)],
-            "outs": [_kept(folder.report)],
+            "outs": [kept(folder.report)],
         },
     }
 
@@ -157,6 +165,10 @@ def _item(entry: dict[str, Any], *more: str) -> dict[str, Any]:
     return {key: entry[key] for key in ("experiment", "seed", "dataset", *more)}
 
 
-def _kept(path: Path, **options: Any) -> dict[str, Any]:
-    """An output that stays in git, outside DVC's cache."""
-    return {str(path): {"cache": False, **options}}
+def _keeping(in_git: bool) -> Keeping:
+    """Return what writes a small output down: kept in git, outside DVC's cache, or in the cache."""
+
+    def kept(path: Path) -> Output:
+        return {str(path): {"cache": False}} if in_git else str(path)
+
+    return kept

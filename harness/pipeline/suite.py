@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from harness.comparison import dvc_views
 from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
 from harness.data import card
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
-from harness.paths import PARAMS, Checkout, dump_name, run_name, weights_folder
+from harness.paths import PARAMS, Checkout, ScaleFolder, dump_name, run_name, weights_folder
 from harness.pipeline.stages import pipeline
 
 AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
@@ -214,6 +215,7 @@ def write(generated: Iterable[Generated]) -> list[Path]:
             text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=10_000)
             write_text(made.folder / name, heading + text)
             paths.append(made.folder / name)
+        dvc_views.write_empty(ScaleFolder(made.folder / made.params["out"]))
     return paths
 
 

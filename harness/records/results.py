@@ -330,14 +330,3 @@ def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
         curves=results.curves.loc[[key in runs for key in keys]].reset_index(drop=True),  # `.loc`: there may be none
     )
     return kept, orphans
-
-
-def metrics(scores: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Scores for `dvc metrics show`: run name -> {tf_fid, tf_is_mean, clean_fid, clean_kid, ...}, NaN left out."""
-    out: dict[str, dict[str, float]] = {}
-    for one in scores.to_dict("records"):
-        name = f"{one['experiment']}-seed{one['seed']}-{one['snapshot']}"
-        scores_of = [key for key in VALUES if key not in INTERVALS and pd.notna(one[key])]
-        values = {f"{one['scorer']}_{key}": float(one[key]) for key in scores_of}
-        out.setdefault(name, {}).update(values)
-    return out

@@ -132,8 +132,9 @@ def galleries(out: ScaleFolder, found: Results, data: Path) -> list[dict[str, An
                 }
             )
         if shown:
-            real = _beside(out.report / f"real-{dataset}.png", pictures.real_images(data / str(dataset)))
-            stand_in = bool(part["stand_in_data"].any())
+            stand_in, png = bool(part["stand_in_data"].any()), pictures.real_images(data / str(dataset))
+            beside = out.report / f"real-{dataset}.png"
+            real = pictures.embedded(png) if stand_in and png is not None else _beside(beside, png)
             blocks.append({"dataset": dataset, "real": real, "stand_in": stand_in, "shown": shown})
     return blocks
 

@@ -42,7 +42,11 @@ def samples(path: Path) -> str:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise HarnessError(f"{path}: not a readable picture ({error}); delete it and run its stage again.") from None
-    png = _png(pixels[: (pixels.shape[1] - 2) * ROWS // COLUMNS + 2])
+    return embedded(_png(pixels[: (pixels.shape[1] - 2) * ROWS // COLUMNS + 2]))
+
+
+def embedded(png: bytes) -> str:
+    """Return a PNG as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
