@@ -13,7 +13,7 @@ from tests.tree import imports, modules, name, outside, texts
 
 # A package imports only from those before it; those in one line may import each other.
 ORDER = (
-    {"errors", "files", "npz", "paths", "provenance", "device"},
+    {"errors", "files", "npz", "paths", "provenance", "device", "progress"},
     {"config"},
     {"data"},
     {"networks"},

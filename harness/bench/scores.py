@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import progress
 from harness.bench.contenders import BATCH, CONTENDERS, RESOLUTION, Work, prepare
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
@@ -57,8 +58,6 @@ def run(images: int, out: Path) -> dict[str, Any]:
     Raises:
         HarnessError: too few images, a missing peer, a contender that fails, or statistics that differ.
     """
-    from tqdm import tqdm
-
     if images < BATCH:
         raise HarnessError(f"--images {images}: give at least one batch of {BATCH}.")
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -66,12 +65,12 @@ def run(images: int, out: Path) -> dict[str, Any]:
     machine = _machine(threads)
     names = list(dict.fromkeys(name for comparison in COMPARISONS for name in (comparison.ours, *comparison.peers)))
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory(dir=out) as folder, tqdm(total=ROUNDS * len(names), unit="round") as bar:
+    with tempfile.TemporaryDirectory(dir=out) as folder, progress.bar(ROUNDS * len(names), "round", "bench") as bar:
         work = Work(Path(folder), threads)
         prepare(work, images)
         for _ in range(ROUNDS):
             for name in names:
-                bar.set_description(name)
+                bar.set_description(name, refresh=False)
                 rounds[name].append(_in_own_process(name, work))
                 bar.update()
     machine["load_average_after"] = _load()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def command(scale: "Scale", unverified: bool, others: tuple[Path, ...]) -> None:
     """Make the paper's tables from the scores that a scale plans: csv, markdown and LaTeX with the same cells.
 
-    Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them), and OUT/metrics and OUT/plots for `dvc metrics`
-    and `dvc plots`. Records that nobody planned are named and left out. `harness check` adds verdicts.
+    Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them), and OUT/metrics and OUT/plots, which `dvc
+    metrics` and `dvc plots` show. Records that nobody planned are named and left out. `harness check` adds verdicts.
 
     Example: harness tables --params results/cpu
     """

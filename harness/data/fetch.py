@@ -1,5 +1,6 @@
 """Where a data set comes from: the packed array already there, HARNESS_DATA, an earlier download, the official one."""
 
+import functools
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from harness import progress
 from harness.data import celeba, cifar10, folder, standin, stl10
 from harness.data.card import Definition, definition
 from harness.data.pack import exclusive, pack, packed_card
@@ -116,7 +118,7 @@ def _download(name: str, entry: Definition, root: Path) -> Path:
         if found is None:
             print(f"{name}: downloading the official files to {final}", file=sys.stderr)
             part.mkdir(parents=True, exist_ok=True)
-            with _explained(name, entry, part), _timeout(), redirect_stdout(sys.stderr):
+            with _explained(name, entry, part), _timeout(), redirect_stdout(sys.stderr), _shown(name):
                 SOURCES[entry.source].download(part)
                 _verify(entry, part)
             _drop_extracted(entry, part)
@@ -168,6 +170,19 @@ def _explained(name: str, entry: Definition, part: Path) -> Iterator[None]:
 def _is_page(path: Path) -> bool:
     with open(path, "rb") as handle:
         return b"<html" in handle.read(2048).lower()
+
+
+@contextmanager
+def _shown(name: str) -> Iterator[None]:
+    """Let torchvision's downloads show themselves by our bar, which writes whole lines into a log."""
+    from torchvision.datasets import utils
+
+    before = utils.tqdm
+    utils.tqdm = functools.partial(progress.Bar, desc=name)
+    try:
+        yield
+    finally:
+        utils.tqdm = before
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import progress
 from harness.data.arrays import ValueRange
 from harness.data.card import Definition, make_card, matches
 from harness.data.packed import CARD, IMAGES, LABELS, check_content, load, sha256_labels
@@ -133,13 +134,11 @@ def fit(image: np.ndarray, entry: Definition) -> np.ndarray:
 
 def _write_images(path: Path, entry: Definition, source: Source, name: str) -> tuple[str, np.ndarray | None]:
     """Write an npy file through plain writes: a memory map on a full disk ends in SIGBUS, a write in an error."""
-    from tqdm import tqdm
-
     digest = hashlib.sha256()
     labels: list[int | None] = []
     shape = (source.count, entry.resolution, entry.resolution, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with open(path, "wb") as handle, tqdm(total=source.count, desc=name, unit="image", disable=None) as bar:
+    with open(path, "wb") as handle, progress.bar(source.count, "image", name) as bar:
         np.lib.format.write_array_header_1_0(handle, header)
         pictures = _checked(source, entry)
         while chunk := list(islice(pictures, CHUNK)):

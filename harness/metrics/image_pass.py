@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness import progress
 from harness.data.images import Images
 from harness.errors import HarnessError
 from harness.metrics.extractors.base import Extractor, Setup
@@ -73,15 +74,13 @@ def one_pass(
     Raises:
         HarnessError: the pixels are not those recorded, or not those of `sha256`; features that are not finite.
     """
-    from tqdm import tqdm
-
     counts = {*counts, *(sha256 or {}), len(images)}
     moments, device_sec, seen = Moments(setup.layer), 0.0, 0
     gaussians: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     streaming = {wanted: InceptionScore(wanted.splits, wanted.n) for wanted in scores}
     stream = images.stream(setup.batch, counts)
     with ExitStack() as stack:
-        bar = stack.enter_context(tqdm(total=len(images), unit="image", desc=f"{extractor.scorer}: {label}"))
+        bar = stack.enter_context(progress.bar(len(images), "image", f"{extractor.scorer}: {label}"))
         keep = stack.enter_context(features.writing()) if features is not None else None
         for pixels in stream:
             before = time.perf_counter()

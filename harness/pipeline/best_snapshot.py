@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from harness import provenance
+from harness import progress, provenance
 from harness.config.experiments import Run, Scale
 from harness.data.images import open_images
 from harness.device import check_device
@@ -80,8 +79,8 @@ def choose(
     reals = statistics[len(images)]
     variant = next(name for name, said in VARIANTS.items() if said == scoring.quantisation)
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
-    found = []
-    for path in tqdm(paths, unit="snapshot", desc=f"choose {run.experiment}"):
+    found: list[dict[str, Any]] = []
+    for path in progress.over(paths, len(paths), "snapshot", f"choose {run.experiment}"):
         weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(scoring.layer)
         for batch in draw.sample_chunks(generator, scoring.n_choose, choice_seed(run.seed), device, variant):
             moments.update(extractor(batch)[0])

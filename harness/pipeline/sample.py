@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from harness import provenance
+from harness import progress, provenance
 from harness.config.experiments import Run, Scale
 from harness.device import check_device
 from harness.errors import HarnessError
@@ -132,7 +131,7 @@ def write_dump(
     digests: defaultdict[str, Any] = defaultdict(hashlib.sha256)
     handles: dict[str, BinaryIO] = {}
     first: list[np.ndarray] = []
-    with ExitStack() as stack, tqdm(total=shape[0], unit="image", desc="sample") as bar:
+    with ExitStack() as stack, progress.bar(shape[0], "image", "sample") as bar:
         for variant, path in paths.items():
             handles[variant] = stack.enter_context(open(stack.enter_context(replacing(path)), "wb"))
             header = {"descr": "<f4" if variant == "float" else "|u1", "fortran_order": False, "shape": shape}

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from harness import provenance
+from harness import progress, provenance
 from harness.device import check_device
 from harness.errors import HarnessError, TrainingDiverged
 from harness.networks import registry
 from harness.networks.generator_file import not_finite, save_generator
-from harness.paths import TrainingFolders
+from harness.paths import TrainingFolders, run_name
 from harness.records import train_record
 from harness.records.train_record import Cost, StoppedRecord, TrainRecord, trained_run
 from harness.sampling import draw, grid
@@ -136,7 +135,7 @@ def _train(
     if nimg == 0 and 0 in recipe.grids_nimg:
         draw_grid(folder, state, 0, device)
 
-    bar = tqdm(total=recipe.length_nimg, initial=nimg, unit="img", unit_scale=True, desc=run.experiment, mininterval=1)
+    bar = progress.bar(recipe.length_nimg, "image", run_name(run.experiment, run.seed), nimg)
     with bar, signals() as received:
         while nimg < recipe.length_nimg:
             # ---------------- schedules and randomness: functions of (seed, nimg)
@@ -191,7 +190,8 @@ def _train(
                 history.append({"nimg": nimg, **means, **rates, **dict(zip(TIMING, timing, strict=True))})
                 state.meter.clear()
                 logged_at, logged_nimg = now, nimg
-                bar.set_postfix({k: f"{means[k]:.3g}" for k in ("discriminator_loss", "generator_loss") if k in means})
+                losses = {k: f"{means[k]:.3g}" for k in ("discriminator_loss", "generator_loss") if k in means}
+                bar.set_postfix(losses, refresh=False)
 
             # ---------------- snapshots, grids, checkpoint
             for n in snapshots:

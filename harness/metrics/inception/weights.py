@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import progress
 from harness.errors import HarnessError, nearest
 from harness.files import replacing
 from harness.metrics.inception import weight_files
@@ -148,11 +149,12 @@ def _download(folder: Path) -> Path:
     """Fetch the official graph; it gets its name in `folder` only when its sha256 is the pinned one."""
     import pooch
 
-    fetch = pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT_SEC)
     folder.mkdir(parents=True, exist_ok=True)
     errors = []
     with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as part:
         for url in OFFICIAL_URLS:
+            shown = progress.Bar(unit="B", unit_scale=True, desc="Inception weights")  # pooch ends it
+            fetch = pooch.HTTPDownloader(progressbar=shown, timeout=_TIMEOUT_SEC)
             try:  # no hash of the archive is published: the graph inside is verified instead
                 archive = Path(pooch.retrieve(url, None, OFFICIAL_ARCHIVE, part, downloader=fetch))
                 data = _graph_in(archive)
