@@ -9,6 +9,7 @@ import click
 from harness.errors import HarnessError, nearest
 
 SUBCOMMANDS = {
+    "experiments": "experiments",
     "scale": "scale",
     "estimate": "estimate",
     "plan": "plan",
@@ -20,6 +21,7 @@ SUBCOMMANDS = {
     "tables": "tables",
     "check": "check",
     "report": "report",
+    "status": "status",
     "models": "models",
     "protocols": "protocols",
     "reported": "reported",

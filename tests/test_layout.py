@@ -47,6 +47,7 @@ BLOCKED = (
     "jinja2",
     "pooch",
     "filelock",
+    "rich",
 )
 
 TRAIN = """
