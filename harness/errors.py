@@ -1,7 +1,10 @@
 """Errors a user can act on: the message names the file, the value and the fix."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+STAND_IN = re.compile(r"stand-?in|quick")  # how the names of stand-ins, and of what runs on them, begin
 
 
 class HarnessError(Exception):
@@ -21,7 +24,11 @@ class TrainingDiverged(HarnessError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` for the closest valid name, else the list of valid names."""
+    """Return ` Did you mean 'x'?` for the closest valid name, else the list of valid names.
+
+    A stand-in is offered only to who began to type one: its scores mean nothing.
+    """
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = bool(difflib.get_close_matches(name[:5], ("stand", "quick"), cutoff=0.6))
+    close = difflib.get_close_matches(name, [n for n in names if meant or not STAND_IN.match(n)], n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else f" Valid: {', '.join(names)}."

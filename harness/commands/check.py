@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     help="Add the scores to results/history.csv and exit 0; SETTING says what may move them, e.g. '2 threads, AVX2'.",
 )
 @click.option(
-    "--require", multiple=True, metavar="EXPERIMENT", help="Fail if this experiment has no verdict; repeatable."
+    "--require",
+    multiple=True,
+    metavar="EXPERIMENT",
+    help="Fail if this experiment is not-comparable or has too few runs; repeatable.",
 )
 @foreign_option
 def command(
     scale: "Scale", writing: bool, setting: str | None, require: tuple[str, ...], others: tuple[Path, ...]
 ) -> None:
-    """Print the verdicts of a scale; exit 0 (pass), 1 (fail) or 2 (nothing comparable).
+    """Print the verdicts of a scale; exit 0 (pass), 1 (fail) or 2 (all is not-comparable).
 
     Verdicts are made from the records; what `harness tables` and `--write` left is only compared with them.
 
@@ -60,5 +63,5 @@ def command(
         click.echo(sentence, err=True)
     for name in require:
         if check.undecided(checked.verdicts, name):
-            click.echo(f"required: {name} is not comparable")
+            click.echo(f"required: {name} has neither a pass nor a fail")
     sys.exit(check.exit_code(checked.verdicts, require))

@@ -180,7 +180,7 @@ def _verdict_of(row: dict[str, Any], metric: str, found: pd.DataFrame) -> str:
 
 
 def exit_code(found: pd.DataFrame, require: Sequence[str] = ()) -> int:
-    """Return 0 pass, 1 fail (a failed verdict, a required experiment without a decided one), 2 nothing comparable."""
+    """Return 0 pass, 1 fail (a failed verdict, a required experiment without pass or fail), 2 all not-comparable."""
     statuses = set(found["status"])
     if "fail" in statuses or any(undecided(found, name) for name in require):
         return 1

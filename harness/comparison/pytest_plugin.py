@@ -37,7 +37,7 @@ def harness_verdict(request: pytest.FixtureRequest) -> Callable[..., None]:
             mine = mine[mine["metric"] == metric]
         decided = mine[mine["status"] != "none"]
         if decided.empty:
-            pytest.fail(f"{experiment}: not comparable\n{plain(check.listing(mine))}", pytrace=False)
+            pytest.fail(f"{experiment}: not-comparable\n{plain(check.listing(mine))}", pytrace=False)
         bad = decided[[not set(words.split(" to ")) <= set(allow) for words in decided["verdict"]]]
         if len(bad):
             pytest.fail(f"{experiment}: not {' or '.join(allow)}\n{plain(check.listing(bad))}", pytrace=False)

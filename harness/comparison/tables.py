@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import dvc_views, foreign, named, protocols, reported, run_tables, table_formats, tidy_csv, words
+from harness.comparison import (
+    dvc_views,
+    foreign,
+    named,
+    protocols,
+    reported,
+    run_tables,
+    table_formats,
+    tidy_csv,
+    words,
+)
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table, Words, as_text, data

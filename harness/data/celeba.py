@@ -21,6 +21,7 @@ def open_source(path: Path, entry: Definition) -> Source:
     Raises:
         HarnessError: not the official files, or images missing.
     """
+    _check_layout(path)
     check_members(path.parent, entry.members)
     names = _names(path.parent / PARTITION, entry.split)
     if path.is_dir():
@@ -34,6 +35,24 @@ def open_source(path: Path, entry: Definition) -> Source:
     sha256 = check_md5(path, entry.archive_md5)
     checks = ("md5 of archive", f"md5 of {PARTITION}")
     return Source(len(names), _from_zip(path, names), f"archive {path.name}", sha256, checks)
+
+
+def _check_layout(path: Path) -> None:
+    """Say what is different about a copy from elsewhere, whose images may be the official ones."""
+    problems = []
+    other = path.parent / "list_eval_partition.csv"
+    if other.is_file() and not (path.parent / PARTITION).is_file():
+        problems.append(
+            f"its list is {other.name}; the official {PARTITION}, whose md5 is published, belongs beside {path.name}"
+        )
+    if (path / FOLDER).is_dir():
+        problems.append(
+            f"its images lie one folder deeper, in {path / FOLDER}; move that folder up, in place of {path}"
+        )
+    if problems:
+        raise HarnessError(
+            f"{path}: not laid out as the official files, as a copy on Kaggle: {'; and '.join(problems)}."
+        )
 
 
 def download(folder: Path) -> None:

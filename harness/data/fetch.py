@@ -116,7 +116,7 @@ def _download(name: str, entry: Definition, root: Path) -> Path:
     with exclusive(final.with_name(f"{final.name}.lock"), f"downloading {name}"):
         found = _find(entry, final)  # by the process that was waited for
         if found is None:
-            print(f"{name}: downloading the official files to {final}", file=sys.stderr)
+            print(f"{name}: {_looked_in(entry)}downloading the official files to {final}", file=sys.stderr)
             part.mkdir(parents=True, exist_ok=True)
             with _explained(name, entry, part), _timeout(), redirect_stdout(sys.stderr), _shown(name):
                 SOURCES[entry.source].download(part)
@@ -161,10 +161,18 @@ def _explained(name: str, entry: Definition, part: Path) -> Iterator[None]:
             why += "; the host sent a web page instead of the file, as Google Drive does when its quota is used up"
         needed = " and ".join([entry.archive, *(m for m in entry.members if entry.source == "celeba")])
         extra = " (for CelebA: pip install 'transgan-bench[celeba]')" if "gdown" in why else ""
+        place = _local_folder()
+        into = f"put it in {place}" if place else f"put it in a folder and set {ENVIRONMENT} to that folder"
         raise HarnessError(
-            f"{name}: the official download failed ({why}){extra}. "
-            f"Get {needed} by other means, put it in a folder and set {ENVIRONMENT} to that folder."
+            f"{name}: {_looked_in(entry)}the official download failed ({why}){extra}. "
+            f"Get {needed} by other means and {into}."
         ) from error
+
+
+def _looked_in(entry: Definition) -> str:
+    """Say that HARNESS_DATA has none of a data set's files, where it is set."""
+    place = _local_folder()
+    return f"{ENVIRONMENT}={place} holds none of {', '.join(entry.local)}; " if place else ""
 
 
 def _is_page(path: Path) -> bool:

@@ -202,22 +202,25 @@ def find_reference(reference: str, root: Path | None = None) -> Path:
     """Return the path of a reference given as a path or as the name of a packed data set of the checkout.
 
     Raises:
-        HarnessError: neither; says how to pack a data set that is defined, or names the nearest packed one.
+        HarnessError: neither; says how to pack a data set that is defined, or names the nearest one.
     """
     if Path(reference).exists():
         return Path(reference)
     try:
         checkout = Checkout.find(root)
-        folder, defined = checkout.data(), definitions(checkout.root)
     except HarnessError:
         if root is not None:
             raise
-        folder, defined = Path("data"), {}  # outside a checkout
+        raise HarnessError(
+            f"reference {reference}: no such file or folder; data sets have names inside a checkout only: change into "
+            "one, or name it with --root DIR."
+        ) from None
+    folder, defined = checkout.data(), definitions(checkout.root)
     packed = {p.parent.name: p.parent for p in folder.glob("*/card.json")}
     if reference in packed:
         return packed[reference]
     name = Path(reference).name
     if name in defined:
         raise HarnessError(f"{reference}: not packed yet: `harness data {name}`.")
-    hint = nearest(name, packed) if packed else " None is packed yet: `harness data NAME`."
+    hint = nearest(name, defined)
     raise HarnessError(f"reference {reference}: no such file, folder or data set in {folder}.{hint}")

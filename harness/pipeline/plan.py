@@ -115,4 +115,7 @@ def within_limit(run: Run) -> str:
     """Say that the scale cut a training short, where it did."""
     if not run.partial:
         return ""
-    return f" within the scale's limit_nimg of {run.recipe.length_nimg:,} images (the recipe has {run.planned_nimg:,})"
+    return (
+        f" within the scale's limit_nimg of {run.recipe.length_nimg:,} images (the recipe has {run.planned_nimg:,}); "
+        "raise limit_nimg, or leave the snapshot out of the suite"
+    )

@@ -114,7 +114,18 @@ def test_no_network_says_what_to_put_where(cifar10, tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(HarnessError) as caught:
         prepare("train", tmp_path / "train", root)
-    assert "Get cifar-10-python.tar.gz by other means, put it in a folder and set HARNESS_DATA" in str(caught.value)
+    assert "Get cifar-10-python.tar.gz by other means and put it in a folder and set HARNESS_DATA" in str(caught.value)
+
+
+def test_a_folder_without_the_archive_is_named_before_anything_is_downloaded(
+    cifar10, tmp_path, monkeypatch, local, capsys
+):
+    _, _, root = cifar10
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    with pytest.raises(HarnessError) as caught:
+        prepare("train", tmp_path / "train", root)
+    assert f"HARNESS_DATA={local} holds none of cifar-10-python.tar.gz" in capsys.readouterr().err
+    assert f"by other means and put it in {local}." in str(caught.value)
 
 
 @pytest.fixture

@@ -276,3 +276,24 @@ def test_two_processes_at_once_pack_once(tmp_path):
     assert "waiting" in said_second[1]
     assert "2000/2000" not in said_second[1], "the second process packed again"
     assert len(load(tmp_path / "out" / "c")) == 2000
+
+
+def test_a_copy_of_celeba_from_kaggle_is_told_what_differs(local, tmp_path):
+    """A csv in place of the official list, and the folder of images doubled."""
+    files, partition = official.celeba(local)
+    definition = official.celeba_definition(partition, len(files), "center-178")
+    (local / "list_eval_partition.txt").rename(tmp_path / "official.txt")
+    (local / "list_eval_partition.csv").write_text("image_id,partition\n000001.jpg,0\n")
+    (local / "img_align_celeba").rename(tmp_path / "deeper")
+    (local / "img_align_celeba").mkdir()
+    (tmp_path / "deeper").rename(local / "img_align_celeba" / "img_align_celeba")
+    words = ("list_eval_partition.csv", "list_eval_partition.txt", "one folder deeper", "Kaggle")
+    refused(definition, tmp_path, *words)
+    (local / "list_eval_partition.csv").unlink()
+    (tmp_path / "official.txt").rename(local / "list_eval_partition.txt")
+    refused(definition, tmp_path, "one folder deeper")
+    (local / "img_align_celeba" / "img_align_celeba").rename(local / "up")
+    (local / "img_align_celeba").rmdir()
+    (local / "up").rename(local / "img_align_celeba")
+    root = official.write_root(tmp_path / "root", c=definition)
+    assert prepare("c", tmp_path / "out" / "c", root)["count"] == len(files)

@@ -92,3 +92,18 @@ def test_a_data_set_that_is_not_packed_is_told_how(
     monkeypatch.chdir("/")
     with pytest.raises(HarnessError, match="not packed yet: `harness data tiny`"):
         harness.score(sets[0], "tiny", layer=64, cache=tiny_scale, root=tiny_scale)
+    with pytest.raises(HarnessError, match="names inside a checkout only"):
+        harness.score(sets[0], "tiny", layer=64, cache=tiny_scale)
+
+
+def test_a_stand_in_is_never_offered_as_the_reference(
+    tiny_scale: Path, sets: tuple[Path, Path], pixel_scorer: list[PixelExtractor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where it alone is packed."""
+    path = tiny_scale / "experiments/datasets.yaml"
+    path.write_text(path.read_text().replace("tiny:", "standin-flowers:"))
+    (tiny_scale / "data/tiny").rename(tiny_scale / "data/standin-flowers")
+    monkeypatch.chdir(tiny_scale)
+    with pytest.raises(HarnessError) as caught:
+        harness.score(sets[0], "flowers", layer=64, cache=tiny_scale)
+    assert "Did you mean" not in str(caught.value)

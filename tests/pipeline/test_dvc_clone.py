@@ -66,10 +66,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = link.resolve()
         link.unlink()
         (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
-    for name in COMMITTED:
-        place = folder / name
-        place.parent.mkdir(exist_ok=True)
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place)
     (folder / "params.yaml").unlink()
     (folder / "experiments/suites").mkdir()
     scoring = {**TINY["params.yaml"]["scoring"], "clean": {}}
@@ -83,6 +79,10 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/params.yaml").write_text("datasets: [tiny]\n")
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         run(folder, *command)
+    for name in COMMITTED:
+        place = folder / name
+        place.parent.mkdir(exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place)
     suite.write([suite.generate(Checkout(folder), "tiny")])
     commit(folder, "before anything was run")
     with pytest.MonkeyPatch.context() as patch:
