@@ -1,9 +1,14 @@
-# make repro: set up and run the quick scale; make test: set up and run every check that CI runs.
+# make install: set up .venv; make repro: that, then the quick scale; make test: that, then every check that CI runs.
+# uv installs in a quarter of pip's time; without it, or with UV= on the command line, pip does the same.
 PYTHON ?= python3
+UV ?= $(shell command -v uv 2>/dev/null)
+INSTALL = $(if $(UV),$(UV) pip install -q --python $(VENV)/bin/python,$(VENV)/bin/pip install -q)
 VENV := $(CURDIR)/.venv
 export PATH := $(VENV)/bin:$(PATH)
 
-.PHONY: repro test clean
+.PHONY: install repro test clean
+
+install: $(VENV)/.installed
 
 repro: $(VENV)/.installed
 	@test -e .git || dvc config --local core.no_scm true  # a source tarball
@@ -20,11 +25,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(VENV)/bin/pip install -q -c constraints.txt -e .
+	$(INSTALL) -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(VENV)/bin/pip install -q -c constraints.txt -e '.[dev]'
+	$(INSTALL) -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:

@@ -212,8 +212,8 @@ def find_reference(reference: str, root: Path | None = None) -> Path:
         if root is not None:
             raise
         raise HarnessError(
-            f"reference {reference}: no such file or folder; data sets have names inside a checkout only: change into "
-            "one, or name it with --root DIR."
+            f"reference {reference}: no such file or folder; data sets have names inside a checkout only: "
+            "change into one, or name it with --root DIR."
         ) from None
     folder, defined = checkout.data(), definitions(checkout.root)
     packed = {p.parent.name: p.parent for p in folder.glob("*/card.json")}
