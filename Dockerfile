@@ -6,4 +6,5 @@ RUN pip install --no-cache-dir uv
 WORKDIR /work
 COPY . .
 RUN make install
+ENV PATH=/work/.venv/bin:$PATH
 CMD ["make", "repro"]
