@@ -28,9 +28,16 @@ def _git(folder: Path, *arguments: str) -> tuple[str, str]:
     """Return git's output, and why there is none."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except FileNotFoundError:
+        return "", "git is not installed"
     except (OSError, subprocess.SubprocessError) as error:
         return "", f"git: {error}"
-    return (done.stdout, "") if done.returncode == 0 else ("", (done.stderr.strip() or "git failed").splitlines()[0])
+    if done.returncode == 0:
+        return done.stdout, ""
+    why = (done.stderr.strip() or "git failed").splitlines()[0]
+    if "dubious ownership" in why:  # the repository is another user's, as in a container
+        why += f"; git config --global --add safe.directory {folder}"
+    return "", why
 
 
 def commit(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness import provenance
 from harness.doctor.finding import Finding
 from harness.paths import MARKER
 
@@ -20,7 +21,7 @@ PACKAGES = ("harness", "models", "baselines")
 
 def check_machine(root: Path) -> list[Finding]:
     """Run every check of this file; `root` is the checkout worked on."""
-    return check_versions(root) + check_shadowing(root) + check_torch() + check_tensorflow()
+    return check_versions(root) + check_commit() + check_shadowing(root) + check_torch() + check_tensorflow()
 
 
 # ---------------------------------------------------------------- versions
@@ -41,6 +42,15 @@ def check_versions(root: Path) -> list[Finding]:
         findings.append(Finding("versions", "warning", f"{name} {have} is installed, {want} was tested: {fix}"))
     packages = {name: found[name] for name in tested if name in found}
     return [*findings, Finding("versions", "ok", f"{same} packages are the tested versions", {"packages": packages})]
+
+
+def check_commit() -> list[Finding]:
+    """Will records name the commit that made them?"""
+    found = provenance.commit(provenance.CODE)
+    if found["git_commit"] is None:
+        why = found["git_commit_unknown"]
+        return [Finding("provenance", "warning", f"records will name no commit: {why}.")]
+    return [Finding("provenance", "ok", f"commit {found['git_commit'][:12]}", found)]
 
 
 def tested_versions(constraints: str) -> dict[str, str]:

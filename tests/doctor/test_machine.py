@@ -124,3 +124,10 @@ def test_code_of_another_checkout_is_told(root: Path):
     assert other.status == "warning"
     assert str(ROOT) in other.message
     assert f"pip install -e {root}" in other.message
+
+
+def test_a_commit_that_cannot_be_told_is_a_warning_with_the_reason(monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    (finding,) = machine.check_commit()
+    assert finding.status == "warning"
+    assert "records will name no commit: " in finding.message

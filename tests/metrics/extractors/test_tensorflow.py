@@ -168,3 +168,16 @@ def test_real_trunk_gives_the_known_fid_of_cifar10(shared_dir: Path, tmp_path, m
     assert result.values.fid == pytest.approx(0.0619, abs=5e-5)
     assert result.values.is_mean is None
     assert result.protocol.inception == "trunk"
+
+
+@pytest.mark.slow
+def test_tensorflow_says_nothing_of_its_own(cache: Path) -> None:
+    code = f"""
+import numpy as np
+from pathlib import Path
+from harness.metrics.extractors import tensorflow
+from harness.metrics.extractors.base import Setup
+tensorflow.open_extractor(Setup("stand-in", 64, cache=Path({str(cache)!r}), threads=1))(np.zeros((2, 32, 32, 3), "u1"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("", "")
