@@ -45,6 +45,11 @@ def test_every_excuse_is_needed() -> None:
             assert any(re.fullmatch(pattern, command, re.DOTALL) for command in typed), pattern
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=name)
+def test_a_page_begins_with_what_its_reader_wants(page: Path) -> None:
+    assert re.match(r"# [^\n]+\n\nYou want to ", page.read_text(encoding="utf-8"))
+
+
 def copy_of_the_checkout(folder: Path) -> Path:
     """A repository of its own with the files that git knows of, as they are now."""
     known = subprocess.run(["git", "ls-files", "-zco", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
