@@ -71,9 +71,14 @@ def bar(total: int | None, unit: str, what: str, start: int = 0) -> Bar:
     return Bar(total=total, initial=start, unit=unit, desc=what)
 
 
-def over(items: Iterable[T], total: int, unit: str, what: str) -> Iterator[T]:
+def brief(total: int, unit: str, what: str) -> Bar:
+    """Return a bar for what is mostly over in a second: it appears after that, and is wiped out at the end."""
+    return Bar(total=total, unit=unit, unit_scale=unit == "B", desc=what, leave=False, delay=1)
+
+
+def over(items: Iterable[T], total: int, unit: str, what: str, is_brief: bool = False) -> Iterator[T]:
     """Yield items behind a bar that counts them."""
-    with bar(total, unit, what) as shown:
+    with (brief if is_brief else bar)(total, unit, what) as shown:
         for item in items:
             yield item
             shown.update()

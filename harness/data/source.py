@@ -11,6 +11,7 @@ from typing import IO
 
 import numpy as np
 
+from harness import progress
 from harness.data.card import Definition
 from harness.errors import HarnessError
 
@@ -33,10 +34,11 @@ class Source:
 def hash_file(path: Path) -> tuple[str, str]:
     """Return md5 (what archives publish) and sha256 of a file, read once."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with open(path, "rb") as handle:
+    with open(path, "rb") as handle, progress.brief(path.stat().st_size, "B", f"checking {path.name}") as bar:
         while chunk := handle.read(1 << 20):
             md5.update(chunk)
             sha256.update(chunk)
+            bar.update(len(chunk))
     return md5.hexdigest(), sha256.hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from harness import progress
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.paths import ScaleFolder
@@ -104,7 +105,9 @@ def load(path: Path | str = "results") -> Results:
     folders = [path] if (path / "records").is_dir() else sorted(p.parent for p in path.glob("*/records"))
     scores, training, curves = [], [], []
     for folder in map(ScaleFolder, folders):
-        records = {file: placed(folder, file) for file in folder.scores()}
+        files = folder.scores()
+        with_bar = progress.over(files, len(files), "record", f"records of {folder.out.name}", is_brief=True)
+        records = {file: placed(folder, file) for file in with_bar}
         if not records:
             continue
         _check_chain(folder, records)

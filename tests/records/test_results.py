@@ -45,7 +45,7 @@ def test_the_summary_never_pools_two_protocols(tmp_path: Path, field: str) -> No
 
 def test_the_documented_example_runs_and_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
-    found = re.search(r"^```python\n(import harness\n.*?)^```\n\n```\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    found = re.search(r"^```python\n(import harness\n.*?)^```\n\n```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert found
     monkeypatch.chdir(ROOT)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
