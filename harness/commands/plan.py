@@ -22,7 +22,13 @@ def command(scale: "Scale") -> None:
     from harness.pipeline import suite
     from harness.pipeline.plan import write_plan
 
-    for key, run in write_plan(scale).items():
+    runs, limit = write_plan(scale), scale.params.limit_nimg
+    for key, run in runs.items():
         click.echo(f"{key}: {run.dataset}, {run.recipe.length_nimg:,} of {run.planned_nimg:,} images", err=True)
+    longest = max((run.recipe.length_nimg for run in runs.values()), default=0)
+    if limit is not None and not any(run.recipe.length_nimg == limit < run.planned_nimg for run in runs.values()):
+        click.echo(
+            f"warning: limit_nimg {limit:,} cuts nothing short: no recipe has more than {longest:,} images", err=True
+        )
     for sentence in suite.waiting(scale):
         click.echo(f"warning: {sentence}", err=True)

@@ -1,5 +1,6 @@
 """Every subcommand of the pipeline once, in this process, on the tiny scale."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,14 @@ def test_from_plan_to_report(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) 
     run("check", "--write")
     run("report")
     assert "STAND-IN" in (tiny_scale / "out/report/index.html").read_text()
+
+
+def test_a_limit_that_changes_nothing_is_told(
+    tiny_scale: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tiny_scale)
+    for limit, told in (("8", False), ("1000", True), ("null", False)):
+        path = tiny_scale / "params.yaml"
+        path.write_text(re.sub(r"^limit_nimg: .*$", f"limit_nimg: {limit}", path.read_text(), flags=re.MULTILINE))
+        run("plan")
+        assert ("cuts nothing short: no recipe has more than 16 images" in capsys.readouterr().err) == told
