@@ -163,8 +163,9 @@ def test_an_experiment_with_a_limit_runs_and_is_given_back(clone: Path) -> None:
         assert stage in done.stdout
     record = json.loads((clone / SCALE / "records/e/seed0/train/train.json").read_text())
     assert (record["nimg"], record["partial"]) == (8, True)
-    run(clone, "git", "restore", ".")
-    run(clone, "dvc", "checkout", "-q")
+    run(clone, "git", "restore", SCALE)
+    run(clone, "git", "clean", "-fdq", SCALE)
+    run(clone, "dvc", "checkout", "-q", f"{SCALE}/dvc.yaml")
     assert json.loads((clone / SCALE / "records/e/seed0/train/train.json").read_text())["nimg"] == 16
     assert json.loads(run(clone, "dvc", "status", "--json").stdout) == {}
 
