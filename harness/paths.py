@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 
 MARKER = Path("experiments") / "datasets.yaml"
 PARAMS = "params.yaml"
+PLOT = ("run", "nimg", "value")  # columns of a file of `plots/`
 CACHE_VARIABLE = "HARNESS_CACHE"
 
 
@@ -275,6 +276,13 @@ class ScaleFolder:
     def plots(self) -> Path:
         """Curves, a file a quantity, for `dvc plots show`."""
         return self.out / "plots"
+
+    def placeholders(self) -> dict[Path, str]:
+        """What holds the two folders in git before anything was run, so that DVC's commands find them: path -> text.
+
+        .dvcignore hides the first; of plots DVC wants a file.
+        """
+        return {self.metrics / ".gitkeep": "", self.plots / "none.csv": ",".join(PLOT) + "\n"}
 
     @property
     def report(self) -> Path:

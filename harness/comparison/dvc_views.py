@@ -8,13 +8,10 @@ import pandas as pd
 
 from harness.comparison import tidy_csv
 from harness.files import remove, write_text
-from harness.paths import ScaleFolder, dump_name, run_name
+from harness.paths import PLOT, ScaleFolder, dump_name, run_name
 from harness.records.results import Results
 from harness.records.score_record import METRICS
 
-KEEP = ".gitkeep"  # holds the folder of metrics in git before anything was scored; .dvcignore hides it
-NO_PLOT = "none.csv"  # the same for the folder of plots, which DVC wants a file in
-PLOT = ("run", "nimg", "value")  # columns of every plot
 LOSSES = ("discriminator_loss", "generator_loss")
 
 
@@ -61,15 +58,9 @@ def files(results: Results) -> tuple[dict[str, str], dict[str, str]]:
 def write(folder: ScaleFolder, results: Results) -> None:
     """Write `metrics/` and `plots/` of a scale; files of what is no longer planned are removed."""
     scores, curves = files(results)
-    replace(folder.metrics, {KEEP: "", **scores})
-    replace(folder.plots, {NO_PLOT: ",".join(PLOT) + "\n", **curves})
-
-
-def write_empty(folder: ScaleFolder) -> None:
-    """Make both folders of a scale that has not been run, so that DVC's commands find them."""
-    for place, name, text in ((folder.metrics, KEEP, ""), (folder.plots, NO_PLOT, ",".join(PLOT) + "\n")):
-        if not (place / name).is_file():
-            write_text(place / name, text)
+    empty = folder.placeholders()
+    for place, found in ((folder.metrics, scores), (folder.plots, curves)):
+        replace(place, {path.name: text for path, text in empty.items() if path.parent == place} | found)
 
 
 def replace(folder: Path, wanted: Mapping[str, str]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from harness.comparison import dvc_views
 from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
 from harness.data import card
@@ -215,7 +214,9 @@ def write(generated: Iterable[Generated]) -> list[Path]:
             text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=10_000)
             write_text(made.folder / name, heading + text)
             paths.append(made.folder / name)
-        dvc_views.write_empty(ScaleFolder(made.folder / made.params["out"]))
+        for path, text in ScaleFolder(made.folder / made.params["out"]).placeholders().items():
+            if not path.is_file():
+                write_text(path, text)
     return paths
 
 

@@ -39,11 +39,10 @@ def test_curves_are_one_file_a_quantity(tmp_path: Path) -> None:
 
 def test_what_is_no_longer_planned_is_removed(tmp_path: Path) -> None:
     folder = ScaleFolder(tmp_path)
-    dvc_views.write_empty(folder)
-    assert [p.name for p in folder.metrics.iterdir()] == [dvc_views.KEEP]
-    assert (folder.plots / dvc_views.NO_PLOT).read_text() == "run,nimg,value\n"
+    folder.metrics.mkdir()
     (folder.metrics / "gone-seed0-last.json").write_text("{}")
     score_trees.add(tmp_path, experiment="t4-transgan-s", fid=19.1)
     dvc_views.write(folder, results.load(tmp_path))
-    assert {p.name for p in folder.metrics.iterdir()} == {dvc_views.KEEP, "t4-transgan-s-seed0-last.json"}
+    assert {p.name for p in folder.metrics.iterdir()} == {".gitkeep", "t4-transgan-s-seed0-last.json"}
     assert json.loads((folder.metrics / "t4-transgan-s-seed0-last.json").read_text())["fid_tf"] == 19.1
+    assert (folder.plots / "none.csv").read_text() == "run,nimg,value\n"
