@@ -33,7 +33,10 @@ ARCHITECTURES = ("orig", "resnet")
 
 
 def stage_widths(resolution: int, channel_base: int, channel_max: int) -> list[int]:
-    """Return the channels of every stage, coarse to fine: min(channel_base / side, channel_max), sides counting from 4.
+    """Return the channels of every stage, coarse to fine: min(channel_base / side, channel_max).
+
+    Stages count as 4, 8, 16, 32, ... px a side at every resolution. At 48 px, where they are 6, 12, 24 and 48 px, this
+    keeps the widths of the official networks' stages; a division by the real sides would give 16384 // 48 = 341.
 
     Raises:
         ValueError: a resolution that this network does not have.
@@ -223,7 +226,8 @@ def build_generator(
 
     Args:
         resolution: 32, 48 or 64.
-        channel_base: channels times side (32768 `cifar`, 16384 `auto`, 4096 the DiffAugment network).
+        channel_base: channels times side (32768 `cifar`, 16384 `auto`, 4096 the DiffAugment network); at 48 px the
+            sides 6, 12, 24, 48 count as 4, 8, 16, 32 (see `stage_widths`).
         channel_max: most channels of a stage (512).
         mapping_layers: layers of the mapping network (2 in the ADA repository, 8 in the DiffAugment network).
         style_mixing: probability of mixing two latents in training mode (0 for `cifar`, 0.9 elsewhere).

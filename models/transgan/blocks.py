@@ -80,10 +80,14 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Same as `explicit_attention` without an N x N array in memory; differentiable once.
+    """Same as `explicit_attention` by torch's fused kernels, which keep no [B, heads, N, N] array; differentiable once.
 
-    The fused CUDA kernels refuse head widths such as the last stage's 6, and torch would silently fall back to the
-    N x N form; there, heads are padded to a multiple of 8 channels.
+    Where a fused kernel refuses its arguments torch silently takes the N x N form. On CUDA they refuse head widths such
+    as the last stage's 6, so heads are padded to a multiple of 8 channels there. On a CPU they refuse a mask of three
+    dimensions, and one that needs a gradient: a learned bias costs N x N memory per image while it is trained on a CPU.
+
+    Args:
+        mask: boolean or float, two dimensions or four, each of its size or 1.
     """
     return padded_attention(q, k, v, mask, multiple=8 if q.is_cuda else 1)
 
@@ -145,10 +149,12 @@ class Attention(nn.Module):
         return projected.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
     def _mask_or_bias(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+        """Boolean [N, N], or the relative position bias [1, heads, N, N] with the mask in it."""
         if self.bias_table is None:
             return mask
         assert self.bias_side is not None, "a bias table has a grid"
-        bias = self.bias_table[relative_index(self.bias_side, self.bias_table.device)].permute(2, 0, 1).to(dtype)
+        table = self.bias_table[relative_index(self.bias_side, self.bias_table.device)].to(dtype)  # [N, N, heads]
+        bias = table.permute(2, 0, 1).unsqueeze(0)  # fused kernels take two dimensions or four
         return bias if mask is None else bias.masked_fill(~mask, float("-inf"))
 
 

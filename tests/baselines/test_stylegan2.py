@@ -353,3 +353,9 @@ def test_wrong_options_are_refused() -> None:
         stylegan2.build_generator(40)
     with pytest.raises(ValueError, match="architecture: 'skip' is not one of 'orig', 'resnet'"):
         stylegan2.build_discriminator(32, architecture="skip")
+
+
+def test_widths_at_48_pixels_are_those_of_the_stages_at_32() -> None:
+    for base in (4096, 16384, 32768):
+        assert stylegan2.stage_widths(48, base, 512) == stylegan2.stage_widths(32, base, 512)
+    assert stylegan2.stage_widths(64, 16384, 512) == [512, 512, 512, 512, 256]

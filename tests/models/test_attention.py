@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.errors import HarnessError
 from models.transgan import build_discriminator, build_generator
@@ -77,6 +78,17 @@ def test_fused_attention_needs_no_square_array(depth: int, masked: bool) -> None
     torch.cuda.reset_peak_memory_stats()
     fused_attention(q, k, v, mask).sum().backward()
     assert torch.cuda.max_memory_allocated() < 1e9
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("bias_side", [None, 4])
+def test_a_generators_attention_fits_the_fused_kernel(bias_side: int | None, masked: bool) -> None:
+    """The N x N form is forbidden here, so that arguments which the kernel of this device refuses are an error."""
+    attention = Attention(24, 4, fused=True, bias_side=bias_side)
+    mask = locality_mask("band", 4, 5) if masked else None
+    with torch.no_grad(), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        assert attention(torch.randn(2, 16, 24), mask).shape == (2, 16, 24)
+        assert attention(torch.randn(2, 16, 24), mask, first=3).shape == (2, 3, 24)
 
 
 def test_explicit_attention_has_a_double_backward() -> None:
