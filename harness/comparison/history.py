@@ -15,9 +15,10 @@ import pandas as pd
 
 from harness.comparison import protocols, tidy_csv, verdicts
 from harness.comparison.verdicts import Tolerances
+from harness.config.ranges import NAME
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.records.score_record import METRICS, NAME, SHA256
+from harness.records.score_record import METRICS, SHA256
 
 SAME = ("scale", "experiment", "snapshot", "scorer", "metric")  # what names a recorded score
 EQUAL = ("nimg", "protocol_id", "real_pixels_sha256", "inception_sha256")  # what must be equal to compare it
@@ -40,7 +41,7 @@ def read(path: Path) -> pd.DataFrame:
     for column, pattern in (("samples_sha256", SHA256), ("inception_sha256", SHA256), ("git_commit", COMMIT)):
         _check(path, history, column, history[column].map(pattern.fullmatch).isna())
     for column in ("scale", "experiment"):
-        _check(path, history, column, history[column].map(NAME.fullmatch).isna())
+        _check(path, history, column, history[column].map(NAME.problem).notna())
     for column in ("nimg", "seed"):
         _check(path, history, column, (history[column] < 0) | (history[column] % 1 != 0))
     _check(path, history, "metric", ~history["metric"].isin(list(METRICS)))

@@ -40,8 +40,8 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training, resolved: everything that decides its result, and nothing else."""
+class TrainedRun:
+    """What is trained, without its recipe."""
 
     scale: str
     experiment: str
@@ -50,9 +50,15 @@ class Run:
     resolution: int
     generator: dict[str, Any]
     discriminator: dict[str, Any]
-    recipe: schema.Recipe
     versions: dict[str, int]
     planned_nimg: int  # length of the full recipe; `recipe.length_nimg` may be capped by the scale
+
+
+@dataclass(frozen=True)
+class Run(TrainedRun):
+    """One training, resolved: everything that decides its result, and nothing else."""
+
+    recipe: schema.Recipe
 
     @property
     def partial(self) -> bool:
@@ -236,11 +242,6 @@ def load_models(root: Path | None = None) -> dict[str, Model]:
     return definitions(root).models
 
 
-def load_recipe(name: str, changes: dict[str, Any] | None = None, root: Path | None = None) -> schema.Recipe:
-    """One recipe of a checkout; see `Definitions.recipe`."""
-    return definitions(root).recipe(name, changes)
-
-
 def load_versions(root: Path | None = None) -> dict[str, int]:
     """Versions of trainer, sampler and scorers of a checkout; see `Definitions`."""
     return definitions(root).versions
@@ -249,11 +250,6 @@ def load_versions(root: Path | None = None) -> dict[str, int]:
 def load_datasets(root: Path | None = None) -> dict[str, dict[str, Any]]:
     """Definitions of the data sets of a checkout, by name; see `Definitions`."""
     return definitions(root).datasets
-
-
-def resolve(params: schema.Params, experiment: str, seed: int, root: Path | None = None) -> Run:
-    """Resolve one training of a scale; see `Definitions.resolve`."""
-    return definitions(root).resolve(params, experiment, seed)
 
 
 def load_overlay(name: str, root: Path | None = None) -> schema.Overlay:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.config.reader import check_name
 from harness.data.card import definitions
 from harness.data.images import Images, open_dump, open_images
 from harness.errors import HarnessError, nearest
@@ -13,7 +14,7 @@ from harness.metrics.extractors.base import LAYERS, Setup, resizer_of
 from harness.paths import Checkout
 from harness.records import chain
 from harness.records.sample_record import VARIANTS
-from harness.records.score_record import NAME, SHA256
+from harness.records.score_record import SHA256
 
 OF_SAMPLES: dict[str, type] = {  # what a user may say of samples that do not say it themselves
     "ema": bool,
@@ -162,8 +163,8 @@ def check_options(request: Request) -> None:
     for option, count, least in (*counts, ("--batch", setup.batch, 1), ("--threads", setup.threads, 1)):
         if count is not None and count < least:
             raise HarnessError(f"{option} {count}: must be at least {least}.")
-    if request.protocol_name is not None and not NAME.fullmatch(request.protocol_name):
-        raise HarnessError(f"--protocol-name {request.protocol_name}: use letters, digits and . _ + - only.")
+    if request.protocol_name is not None:
+        check_name(request.protocol_name, "--protocol-name")
     if request.is_bias and (request.scorer == "clean" or setup.layer != 2048):
         raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
     for key, value in request.declared.items():

@@ -155,17 +155,6 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_generator(generator: nn.Module, path: Path, sha256: str | None = None, **expected: str) -> int:
-    """Load weights into `generator` strictly and return the images they had seen; see `open_weights`.
-
-    Raises:
-        HarnessError: as there, or they are of another network (the differing names are listed).
-    """
-    weights = open_weights(path, sha256, **expected)
-    load_strictly(generator, weights.tensors, str(path))
-    return weights.nimg
-
-
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
     """Load a state dict; missing, unexpected or misshapen tensors are one HarnessError that lists them."""
     own = module.state_dict()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from harness.pipeline.stages import pipeline
 AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
 PIPELINE = "dvc.yaml"
 FREE = ("device", "threads", "limit_nimg")  # keys of params.yaml that may differ from the suite
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -122,11 +120,7 @@ def read(checkout: Checkout, scale: str) -> Suite:
             tables[name] = table
     for name, row in suite.rows().items():
         for part in (scale, name, *(row.snapshots or ())):
-            if not NAME.fullmatch(part):
-                raise HarnessError(
-                    f"{path}: '{part}' becomes a path and part of a command line; "
-                    "use letters, digits, '.', '_' and '-', beginning with a letter or digit."
-                )
+            reader.check_name(part, str(path))
     return suite
 
 
@@ -228,8 +222,7 @@ def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
     """
     read(checkout, old)
     target = suite_file(checkout, new)
-    if not NAME.fullmatch(new):
-        raise HarnessError(f"'{new}': a scale's name has letters, digits, '.', '_' and '-' only.")
+    reader.check_name(new, "harness scale copy")
     for path in (target, checkout.results / new):
         if path.exists():
             raise HarnessError(f"{path}: is there already; choose another name or delete it.")

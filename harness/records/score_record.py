@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import reader
+from harness.config.ranges import NAME
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 
@@ -22,7 +23,6 @@ SCORERS = ("tf", "torch", "clean")
 METRICS = {"fid": "fid", "is": "is_mean", "kid": "kid"}  # metric of the ledger -> field of `Values`
 REFERENCE_METRICS = ("fid", "kid")  # those that need reference images
 ALL = tuple(METRICS)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -170,8 +170,10 @@ def problems(record: ScoreRecord) -> list[str]:
         found.append(f"schema is {record.schema}, expected {SCHEMA}")
     if protocol.scorer not in SCORERS:
         found.append(f"protocol.scorer is '{protocol.scorer}', expected one of {', '.join(SCORERS)}")
-    if not NAME.fullmatch(protocol.name) or protocol.version < 1:
-        found.append(f"protocol.name '{protocol.name}' version {protocol.version} is not a name and a version from 1")
+    if problem := NAME.problem(protocol.name):
+        found.append(f"protocol.name '{protocol.name}' {problem}")
+    if protocol.version < 1:
+        found.append(f"protocol.version is {protocol.version}, expected at least 1")
     for name, count in (("n_fake", protocol.n_fake), ("n_real", protocol.n_real), ("layer", protocol.layer)):
         if count is not None and count < 1:
             found.append(f"protocol.{name} is {count}, expected at least 1")
@@ -275,8 +277,3 @@ def seal_of(value: dict[str, Any]) -> str:
 def compared_fields(metric: str) -> tuple[str, ...]:
     """Return the protocol fields that decide whether two scores of `metric` can be compared."""
     return tuple(f.name for f in dataclasses.fields(Protocol) if metric in f.metadata["metrics"])
-
-
-def irrelevant_fields() -> dict[str, str]:
-    """Return the protocol fields that decide no comparison, with the reason."""
-    return {f.name: f.metadata["because"] for f in dataclasses.fields(Protocol) if not f.metadata["metrics"]}

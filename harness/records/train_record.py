@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import reader
-from harness.config.experiments import Run
+from harness.config.experiments import Run, TrainedRun
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.networks.generator_file import Weights, open_weights, refuse_missing
@@ -20,21 +20,6 @@ from harness.records.score_record import SHA256
 
 SCHEMA = 2
 STATES = ("stopped", "diverged")
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What was trained, without its recipe."""
-
-    scale: str
-    experiment: str
-    seed: int
-    dataset: str
-    resolution: int
-    generator: dict[str, Any]
-    discriminator: dict[str, Any]
-    versions: dict[str, int]
-    planned_nimg: int  # length of the full recipe
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines import progan
-from harness.config.experiments import load_models, load_recipe
+from harness.config.experiments import definitions, load_models
 from harness.config.schema import Growth
 from harness.networks import operations
 from harness.training.progressive_growing import blend_reals, lod_at
@@ -250,7 +250,7 @@ def test_five_steps_change_the_weights_and_stay_finite() -> None:
 
 
 def test_recipe_is_the_cifar_preset() -> None:
-    recipe = load_recipe("progan")
+    recipe = definitions().recipe("progan")
     assert (recipe.length_nimg, recipe.discriminator_batch, recipe.generator_batch) == (20_000_000, 16, 16)
     assert recipe.length_nimg / recipe.discriminator_batch == 1_250_000  # iterations
     assert recipe.simultaneous

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.config.experiments import load_recipe
+from harness.config.experiments import definitions
 from harness.training import ema
 
 
@@ -17,7 +17,7 @@ def golden(golden_dir: Path) -> dict[str, Any]:
 
 
 def test_recipe_of_the_quoted_row() -> None:
-    recipe = load_recipe("stylegan2-diffaug")
+    recipe = definitions().recipe("stylegan2-diffaug")
     assert (recipe.objective, recipe.discriminator_batch, recipe.generator_batch) == ("non-saturating", 32, 32)
     assert recipe.length_nimg == 25_000_000
     assert recipe.flip
@@ -27,13 +27,13 @@ def test_recipe_of_the_quoted_row() -> None:
     assert not recipe.penalty.through_augment
     assert ema.decay(recipe.ema, 999_999, 32) == 0
     assert ema.decay(recipe.ema, 1_000_000, 32) == 0.5 ** (32 / 1_000_000)
-    plain = load_recipe("stylegan2-diffaug", {"augment": {"policy": []}})
+    plain = definitions().recipe("stylegan2-diffaug", {"augment": {"policy": []}})
     assert plain.augment.policy == ()
 
 
 @pytest.mark.parametrize("name", ["stylegan2-cifar-ada", "stylegan2-64-ada"])
 def test_lazy_regularisation_rescales_adam(name: str) -> None:
-    recipe = load_recipe(name)
+    recipe = definitions().recipe(name)
     for optimiser, every in ((recipe.discriminator_optimiser, 16), (recipe.generator_optimiser, 4)):
         share = every / (every + 1)
         assert optimiser.lr == pytest.approx(0.0025 * share, rel=1e-12)
@@ -43,7 +43,7 @@ def test_lazy_regularisation_rescales_adam(name: str) -> None:
 
 
 def test_recipes_of_the_ada_repository(golden: dict[str, Any]) -> None:
-    cifar, auto = load_recipe("stylegan2-cifar-ada"), load_recipe("stylegan2-64-ada")
+    cifar, auto = definitions().recipe("stylegan2-cifar-ada"), definitions().recipe("stylegan2-64-ada")
     assert (cifar.discriminator_batch, cifar.length_nimg, cifar.path_length) == (64, 100_000_000, None)
     assert cifar.penalty.weight == 0.01 / 2
     assert auto.penalty.weight == pytest.approx(0.0002 * 64**2 / 32 / 2, rel=1e-12)

@@ -10,7 +10,7 @@ import pytest
 from harness.comparison import protocols, reported
 from harness.comparison.protocols import Comparability, compare
 from harness.config import experiments, schema
-from harness.records import results, score_record
+from harness.records import results
 from harness.records.score_record import Protocol, ScoreRecord
 from tests.paths import ROOT
 from tests.records.score_trees import score
@@ -242,9 +242,9 @@ def test_every_field_of_a_protocol_changes_what_can_be_compared_or_is_irrelevant
     ledger: reported.Ledger, name: str, value: str | None
 ) -> None:
     """A new field of the score record that nobody compares fails here."""
-    metrics = Protocol.__dataclass_fields__[name].metadata["metrics"]
-    reason = score_record.irrelevant_fields().get(name, "")
-    assert bool(metrics) != bool(reason)
+    treated = Protocol.__dataclass_fields__[name].metadata
+    metrics = treated["metrics"]
+    assert bool(metrics) != bool(treated.get("because"))
     for metric in ("fid", "is"):
         measured = row() | {name: PERTURBED.get(name, value) if value else None}
         line = reported.find(ledger, AUTOGAN).set_index("metric", drop=False).loc[metric].to_dict()

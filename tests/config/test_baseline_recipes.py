@@ -44,7 +44,7 @@ def test_every_recipe_is_checked() -> None:
 
 @pytest.mark.parametrize("name", GENERATOR_STEPS)
 def test_length_in_images(name: str) -> None:
-    recipe = experiments.load_recipe(name)
+    recipe = experiments.definitions().recipe(name)
     assert recipe.length_nimg / recipe.discriminator_batch / recipe.n_critic == GENERATOR_STEPS[name]
     assert 0 <= recipe.generator_phase < recipe.n_critic
     due = [*recipe.snapshots_nimg, *recipe.grids_nimg]
@@ -58,7 +58,7 @@ def test_every_recipe_names_its_own_source(file: str) -> None:
 
 
 def test_published_differences_are_in_the_recipes() -> None:
-    recipe = experiments.load_recipe
+    recipe = experiments.definitions().recipe
     assert recipe("sngan").discriminator_optimiser == schema.Optimiser(2e-4, (0.0, 0.9), decay="linear")
     assert recipe("sngan-pytorch").discriminator_optimiser.decay == "constant"
     assert recipe("sngan-pytorch").ema == recipe("autogan").ema == schema.Ema("fixed", decay=0.999)

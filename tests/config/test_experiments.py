@@ -40,7 +40,7 @@ def images_per_epoch(data: str) -> int:
 
 @pytest.mark.parametrize("data", RECIPES)
 def test_lengths_and_schedules_are_the_scripts_in_images(data: str) -> None:
-    recipe, golden, epoch = experiments.load_recipe(RECIPES[data]), SCHEDULE[data], images_per_epoch(data)
+    recipe, golden, epoch = experiments.definitions().recipe(RECIPES[data]), SCHEDULE[data], images_per_epoch(data)
     assert recipe.discriminator_batch == golden["dis_batch"]
     assert recipe.generator_batch == 2 * recipe.discriminator_batch
     assert recipe.n_critic == golden["n_critic"]
@@ -56,7 +56,7 @@ def test_lengths_and_schedules_are_the_scripts_in_images(data: str) -> None:
 
 @pytest.mark.parametrize("data", RECIPES)
 def test_v1_settings(data: str) -> None:
-    recipe = experiments.load_recipe(RECIPES[data])
+    recipe = experiments.definitions().recipe(RECIPES[data])
     assert recipe.objective == "wasserstein"
     assert (recipe.penalty.kind, recipe.penalty.weight, recipe.penalty.target) == ("gradient", 10, 1)
     assert (recipe.drift.kind, recipe.drift.weight) == ("squared-mean", 1e-3)
@@ -72,7 +72,7 @@ def test_v1_settings(data: str) -> None:
 
 
 def test_neurips_settings() -> None:
-    cifar, stl = (experiments.load_recipe(f"transgan-neurips-{data}") for data in ("cifar10", "stl10"))
+    cifar, stl = (experiments.definitions().recipe(f"transgan-neurips-{data}") for data in ("cifar10", "stl10"))
     golden = SCHEDULE["neurips_cifar10"]
     assert cifar.discriminator_batch == golden["gpus"] * golden["per_gpu_dis_batch"]
     assert cifar.n_critic == golden["n_critic"]
@@ -86,7 +86,7 @@ def test_wgangp_is_the_fragment_without_drift() -> None:
     entry = {"length_nimg": 0, "discriminator_batch": 1, "generator_batch": 1}
     adam = {"lr": 1, "betas": [0, 0]}
     changes: dict[str, Any] = {**entry, "discriminator_optimiser": adam, "generator_optimiser": adam, "source": ""}
-    with_drift, without = (experiments.load_recipe(name, changes) for name in ("wgangp-eps", "wgangp"))
+    with_drift, without = (experiments.definitions().recipe(name, changes) for name in ("wgangp-eps", "wgangp"))
     assert changed(with_drift, without) == {"drift"}
     assert without.drift.kind == "none"
 
@@ -98,11 +98,11 @@ def changed(a: Recipe, b: Recipe) -> set[str]:
 def test_each_quirk_changes_what_it_names() -> None:
     table = experiments.load()
     base = table["t4-transgan-s"]
-    faithful = experiments.load_recipe(base.recipe, base.changes)
+    faithful = experiments.definitions().recipe(base.recipe, base.changes)
     found = {}
     for name, experiment in table.items():
         if name.startswith("quirk-"):
-            recipe = experiments.load_recipe(experiment.recipe, experiment.changes)
+            recipe = experiments.definitions().recipe(experiment.recipe, experiment.changes)
             options = {k for k in experiment.generator if experiment.generator[k] != base.generator.get(k)}
             assert experiment.discriminator == base.discriminator
             found[name.removeprefix("quirk-")] = changed(faithful, recipe) | options
@@ -137,7 +137,7 @@ def test_every_experiment_builds() -> None:
         resolution = datasets[experiment.dataset]["resolution"]
         key = (experiment.recipe, json.dumps(experiment.changes, sort_keys=True))
         if key not in recipes:
-            recipes[key] = experiments.load_recipe(experiment.recipe, experiment.changes)
+            recipes[key] = experiments.definitions().recipe(experiment.recipe, experiment.changes)
         recipe = recipes[key]
         assert recipe.source, name
         for role, spec in (("generator", experiment.generator), ("discriminator", experiment.discriminator)):

@@ -129,7 +129,7 @@ def test_every_experiment_of_the_project_resolves():
     models, datasets = experiments.load_models(), experiments.load_datasets()
     for name, spec in experiments.load().items():
         resolution = datasets[spec.dataset]["resolution"]
-        experiments.load_recipe(spec.recipe, spec.changes)
+        experiments.definitions().recipe(spec.recipe, spec.changes)
         for network in (spec.generator, spec.discriminator):
             assert resolution in models[network["model"]].resolutions, name
 

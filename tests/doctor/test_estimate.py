@@ -37,7 +37,7 @@ def cost(scale: Scale, machine: Machine = CPU) -> Estimate:
 
 def training(**changes: Any) -> Training:
     """A generator of 10 and a discriminator of 100 multiply-adds; a recipe of 1,000 images, no penalty, no snapshot."""
-    recipe = experiments.load_recipe("cpu-sngan")
+    recipe = experiments.definitions().recipe("cpu-sngan")
     values = {"length_nimg": 1000, "n_critic": 2, "discriminator_batch": 4, "generator_batch": 8, "snapshots_nimg": ()}
     run = experiments.Run(
         "s",
@@ -99,7 +99,7 @@ def test_estimate_from_operations_then_from_records(root: Path) -> None:
     assert cost(scale).trainings["tiny-sngan-seed0"].basis == {"counted"}, "the record says nothing of its recipe"
     whole_record(root, "cpu")
     measured = cost(scale).trainings["tiny-sngan-seed0"]
-    assert measured.seconds["train"] == pytest.approx(experiments.load_recipe("cpu-sngan").length_nimg / 50)
+    assert measured.seconds["train"] == pytest.approx(experiments.definitions().recipe("cpu-sngan").length_nimg / 50)
     assert measured.basis == {"measured"}
 
 
@@ -109,7 +109,7 @@ def whole_record(root: Path, device: str, **provenance: str) -> None:
     value = read_json(path)
     network = {"model": "sngan"}
     value["run"] |= {"generator": network, "discriminator": network, "resolution": 32}
-    recipe = dataclasses.asdict(experiments.load_recipe("cpu-sngan"))
+    recipe = dataclasses.asdict(experiments.definitions().recipe("cpu-sngan"))
     cost = {"images_per_sec": 50.0, "images": 9}
     write_json(path, value | {"recipe": recipe, "cost": cost, "provenance": {"device": device, **provenance}})
 

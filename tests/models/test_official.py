@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from harness.commands.import_checkpoint import command
 from harness.errors import HarnessError
-from harness.networks.generator_file import load_generator
 from models.transgan import build_discriminator, build_generator, neurips, official
 from models.transgan.official import export
 from tests.models import fill
 from tests.paths import GOLDEN as GOLDEN_DIR
+from tests.training import tiny
 
 GOLDEN = json.loads((GOLDEN_DIR / "official_state_dicts.json").read_text())
 OFFICIAL = {which.replace("critic", "discriminator"): shapes for which, shapes in GOLDEN.items()}
@@ -73,7 +73,7 @@ def test_import_gives_the_same_images(tmp_path: Path, layout: str) -> None:
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert "TransGAN XS generator, 32 px" in result.output
     loaded = build_generator(32, size="XS")
-    assert load_generator(loaded, tmp_path / "g.safetensors") == 0
+    assert tiny.load_generator(loaded, tmp_path / "g.safetensors") == 0
     z = torch.randn(2, 128)
     assert torch.equal(loaded(z), source(z))
 
@@ -135,7 +135,7 @@ def test_import_of_discriminators(tmp_path: Path) -> None:
     result = run(tmp_path / "checkpoint", "--out", tmp_path / "d.safetensors", "--part", "discriminator")
     assert result.exit_code == 0, result.output + repr(result.exception)
     loaded = build_discriminator(32)
-    load_generator(loaded, tmp_path / "d.safetensors")
+    tiny.load_generator(loaded, tmp_path / "d.safetensors")
     x = torch.randn(1, 3, 32, 32)
     assert torch.equal(loaded(x), source(x))
 
@@ -149,7 +149,7 @@ def test_import_of_the_neurips_generator(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert "TransGAN NeurIPS generator, 32 px" in result.output
     loaded = neurips.build_generator(32)
-    load_generator(loaded, tmp_path / "g.safetensors")
+    tiny.load_generator(loaded, tmp_path / "g.safetensors")
     z = torch.randn(2, 8)
     assert torch.equal(loaded(z), source(z))
 

@@ -17,9 +17,9 @@ from harness.metrics.extractors.base import Setup
 from harness.metrics.request import Request
 from harness.metrics.score import score
 from harness.networks import registry
-from harness.networks.generator_file import load_generator
 from harness.pipeline import best_snapshot
 from harness.sampling import draw
+from tests.training import tiny
 
 N = 12
 
@@ -56,7 +56,7 @@ def test_best_is_the_lowest_fid_of_the_choice_s_own_dumps(trained: Path) -> None
     spec = experiments.open_scale(Path("params.yaml")).run("e", 0)
     for one in record["candidates"]:
         generator = registry.build("generator", spec.generator, 32)
-        load_generator(generator, Path(f"out/runs/e/seed0/weights/{one['snapshot']}.safetensors"))
+        tiny.load_generator(generator, Path(f"out/runs/e/seed0/weights/{one['snapshot']}.safetensors"))
         dump = trained / f"{one['snapshot']}.npy"
         np.save(dump, np.concatenate(list(draw.sample_chunks(generator, N, best_snapshot.choice_seed(0)))))
         setup = Setup("stand-in", 64, batch=64, threads=1, cache=trained / "cache")

@@ -155,7 +155,7 @@ def test_a_scale_without_a_suite_is_refused_where_there_are_suites(checkout: Che
     [
         ({"ee": {}}, "unknown experiment .*'ee'"),
         ({"e": {"seed": [0]}}, "unknown key 'seed'.*seeds"),
-        ({"e": {"snapshots": ["last; touch x"]}}, "'last; touch x' becomes a path and part of a command line"),
+        ({"e": {"snapshots": ["last; touch x"]}}, "the name 'last; touch x' must be a name"),
         ({"e": {"snapshots": ["../last"]}}, "becomes a path"),
     ],
 )

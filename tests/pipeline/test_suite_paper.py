@@ -109,7 +109,9 @@ def test_the_overlay_fast_compiles_what_can_be_compiled(known: dict[str, Experim
     excepted, spectral = set(), dict[tuple[str, int], bool]()
     for name in suite.read(CHECKOUT, "paper").rows():
         experiment = known[name]
-        recipe = experiments.load_recipe(experiment.recipe, reader.merge(experiment.changes, overlay.changes), ROOT)
+        recipe = experiments.definitions(ROOT).recipe(
+            experiment.recipe, reader.merge(experiment.changes, overlay.changes)
+        )
         try:
             schedules.check_recipe(recipe)
         except HarnessError:

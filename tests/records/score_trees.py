@@ -116,7 +116,7 @@ def length_of(experiment: str) -> int:
     known = experiments.load(ROOT)
     if experiment not in known:
         return 80_000_000
-    return experiments.load_recipe(known[experiment].recipe, known[experiment].changes, ROOT).length_nimg
+    return experiments.definitions(ROOT).recipe(known[experiment].recipe, known[experiment].changes).length_nimg
 
 
 def scale_of(out: Path) -> experiments.Scale:

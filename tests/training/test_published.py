@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from harness.networks import generator_file
 from harness.training.loop import TrainingStopped
 from tests.training import tiny
 
@@ -47,7 +46,7 @@ def test_recipe_of_no_length_exports_the_untrained_generator(tmp_path: Path) -> 
     torch.manual_seed(tiny.derive_seed(0, "generator"))
     expected = tiny.build("generator", {"model": "mlp"}, 8).state_dict()
     generator = tiny.build("generator", {"model": "mlp"}, 8)
-    assert generator_file.load_generator(generator, tmp_path / "out" / "weights" / "last.safetensors") == 0
+    assert tiny.load_generator(generator, tmp_path / "out" / "weights" / "last.safetensors") == 0
     assert all(torch.equal(tensor, expected[name]) for name, tensor in generator.state_dict().items())
     assert json.loads((tmp_path / "out" / "train" / "train.json").read_text())["nimg"] == 0
 
@@ -58,7 +57,7 @@ def test_published_files(tmp_path: Path) -> None:
     assert {p.name for p in (out / "weights").iterdir()} == {"60.safetensors", "100.safetensors", "last.safetensors"}
     assert sorted(p.name for p in (out / "train" / "grids").iterdir()) == [f"{n:09d}.png" for n in (0, 80, 160)]
     generator = tiny.build("generator", {"model": "mlp"}, 8)
-    seen = {n: generator_file.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("100", "last")}
+    seen = {n: tiny.load_generator(generator, out / "weights" / f"{n}.safetensors") for n in ("100", "last")}
     assert seen == {"100": 104, "last": 160}
     record = json.loads((out / "train" / "train.json").read_text())
     assert record["cost"]["images"] == 160

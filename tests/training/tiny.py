@@ -16,6 +16,7 @@ from torch import nn
 from baselines import progan, sngan, stylegan2
 from harness.config.experiments import Run
 from harness.config.schema import Augment, Drift, Ema, Optimiser, Penalty, Recipe
+from harness.networks.generator_file import load_strictly, open_weights
 from harness.training import history
 from harness.training.image_stream import derive_seed  # noqa: F401
 from harness.training.loop import train
@@ -168,3 +169,10 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
             assert tensors.keys() == other[part][file].keys()
             for name, tensor in tensors.items():
                 assert torch.equal(tensor, other[part][file][name]), f"{file}: {name}"
+
+
+def load_generator(generator: nn.Module, path: Path) -> int:
+    """Load a file of weights into a network and return the images they had seen."""
+    weights = open_weights(path)
+    load_strictly(generator, weights.tensors, str(path))
+    return weights.nimg
