@@ -37,10 +37,15 @@ def command(
 
     Example: harness check --params results/cpu --require cpu-sngan
     """
-    from harness.comparison import check, claims, history
+    from harness.comparison import check, history
     from harness.comparison.table_formats import plain
-    from harness.errors import nearest
+    from harness.errors import HarnessError, nearest
 
+    if setting is not None and scale.params.overlay:
+        raise HarnessError(
+            f"{scale.path}: has the overlay '{scale.params.overlay}', and {scale.checkout.history} holds scores made "
+            "without one; record the scale itself."
+        )
     checked = check.check(scale, others)
     for name in require:
         if name not in checked.measured.experiments:
@@ -56,9 +61,9 @@ def command(
     if writing:
         click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")
         return
-    click.echo(plain(check.listing(checked.verdicts)))
+    click.echo(plain(checked.listing()))
     if checked.claims["seeds"].ne("").any():  # a row of some claim is scored at this scale
-        click.echo(f"\n{plain(claims.table(checked.claims))}")
+        click.echo(f"\n{plain(checked.claims_table())}")
     for sentence in check.stale(scale, checked):
         click.echo(sentence, err=True)
     for name in require:

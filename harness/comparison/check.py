@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import claims, foreign, history, table_formats, tables, tidy_csv, verdicts, words
+from harness.comparison import claims, foreign, history, table_formats, tables, verdicts, words
 from harness.comparison.junit import junit
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
@@ -80,6 +80,14 @@ class Checked:
     tables: tuple[Table, ...]
     claims: pd.DataFrame
 
+    def listing(self) -> Table:
+        """The verdicts as a table for people."""
+        return self.measured.marked(listing(self.verdicts))
+
+    def claims_table(self) -> Table:
+        """The claims as a table for people."""
+        return self.measured.marked(claims.table(self.claims))
+
 
 def check(scale: "Scale", others: Sequence[Path] = ()) -> Checked:
     """Make the verdicts of a scale from its records, the ledger, the tolerances and our own history.
@@ -95,7 +103,7 @@ def check(scale: "Scale", others: Sequence[Path] = ()) -> Checked:
     check_controls(tolerances, measured.ledger, str(scale.checkout.tolerances))
     found = judge_all(measured.comparisons, tolerances)
     ours = history.regressions(measured.results.scores, known, tolerances)
-    if len(ours):
+    if len(ours) and not measured.overlay:  # what was recorded was made without one
         found = pd.concat([found, ours.reindex(columns=COLUMNS)]) if len(found) else ours.reindex(columns=COLUMNS)
     found = found.sort_values("kind", key=lambda kinds: kinds.map(verdicts.KINDS.index), kind="stable")
     found = found.reset_index(drop=True)
@@ -206,12 +214,11 @@ def files(checked: Checked) -> dict[str, str]:
     """Return the check stage's files: name -> content."""
     out = {f"tables/{name}": text for table in checked.tables for name, text in table_formats.files(table).items()}
     out[f"tables/{tables.INDEX}"] = tables.index(checked.tables)
-    out["verdicts.csv"] = tidy_csv.text(checked.verdicts)
-    out["claims.csv"] = tidy_csv.text(checked.claims)
+    out["verdicts.csv"] = checked.measured.tidy(checked.verdicts)
+    out["claims.csv"] = checked.measured.tidy(checked.claims)
     out["junit.xml"] = junit(checked.verdicts)
     summary = "\n".join(
-        table_formats.markdown(table)
-        for table in (listing(checked.verdicts), claims.table(checked.claims), *checked.tables)
+        table_formats.markdown(table) for table in (checked.listing(), checked.claims_table(), *checked.tables)
     )
     out["summary.md"] = f"## harness check\n\n{summary}"
     return out

@@ -62,11 +62,30 @@ class Measured:
     experiments: Mapping[str, schema.Experiment]
     foreign: pd.DataFrame  # scores made elsewhere that were named, as `foreign.scores` gives them
     others: tuple[Path, ...] = ()  # their files
+    overlay: str = ""  # that the scale lays over every recipe
 
     @property
     def scores(self) -> pd.DataFrame:
         """The planned scores, and below them those made elsewhere."""
         return _below(self.results.scores, self.foreign)
+
+    def tidy(self, frame: pd.DataFrame) -> str:
+        """Return a frame of these scores as csv; under an overlay a last column names it."""
+        return tidy_csv.text(frame.assign(overlay=self._overlays(frame)) if self.overlay else frame)
+
+    def marked(self, table: Table) -> Table:
+        """Return a table that names the overlay of its scores in the title and in a last column; without one, as is."""
+        if not self.overlay:
+            return table
+        marked = table.data.assign(overlay=self._overlays(table.frame))
+        words = None if table.words is None else {**table.words, "overlay": as_text("overlay")}
+        return replace(table, title=f"{table.title} (overlay: {self.overlay})", data=marked, words=words)
+
+    def _overlays(self, frame: pd.DataFrame) -> list[str]:
+        """The overlay of every row: none where nothing was run, or was made elsewhere."""
+        without = {NOT_RUN, *self.foreign["experiment"]}
+        said = frame.get("experiment", pd.Series("", index=frame.index))
+        return ["" if one in without else self.overlay for one in said]
 
 
 def measure(scale: "Scale", unverified: bool = False, others: Sequence[Path] = ()) -> Measured:
@@ -95,7 +114,9 @@ def measure(scale: "Scale", unverified: bool = False, others: Sequence[Path] = (
     for name, spec in specs(checkout.reported / "tables.yaml", ledger).items():
         made.append(paper_table(name, spec, found, comparisons, ledger, known, unverified))
     comparisons = _below(comparisons, foreign.comparisons(entries, known, ledger, datasets))
-    return Measured(found, comparisons, tuple(made), tuple(orphans), ledger, known, theirs, tuple(others))
+    overlay = scale.params.overlay
+    out = Measured(found, comparisons, (), tuple(orphans), ledger, known, theirs, tuple(others), overlay)
+    return replace(out, tables=tuple(map(out.marked, made)))
 
 
 def _below(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
@@ -134,8 +155,8 @@ def specs(path: Path, ledger: Ledger) -> dict[str, Spec]:
 def files(measured: Measured, unverified: bool) -> dict[str, str]:
     """Return the tables stage's files: name -> content."""
     out = {name: text for table in measured.tables for name, text in table_formats.files(table).items()}
-    out["scores.csv"] = tidy_csv.text(measured.scores)
-    out["comparisons.csv"] = tidy_csv.text(measured.comparisons)
+    out["scores.csv"] = measured.tidy(measured.scores)
+    out["comparisons.csv"] = measured.tidy(measured.comparisons)
     named_here = {"foreign": [str(path) for path in measured.others]} if measured.others else {}
     out[INDEX] = index(measured.tables, unverified=unverified, orphans=list(measured.orphans), **named_here)
     return out

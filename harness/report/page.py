@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import check, words
+from harness.comparison import words
 from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
 from harness.files import replacing, write_text
@@ -95,6 +95,12 @@ def warnings(found: Results) -> list[str]:
         layers = ", ".join(str(v) for v in sorted(set(other["layer"])))
         out.append(f"FID at the {layers}-channel layer: to be compared with each other only, not with any paper's FID.")
     return out
+
+
+def overlay_warning(scale: "Scale") -> list[str]:
+    """Say that a scale lays changes over every recipe, where it does."""
+    overlay = scale.params.overlay
+    return [f"OVERLAY {overlay}: {scale.definitions.overlay(overlay).about}."] if overlay else []
 
 
 def cut_short(found: Results) -> list[str]:
@@ -220,11 +226,11 @@ def write(scale: "Scale", checked: Checked) -> Path:
     status = checked.verdicts["status"].value_counts()
     context = {
         "scale": scale.params.scale,
-        "warnings": warnings(found),
+        "warnings": [*overlay_warning(scale), *warnings(found)],
         "counts": [(name, int(status.get(name, 0)), STATUS_CLASSES[name]) for name in STATUS_CLASSES],
         "n_scores": len(found.scores),
         "n_runs": len(found.scores.drop_duplicates(["experiment", "seed"])),
-        "verdicts": view(check.listing(checked.verdicts)),
+        "verdicts": view(checked.listing()),
         "galleries": galleries(scale.folder, found, scale.checkout.data()),
         "charts": charts(found),
         "measured": measured,
