@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "choose": "choose",
     "sample": "sample",
     "score": "score",
+    "adopt": "adopt",
     "tables": "tables",
     "check": "check",
     "report": "report",

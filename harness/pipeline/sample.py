@@ -1,6 +1,5 @@
 """The sample stage: a snapshot's weights -> a dump of images, its record and a picture of its first images."""
 
-import dataclasses
 import hashlib
 import time
 from collections import defaultdict
@@ -24,7 +23,7 @@ from harness.pipeline.plan import within_limit
 from harness.records import sample_record, train_record
 from harness.records.sample_record import VARIANTS, SampleFile, SampleRecord
 from harness.sampling import draw, grid
-from harness.training.run_folder import differences
+from harness.training.run_folder import planned_otherwise
 
 PICTURED = 100  # images of the grid
 
@@ -103,11 +102,7 @@ def load_snapshot(scale: Scale, run: Run, snapshot: str, generator: nn.Module) -
     path = scale.folder.weights(run.experiment, run.seed, snapshot)
     weights = train_record.open_snapshot(scale.folder, run.experiment, run.seed, snapshot)
     place = scale.folder.train_record(run.experiment, run.seed)
-    trained, (planned, recipe) = train_record.read(place), train_record.trained_run(run)
-    was, now = (
-        {"run": dataclasses.asdict(a), "recipe": b} for a, b in ((trained.run, trained.recipe), (planned, recipe))
-    )
-    if changes := differences(was, now):
+    if changes := planned_otherwise(train_record.read(place), run):
         raise HarnessError(
             f"{place}: the training was planned otherwise since then ({'; '.join(changes)}); "
             f"run `harness train {run.experiment} --seed {run.seed}` again."

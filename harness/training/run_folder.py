@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.config import reader
 from harness.files import locked, read_json, sha256_pixels, sweep, write_json
+from harness.records.train_record import TrainRecord, trained_run
 
 if TYPE_CHECKING:
     from harness.config.experiments import Run
@@ -50,7 +51,7 @@ class RunFolder:
     def __init__(self, checkpoints: Path, run: "Run", images: np.ndarray) -> None:
         """Name the folder."""
         self.run = run
-        self.identity = identity(run, images)
+        self.identity = identity(run, sha256_pixels(images))
         self.digest = reader.digest(self.identity)
         self.path = Path(checkpoints) / f"{run.experiment}-seed{run.seed}" / self.digest
         self.weights_sha256: dict[str, str] = {}
@@ -76,10 +77,22 @@ class RunFolder:
         return self.path / "diverged"
 
 
-def identity(run: "Run", images: np.ndarray) -> dict[str, Any]:
+def identity(run: "Run", pixels_sha256: str) -> dict[str, Any]:
     """Everything that decides a training's result; two runs with the same identity are the same run."""
     fields = {key: value for key, value in dataclasses.asdict(run).items() if key != "scale"}
-    return {**fields, "pixels_sha256": sha256_pixels(images)}
+    return {**fields, "pixels_sha256": pixels_sha256}
+
+
+def digest_of(run: "Run", pixels_sha256: str) -> str:
+    """The digest that a training's record names: of everything that decides its result."""
+    return reader.digest(identity(run, pixels_sha256))
+
+
+def planned_otherwise(record: TrainRecord, run: "Run") -> list[str]:
+    """Lines on what a training's record says of run and recipe otherwise than the plan says now."""
+    planned, recipe = trained_run(run)
+    was = {"run": dataclasses.asdict(record.run), "recipe": record.recipe}
+    return differences(was, {"run": dataclasses.asdict(planned), "recipe": recipe})
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:

@@ -230,7 +230,7 @@ def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
     suite.check(scale)
     with pytest.raises(HarnessError, match="is there already"):
         suite.copy(checkout, "tiny", "mine")
-    with pytest.raises(HarnessError, match="scale's name"):
+    with pytest.raises(HarnessError, match="must be a name"):
         suite.copy(checkout, "tiny", "../mine")
 
 

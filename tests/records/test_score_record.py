@@ -41,8 +41,8 @@ def test_every_field_is_compared_or_irrelevant_with_a_reason(field: dataclasses.
         ({"inception_sha256": "12"}, "not a sha256"),
         ({"statistics_sha256": "12"}, "not a sha256"),
         ({"n_fake": 0}, "n_fake is 0"),
-        ({"version": 0}, "version 0"),
-        ({"name": "../x"}, "not a name"),
+        ({"version": 0}, "protocol.version is 0"),
+        ({"name": "../x"}, "must be a name"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, Any], said: str) -> None:

@@ -97,7 +97,7 @@ def run(model: str = "mlp", seed: int = 0, options: dict[str, Any] | None = None
     spec = recipe(**changes)
     generator = {"model": model, **(options or {})}
     discriminator, versions, resolution = {"model": model}, {"trainer": 1}, RESOLUTION[model]
-    return Run("test", "tiny", seed, "noise", resolution, generator, discriminator, spec, versions, spec.length_nimg)
+    return Run("test", "tiny", seed, "noise", resolution, generator, discriminator, versions, spec.length_nimg, spec)
 
 
 def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **changes: Any) -> tuple[Steps, State]:

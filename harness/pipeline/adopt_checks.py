@@ -1,0 +1,176 @@
+"""What must hold of a training made elsewhere before a scale takes it: every link, from the plan to the scores."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.config import reader
+from harness.config.experiments import Run, Scale
+from harness.data.images import open_images
+from harness.errors import HarnessError
+from harness.files import read_json, sha256_file
+from harness.metrics.inception.weights import NAMES
+from harness.paths import ScaleFolder
+from harness.pipeline.best_snapshot import choice_seed
+from harness.records import chain, results, train_record
+from harness.records.sample_record import SampleRecord
+from harness.records.train_record import TrainRecord
+from harness.training.run_folder import digest_of, planned_otherwise
+
+
+def check(scale: Scale, source: ScaleFolder, run: Run, present: Iterable[Path]) -> list[str]:
+    """Check one training, and whatever of its choice, dumps and scores is present.
+
+    Args:
+        source: where it lies.
+        present: its files, relative to `source.out`; those of whole stages that the scale plans.
+
+    Returns:
+        Remarks: records that name no commit.
+
+    Raises:
+        HarnessError: the first thing that is wrong, naming the file.
+    """
+    present = set(present)
+    trained = check_training(scale, source, run)
+    records = {source.train_record(run.experiment, run.seed): trained.provenance}
+    choice = source.choice(run.experiment, run.seed)
+    if choice.relative_to(source.out) in present:
+        records[choice] = check_choice(scale, source, run, trained)
+    for path in source.records(run.experiment, run.seed).glob("*/samples.json"):
+        sample = check_dump(scale, source, run, trained, path)
+        records[path] = sample["provenance"]
+        for score in sorted(path.parent.glob("*/*.json")):
+            records[score] = check_score(scale, source, score, path, sample)
+    return [remark for path, provenance in records.items() for remark in _commit_of(path, provenance)]
+
+
+def check_training(scale: Scale, source: ScaleFolder, run: Run) -> TrainRecord:
+    """Check a training against the plan and the data here, and every file of it against its record."""
+    place = source.train_record(run.experiment, run.seed)
+    record = train_record.read(place)
+    if changes := planned_otherwise(record, run):
+        raise HarnessError(f"{place}: is not the training that {scale.path} plans: {'; '.join(changes)}.")
+    expected = {"last", *map(str, run.recipe.snapshots_nimg)} if record.digest else {"last"}
+    folders = source.training(run.experiment, run.seed)
+    kept = {path.stem for path in folders.weights.glob("*.safetensors")}
+    if not expected == kept == set(record.weights_sha256):
+        raise HarnessError(
+            f"{place}: names snapshots {_list(record.weights_sha256)}, {folders.weights} holds {_list(kept)}, planned "
+            f"are {_list(expected)}."
+        )
+    if record.digest is None:
+        released = scale.checkout.released(scale.definitions.experiments[run.experiment].checkpoint)
+        _same(place, {"weights_sha256": record.weights_sha256["last"]}, {"weights_sha256": sha256_file(released)})
+    else:
+        _same(place, {"digest": record.digest}, {"digest": digest_of(run, _pixels(scale, run.dataset, None))})
+    for snapshot in sorted(expected):
+        train_record.open_snapshot(source, run.experiment, run.seed, snapshot)
+    _same(folders.history, {"sha256": sha256_file(folders.history)}, {"sha256": record.history_sha256})
+    return record
+
+
+def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord) -> dict[str, Any]:
+    """Check how `best` was chosen and the chosen weights; return the provenance."""
+    place, scoring = source.choice(run.experiment, run.seed), scale.params.scoring
+    train_record.open_snapshot(source, run.experiment, run.seed, "best")
+    value = read_json(place)
+    try:
+        protocol, candidates = dict(value["protocol"]), [dict(one) for one in value["candidates"]]
+        best = min(candidates, key=lambda one: one["fid"])["snapshot"]
+        weights, chosen = {one["snapshot"]: one["weights_sha256"] for one in candidates}, value["chosen"]
+        provenance = dict(value["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise HarnessError(f"{place}: not the record of a choice ({error!r}).") from None
+    _same(place, {"chosen": chosen, "candidates": weights}, {"chosen": best, "candidates": trained.weights_sha256})
+    wanted = {
+        "n_fake": scoring.n_choose,
+        "n_real": scoring.counts_of(run.dataset)[1],
+        "quantisation": scoring.quantisation,
+        "layer": scoring.layer,
+        "sampling_seed": choice_seed(run.seed),
+    }
+    _same(place, {key: protocol.get(key) for key in wanted}, wanted)
+    return provenance
+
+
+def check_dump(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord, place: Path) -> dict[str, Any]:
+    """Check a dump against its weights, the plan and its pixels; return its record."""
+    value = read_json(place)
+    if not isinstance(value, dict) or chain.sealed(value) != value:
+        raise HarnessError(f"{place}: changed since it was written, or never sealed; draw the samples again.")
+    record = reader.read(SampleRecord, {key: one for key, one in value.items() if key != "sha256"}, str(place))
+    chain.check_sample(place, value)
+    wanted = {
+        "scale": scale.params.scale,
+        "dataset": run.dataset,
+        "planned_nimg": run.planned_nimg,
+        "n": scale.params.scoring.counts_of(run.dataset)[0],
+        "ema": run.recipe.ema.kind != "none",
+        "quantisation": scale.params.scoring.quantisation,
+        "digest": trained.digest,
+    }
+    _same(place, {key: getattr(record, key) for key in wanted}, wanted)
+    dump = source.dump(run.experiment, run.seed, record.snapshot)
+    images = open_images(dump, quantised=True)
+    _same(
+        dump,
+        {"shape": list(images.pixels.shape), "sha256 of the pixels": images.sha256()},
+        {"shape": [record.n, run.resolution, run.resolution, 3], "sha256 of the pixels": record.samples_sha256},
+    )
+    return value
+
+
+def check_score(scale: Scale, source: ScaleFolder, place: Path, dump: Path, sample: dict[str, Any]) -> dict[str, Any]:
+    """Check a score against its dump and the scale's protocol; return its provenance."""
+    record = results.placed(source, place)
+    chain.check_score(place, record, dump, sample)
+    run = dataclasses.asdict(record.run)
+    _same(place, run, {key: sample.get(key) for key in run})
+    scoring, protocol = scale.params.scoring, record.protocol
+    n_real = scoring.counts_of(sample["dataset"])[1]
+    wanted = {
+        "n_fake": sample["n"],
+        "quantisation": sample["quantisation"],
+        "ema": sample["ema"],
+        "selection": sample["selection"],
+        "dataset": sample["dataset"],
+        "n_real": n_real,
+        "real_pixels_sha256": _pixels(scale, sample["dataset"], n_real),
+        "layer": scoring.layer,
+        "declared": (),
+    }
+    if scoring.weights in NAMES:
+        wanted["inception"] = scoring.weights
+    _same(place, {key: getattr(protocol, key) for key in wanted}, wanted)
+    return record.provenance
+
+
+def _pixels(scale: Scale, dataset: str, count: int | None) -> str:
+    """Return the sha256 of the first `count` images of a data set that is packed here."""
+    return open_images(scale.checkout.data(dataset)).first(count).sha256()
+
+
+def _same(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise HarnessError, naming the entry and both values, unless the mappings are equal."""
+    for key, value in wanted.items():
+        if found[key] != value:
+            raise HarnessError(f"{place}: {key} is {found[key]!r}, expected {value!r}.")
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _commit_of(place: Path, provenance: Mapping[str, Any]) -> list[str]:
+    """Refuse a record made from uncommitted changes; remark on one that names no commit."""
+    if provenance.get("git_dirty"):
+        raise HarnessError(
+            f"{place}: was made from uncommitted changes of {provenance.get('git_commit')}: nobody can say of which "
+            "code; run it again from a clean commit."
+        )
+    if not provenance.get("git_commit"):
+        why = provenance.get("git_commit_unknown") or "it does not say why"
+        return [f"{place} names no commit of the code that made it ({why})"]
+    return []

@@ -1,0 +1,272 @@
+"""A training made elsewhere enters a scale as if its stages had run there; what does not fit changes nothing."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness import provenance
+from harness.cli import group
+from harness.config.experiments import find_scale
+from harness.errors import HarnessError
+from harness.files import write_json
+from harness.paths import Checkout
+from harness.pipeline import adopt, suite
+from harness.records import chain, score_record
+from harness.training import published
+from tests.conftest import TINY, tiny_root
+from tests.paths import ROOT
+
+OUT = Path("results/tiny")
+RUN, RECORDS = OUT / "runs/f/seed0", OUT / "records/f/seed0"
+COMMIT = {"git_commit": "0" * 40, "git_dirty": False}
+LAST = ("last", "best")
+STAGES = {"train@f-seed0", "choose@f-seed0"} | {f"{k}@f-seed0-{s}" for k in ("sample", "score-torch") for s in LAST}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose scale `tiny` was reproduced by DVC, each command in this process."""
+    import dvc.stage
+    from dvc.repo import Repo
+
+    root = tiny_root(tmp_path_factory.mktemp("elsewhere"))
+    for link in [path for path in root.glob("*/*") if path.is_symlink()]:  # DVC follows no links out of its folder
+        target = link.resolve()
+        link.unlink()
+        (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
+    shutil.copy(ROOT / "experiments/overlays.yaml", root / "experiments")
+    (root / "experiments/suites").mkdir()
+    scoring = TINY["params.yaml"]["scoring"] | {"n_choose": 4}
+    rows = {"f": {"snapshots": ["last", "best"]}}
+    made = {"about": "", "threads": 1, "scoring": scoring, "scorers": ["torch"], "tables": {"t": rows}}
+    (root / "experiments/suites/tiny.yaml").write_text(yaml.safe_dump(made))
+    suite.write([suite.generate(Checkout(root), "tiny", root)])
+    Repo.init(str(root), no_scm=True).close()
+
+    def in_process(stage: Any, *_: Any, **__: Any) -> None:
+        group.main(shlex.split(stage.cmd)[1:], standalone_mode=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("HARNESS_CACHE", str(root / ".cache"))
+        patch.setattr(dvc.stage, "run_stage", in_process)
+        patch.setattr(provenance, "commit", lambda _: COMMIT)
+        with Repo(str(root)) as repo:
+            ran = repo.reproduce([f"score-torch@f-seed0-{snapshot}" for snapshot in LAST])
+    assert {stage.name for stage in ran} == STAGES | {"plan"}
+    return root
+
+
+@pytest.fixture
+def here(elsewhere: Path, tmp_path: Path) -> Path:
+    """The same checkout on another machine: data and plan are made, nothing is trained."""
+    skipped = shutil.ignore_patterns("runs", "records", "dvc.lock", ".cache", ".checkpoints", "cache", "tmp")
+    return shutil.copytree(elsewhere, tmp_path / "here", ignore=skipped)
+
+
+@pytest.fixture
+def sent(elsewhere: Path, tmp_path: Path) -> Path:
+    """The folder of the scale's results as it arrives."""
+    return shutil.copytree(elsewhere / OUT, tmp_path / "sent")
+
+
+def lock(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+
+
+def stale(root: Path) -> set[str]:
+    """Stages that DVC would run."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        return {address.split(":")[-1] for address in repo.status()}
+
+
+@pytest.mark.parametrize("folder", [".", "runs/f/seed0", "records/f/seed0"])
+def test_stages_are_recorded_as_a_repro_records_them(elsewhere: Path, here: Path, sent: Path, folder: str) -> None:
+    (one,) = adopt.adopt(find_scale(here), sent / folder)
+    assert set(one.stages) == STAGES
+    assert (one.device, one.remarks) == ("cpu", ())
+    expected = lock(elsewhere)
+    assert lock(here) == {name: expected[name] for name in STAGES}
+    assert not STAGES & stale(here)
+    for path in (elsewhere / OUT).rglob("*"):
+        if path.is_file() and path.parts[-2] != "plan":
+            assert (here / OUT / path.relative_to(elsewhere / OUT)).read_bytes() == path.read_bytes(), path
+    assert not (here / ".dvc/cache/runs").exists(), "outputs that git keeps are not in the cache"
+    assert [one.stages for one in adopt.adopt(find_scale(here), sent)] == [one.stages], "a second time changes nothing"
+
+
+def test_a_training_alone_is_enough_and_its_dumps_are_made_here(here: Path, sent: Path) -> None:
+    for snapshot in LAST:
+        shutil.rmtree(sent / f"records/f/seed0/{snapshot}")
+        shutil.rmtree(sent / f"runs/f/seed0/{snapshot}")
+    shutil.rmtree(sent / "runs/f/seed0/chosen")
+    (one,) = adopt.adopt(find_scale(here), sent)
+    assert one.stages == ("train@f-seed0",)
+    assert stale(here) & STAGES == STAGES - {"train@f-seed0"}
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], None], seal: bool = False) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    if seal:
+        value = chain.sealed(value)
+    write_json(path, value)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def other_recipe(sent: Path) -> None:
+    edited(sent / "records/f/seed0/train/train.json", lambda v: v["recipe"].update(flip=True))
+
+
+def other_version(sent: Path) -> None:
+    edited(sent / "records/f/seed0/train/train.json", lambda v: v["run"]["versions"].update(trainer=7))
+
+
+def other_data(sent: Path) -> None:
+    edited(sent / "records/f/seed0/train/train.json", lambda v: v.update(digest="0" * 16))
+
+
+def other_count(sent: Path) -> None:
+    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(n=9), seal=True)
+
+
+def edited_dump_record(sent: Path) -> None:
+    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(nimg=15))
+
+
+def edited_score(sent: Path) -> None:
+    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["values"].update(fid=1.0))
+
+
+def sealed_anew(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    def both(value: dict[str, Any]) -> None:
+        change(value)
+        value.pop("sha256")
+        value["sha256"] = score_record.seal_of(value)
+
+    edited(path, both)
+
+
+def other_reals(sent: Path) -> None:
+    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["protocol"].update(n_real=19))
+
+
+def other_run(sent: Path) -> None:
+    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["run"].update(nimg=15, partial=True))
+
+
+def dirty(sent: Path) -> None:
+    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["provenance"].update(git_dirty=True))
+
+
+def other_choice(sent: Path) -> None:
+    def worse(value: dict[str, Any]) -> None:
+        value["candidates"][0]["fid"], value["candidates"][1]["fid"] = (
+            value["candidates"][1]["fid"],
+            value["candidates"][0]["fid"],
+        )
+
+    edited(sent / "records/f/seed0/best/choice.json", worse)
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "another recipe": (other_recipe, r"train\.json: is not the training .*recipe\.flip: True -> False"),
+    "another version": (other_version, r"train\.json: is not the training .*versions\.trainer: 7 -> 1"),
+    "other data": (other_data, r"train\.json: digest is '0000000000000000', expected"),
+    "edited dump record": (edited_dump_record, r"last/samples\.json: changed since it was written"),
+    "another count": (other_count, r"last/samples\.json: n is 9, expected 10"),
+    "edited score": (edited_score, r"torch/tiny\.json: changed since it was written"),
+    "other reals": (other_reals, r"torch/tiny\.json: n_real is 19, expected 20"),
+    "a score of another run": (other_run, r"torch/tiny\.json: nimg is 15, expected 16"),
+    "uncommitted changes": (dirty, r"torch/tiny\.json: was made from uncommitted changes"),
+    "another choice": (other_choice, r"choice\.json: chosen is"),
+    "damaged weights": (lambda s: flip(s / "runs/f/seed0/weights/8.safetensors"), r"8\.safetensors: has sha256"),
+    "damaged history": (lambda s: flip(s / "records/f/seed0/train/history.csv"), r"history\.csv: sha256 is"),
+    "damaged dump": (lambda s: flip(s / "runs/f/seed0/last/samples.npy"), r"samples\.npy: sha256 of the pixels is"),
+    "no record": (
+        lambda s: (s / "records/f/seed0/train/train.json").unlink(),
+        r"train\.json: missing, so stage train@",
+    ),
+    "no weights": (lambda s: shutil.rmtree(s / "runs/f/seed0/weights"), r"weights: missing, so stage train@f-seed0 is"),
+    "a snapshot less": (
+        lambda s: (s / "runs/f/seed0/weights/8.safetensors").unlink(),
+        r"holds last, planned are 8, last",
+    ),
+    "half a dump": (
+        lambda s: (s / "runs/f/seed0/last/samples.npy").unlink(),
+        r"samples\.npy: missing, so stage sample@",
+    ),
+    "no dump": (lambda s: shutil.rmtree(s / "runs/f/seed0/last"), r"samples\.npy: missing, so stage sample@"),
+    "another seed": (
+        lambda s: shutil.copytree(s / "runs/f/seed0", s / "runs/f/seed1"),
+        "plans no training of 'f' with",
+    ),
+    "a copy": (
+        lambda s: shutil.copytree(s / "runs/f/seed0", s / "runs/f/seed0 (copy)"),
+        "the folder's name is no seed",
+    ),
+    "another snapshot": (
+        lambda s: shutil.copytree(s / "records/f/seed0/last", s / "records/f/seed0/8"),
+        r"records/f/seed0/8/.*: no stage of .*params\.yaml makes it",
+    ),
+    "nothing": (lambda s: shutil.rmtree(s / "records") or shutil.rmtree(s / "runs"), "no training here"),
+}
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".dvc/tmp" not in str(path)
+    }
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_fit_is_refused_and_changes_nothing(here: Path, sent: Path, case: str) -> None:
+    spoil, message = REFUSED[case]
+    spoil(sent)
+    before = tree(here)
+    with pytest.raises(HarnessError, match=message):
+        adopt.adopt(find_scale(here), sent)
+    assert tree(here) == before
+
+
+def test_a_failure_while_files_are_placed_leaves_none(here: Path, sent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise HarnessError("the disk is full")
+
+    before = tree(here)
+    monkeypatch.setattr(adopt, "copy", full)
+    with pytest.raises(HarnessError, match="the disk is full"):
+        adopt.adopt(find_scale(here), sent)
+    assert tree(here) == before
+    monkeypatch.setattr(published, "copy", full)
+    with pytest.raises(HarnessError, match="the disk is full"):
+        adopt.adopt(find_scale(here), sent)
+    assert tree(here) == before
+
+
+def test_another_training_in_its_place_is_not_overwritten(here: Path, sent: Path) -> None:
+    (here / RECORDS / "train").mkdir(parents=True)
+    (here / RECORDS / "train/history.csv").write_text("nimg\n")
+    with pytest.raises(HarnessError, match=r"history\.csv: is there already, and .* differs"):
+        adopt.adopt(find_scale(here), sent)
+
+
+def test_what_stages_depend_on_must_be_here(here: Path, sent: Path) -> None:
+    shutil.rmtree(here / OUT / "plan")
+    with pytest.raises(HarnessError, match=r"plan/f-seed0\.json: missing, and stage train@f-seed0 depends on it"):
+        adopt.adopt(find_scale(here), sent)
