@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import foreign_option, scale_options
+from harness.commands.options import FOLDER, foreign_option, scale_options
 
 if TYPE_CHECKING:
+    from harness.comparison.check import Checked
     from harness.config.experiments import Scale
 
 
@@ -28,17 +29,36 @@ if TYPE_CHECKING:
     help="Fail if this experiment is not-comparable or has too few runs; repeatable.",
 )
 @foreign_option
+@click.option(
+    "--records",
+    "contributed",
+    type=FOLDER,
+    metavar="DIR",
+    help="Examine records that somebody else contributes, which DIR/records holds, and judge them alone.",
+)
 def command(
-    scale: "Scale", writing: bool, setting: str | None, require: tuple[str, ...], others: tuple[Path, ...]
+    scale: "Scale",
+    writing: bool,
+    setting: str | None,
+    require: tuple[str, ...],
+    others: tuple[Path, ...],
+    contributed: Path | None,
 ) -> None:
     """Print the verdicts of a scale; exit 0 (pass), 1 (fail) or 2 (all is not-comparable).
 
     Verdicts are made from the records; what `harness tables` and `--write` left is only compared with them.
 
+    With --records, every record of DIR is held against the others there and against this checkout: seals, hashes,
+    place, recipe, versions, data, protocol, copies of each other or of the scale's own. Only if all are sound are there
+    verdicts; else the exit code is 1.
+
     Example: harness check --params results/cpu --require cpu-sngan
     """
+    if contributed is not None:
+        if writing or setting is not None or require or others:
+            raise click.UsageError("--records goes with none of --write, --record, --require and --foreign.")
+        _examine(scale, contributed)
     from harness.comparison import check, history
-    from harness.comparison.table_formats import plain
     from harness.errors import HarnessError, nearest
 
     if setting is not None and scale.params.overlay:
@@ -61,12 +81,35 @@ def command(
     if writing:
         click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")
         return
-    click.echo(plain(checked.listing()))
-    if checked.claims["seeds"].ne("").any():  # a row of some claim is scored at this scale
-        click.echo(f"\n{plain(checked.claims_table())}")
+    _print(checked)
     for sentence in check.stale(scale, checked):
         click.echo(sentence, err=True)
     for name in require:
         if check.undecided(checked.verdicts, name):
             click.echo(f"required: {name} has neither a pass nor a fail")
     sys.exit(check.exit_code(checked.verdicts, require))
+
+
+def _print(checked: "Checked") -> None:
+    from harness.comparison.table_formats import plain
+
+    click.echo(plain(checked.listing()))
+    if checked.claims["seeds"].ne("").any():  # a row of some claim is scored at this scale
+        click.echo(f"\n{plain(checked.claims_table())}")
+
+
+def _examine(scale: "Scale", folder: Path) -> None:
+    """Print what is wrong with contributed records and their verdicts, and exit."""
+    from harness.comparison import check
+    from harness.comparison.table_formats import plain
+    from harness.pipeline.contributed import examine
+
+    found = examine(scale, folder)
+    click.echo(plain(found.findings))
+    if found.checked is None:
+        sys.exit(1)
+    for orphan in found.checked.measured.orphans:
+        click.echo(f"left out: {orphan}", err=True)
+    click.echo()
+    _print(found.checked)
+    sys.exit(check.exit_code(found.checked.verdicts))

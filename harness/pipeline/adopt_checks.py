@@ -1,4 +1,4 @@
-"""What must hold of a training made elsewhere before a scale takes it: every link, from the plan to the scores."""
+"""What must hold of records and files made elsewhere: every link, from the plan to the scores."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.config import reader
 from harness.config.experiments import Run, Scale
+from harness.data import card
 from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_file
@@ -43,15 +44,13 @@ def check(scale: Scale, source: ScaleFolder, run: Run, present: Iterable[Path]) 
         records[path] = sample["provenance"]
         for score in sorted(path.parent.glob("*/*.json")):
             records[score] = check_score(scale, source, score, path, sample)
-    return [remark for path, provenance in records.items() for remark in _commit_of(path, provenance)]
+    return [remark for path, provenance in records.items() for remark in commit_of(path, provenance)]
 
 
 def check_training(scale: Scale, source: ScaleFolder, run: Run) -> TrainRecord:
     """Check a training against the plan and the data here, and every file of it against its record."""
     place = source.train_record(run.experiment, run.seed)
-    record = train_record.read(place)
-    if changes := planned_otherwise(record, run):
-        raise HarnessError(f"{place}: is not the training that {scale.path} plans: {'; '.join(changes)}.")
+    record = check_train_record(scale, place, run)
     expected = {"last", *map(str, run.recipe.snapshots_nimg)} if record.digest else {"last"}
     folders = source.training(run.experiment, run.seed)
     kept = {path.stem for path in folders.weights.glob("*.safetensors")}
@@ -63,11 +62,20 @@ def check_training(scale: Scale, source: ScaleFolder, run: Run) -> TrainRecord:
     if record.digest is None:
         released = scale.checkout.released(scale.definitions.experiments[run.experiment].checkpoint)
         _same(place, {"weights_sha256": record.weights_sha256["last"]}, {"weights_sha256": sha256_file(released)})
-    else:
-        _same(place, {"digest": record.digest}, {"digest": digest_of(run, _pixels(scale, run.dataset, None))})
     for snapshot in sorted(expected):
         train_record.open_snapshot(source, run.experiment, run.seed, snapshot)
     _same(folders.history, {"sha256": sha256_file(folders.history)}, {"sha256": record.history_sha256})
+    return record
+
+
+def check_train_record(scale: Scale, place: Path, run: Run) -> TrainRecord:
+    """Check a training's record against the plan; its digest, too, where the data's pixels are known here."""
+    record = train_record.read(place)
+    if changes := planned_otherwise(record, run):
+        raise HarnessError(f"{place}: is not the training that {scale.path} plans: {'; '.join(changes)}.")
+    pixels = known_pixels(scale, run.dataset, None)
+    if record.digest is not None and pixels is not None:
+        _same(place, {"digest": record.digest}, {"digest": digest_of(run, pixels)})
     return record
 
 
@@ -95,8 +103,10 @@ def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainReco
     return provenance
 
 
-def check_dump(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord, place: Path) -> dict[str, Any]:
-    """Check a dump against its weights, the plan and its pixels; return its record."""
+def check_sample_record(
+    scale: Scale, run: Run, trained: TrainRecord, place: Path
+) -> tuple[dict[str, Any], SampleRecord]:
+    """Check a dump's record against those of its training and choice and the plan; return it, twice."""
     value = read_json(place)
     if not isinstance(value, dict) or chain.sealed(value) != value:
         raise HarnessError(f"{place}: changed since it was written, or never sealed; draw the samples again.")
@@ -112,6 +122,12 @@ def check_dump(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord
         "digest": trained.digest,
     }
     _same(place, {key: getattr(record, key) for key in wanted}, wanted)
+    return value, record
+
+
+def check_dump(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord, place: Path) -> dict[str, Any]:
+    """Check a dump's record and its pixels; return the record."""
+    value, record = check_sample_record(scale, run, trained, place)
     dump = source.dump(run.experiment, run.seed, record.snapshot)
     images = open_images(dump, quantised=True)
     _same(
@@ -137,19 +153,23 @@ def check_score(scale: Scale, source: ScaleFolder, place: Path, dump: Path, samp
         "selection": sample["selection"],
         "dataset": sample["dataset"],
         "n_real": n_real,
-        "real_pixels_sha256": _pixels(scale, sample["dataset"], n_real),
         "layer": scoring.layer,
         "declared": (),
     }
+    if (pixels := known_pixels(scale, sample["dataset"], n_real)) is not None:
+        wanted["real_pixels_sha256"] = pixels
     if scoring.weights in NAMES:
         wanted["inception"] = scoring.weights
     _same(place, {key: getattr(protocol, key) for key in wanted}, wanted)
     return record.provenance
 
 
-def _pixels(scale: Scale, dataset: str, count: int | None) -> str:
-    """Return the sha256 of the first `count` images of a data set that is packed here."""
-    return open_images(scale.checkout.data(dataset)).first(count).sha256()
+def known_pixels(scale: Scale, dataset: str, count: int | None) -> str | None:
+    """Return the sha256 of the first `count` images (None: all) of a data set; None if nothing here knows it."""
+    folder, entry = scale.checkout.data(dataset), card.definition(dataset, scale.root)
+    if (folder / "card.json").is_file():
+        return open_images(folder).first(count).sha256()
+    return entry.pixels_sha256 if count in (None, entry.count) else None
 
 
 def _same(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -163,7 +183,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _commit_of(place: Path, provenance: Mapping[str, Any]) -> list[str]:
+def commit_of(place: Path, provenance: Mapping[str, Any]) -> list[str]:
     """Refuse a record made from uncommitted changes; remark on one that names no commit."""
     if provenance.get("git_dirty"):
         raise HarnessError(

@@ -1,6 +1,7 @@
 """A training made elsewhere enters a scale as if its stages had run there; what does not fit changes nothing."""
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import provenance
+from harness import cli, provenance
 from harness.cli import group
 from harness.config.experiments import find_scale
 from harness.errors import HarnessError
 from harness.files import write_json
 from harness.paths import Checkout
-from harness.pipeline import adopt, suite
+from harness.pipeline import adopt, contributed, suite
 from harness.records import chain, score_record
 from harness.training import published
 from tests.conftest import TINY, tiny_root
@@ -270,3 +271,79 @@ def test_what_stages_depend_on_must_be_here(here: Path, sent: Path) -> None:
     shutil.rmtree(here / OUT / "plan")
     with pytest.raises(HarnessError, match=r"plan/f-seed0\.json: missing, and stage train@f-seed0 depends on it"):
         adopt.adopt(find_scale(here), sent)
+
+
+# ---------------------------------------------------------------- records alone
+
+OF_RECORDS = (
+    *("another recipe", "another version", "other data", "edited dump record", "another count", "edited score"),
+    *("other reals", "a score of another run", "uncommitted changes"),
+)
+
+
+def findings(root: Path, folder: Path) -> tuple[list[str], bool]:
+    found = contributed.examine(find_scale(root), folder)
+    return list(found.findings.frame["finding"]), found.checked is not None
+
+
+def without_files(sent: Path) -> Path:
+    shutil.rmtree(sent / "runs")
+    return sent
+
+
+def test_sound_records_are_judged_alone(here: Path, sent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = yaml.safe_load((here / "params.yaml").read_text())
+    params["runs"] = {"f-seed5": params["runs"]["f-seed0"] | {"seed": 5}}  # other seeds than ours are welcome
+    (here / "params.yaml").write_text(yaml.safe_dump(params | {"dumps": {}, "choices": {}}))
+    assert findings(here, without_files(sent)) == (["sound"] * 5, True)
+    assert findings(here, sent / "records") == (["sound"] * 5, True)
+    with pytest.raises(SystemExit) as end:
+        cli.run(["check", "--params", str(here), "--records", str(sent)])
+    assert end.value.code == 2, "stand-ins are comparable with nothing"
+    said = capsys.readouterr().out
+    assert "f/seed0/last/torch/tiny.json" in said
+    assert "5 records, 0 not sound." in said
+    assert "0 pass, 0 fail" in said
+
+
+@pytest.mark.parametrize("case", OF_RECORDS)
+def test_records_that_do_not_fit_are_named_and_nothing_is_judged(
+    here: Path, sent: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    spoil, message = REFUSED[case]
+    spoil(without_files(sent))
+    said, judged = findings(here, sent)
+    assert any(re.search(message, sentence) for sentence in said), said
+    assert not judged
+    with pytest.raises(SystemExit) as end:
+        cli.run(["check", "--params", str(here), "--records", str(sent)])
+    assert end.value.code == 1
+    assert "verdict" not in capsys.readouterr().out
+
+
+def test_a_record_without_those_it_rests_on_says_nothing(here: Path, sent: Path) -> None:
+    (sent / "records/f/seed0/last/samples.json").unlink()
+    said, judged = findings(here, sent)
+    assert not judged
+    assert sum("no samples.json of its dump beside it" in sentence for sentence in said) == 1
+    (sent / "records/f/seed0/train/train.json").unlink()
+    said, _ = findings(here, sent)
+    assert all("no train.json of its training beside it" in sentence for sentence in said)
+
+
+def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
+    adopt.adopt(find_scale(here), sent)
+    said, judged = findings(here, sent)
+    assert not judged
+    assert sum("one training, twice" in sentence for sentence in said) == 1
+    assert findings(here, here / OUT) == (["sound"] * 5, True), "the scale's own"
+    shutil.copytree(sent / "records/f/seed0", sent / "records/f/seed1")
+    assert sum("seed1/train/train.json: is not the training" in one for one in findings(here, sent)[0]) == 5
+
+
+def test_an_experiment_that_the_scale_has_not_is_named(here: Path, sent: Path) -> None:
+    shutil.move(sent / "records/f", sent / "records/g")
+    assert all("has no row of 'g'" in sentence for sentence in findings(here, sent)[0])
+    with pytest.raises(HarnessError, match="no records here"):
+        contributed.examine(find_scale(here), sent / "runs")
+    assert cli.run(["check", "--params", str(here), "--records", str(sent), "--write"]) == cli.USAGE

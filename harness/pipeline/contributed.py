@@ -1,0 +1,129 @@
+"""Records that somebody else contributes, without their weights and dumps: is each sound, and what do they say?"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.comparison import check
+from harness.comparison.check import Checked
+from harness.comparison.table_formats import NONE, Table
+from harness.config import schema
+from harness.config.experiments import Scale
+from harness.errors import HarnessError
+from harness.files import read_json
+from harness.paths import ScaleFolder, dump_name, run_name
+from harness.pipeline import adopt_checks
+from harness.records import results, train_record
+
+SOUND = "sound"
+COLUMNS = ("record", "made on", "commit", "finding")
+
+
+@dataclass(frozen=True)
+class Contributed:
+    """What was found: a line a record, and the verdicts that sound records give (None if any is not sound)."""
+
+    findings: Table
+    checked: Checked | None
+
+
+def examine(scale: Scale, folder: Path) -> Contributed:
+    """Check every record under `folder` against the others there, against this checkout and against the scale's own.
+
+    Seeds that the scale does not plan are welcome; recipe, versions, data and protocol must be those of the scale.
+
+    Args:
+        folder: holds `records`, as a scale's results do, or is that folder.
+
+    Raises:
+        HarnessError: no records there.
+    """
+    folder = Path(folder).absolute()
+    source = ScaleFolder(folder.parent if folder.name == "records" else folder)
+    if not [*source.train_records(), *source.sample_records(), *source.scores()]:
+        raise HarnessError(
+            f"{folder}: no records here; name a folder that holds records/EXPERIMENT/seedN, as a scale's results do."
+        )
+    ours = _with_trainings_of(scale, source)
+    lines, good = [], True
+    seen: dict[str, Path] = {sha256: path for path, sha256 in _weights(scale.folder)} if scale.out != source.out else {}
+    for path in sorted([*source.train_records(), *source.sample_records(), *source.scores()]):
+        said = read_json(path)
+        provenance = said.get("provenance") if isinstance(said, dict) else None
+        provenance = provenance if isinstance(provenance, dict) else {}
+        try:
+            _check(ours, source, path, seen)
+            finding = "; ".join([SOUND, *adopt_checks.commit_of(path, provenance)])
+        except HarnessError as error:
+            finding, good = str(error), False
+        lines.append(
+            {
+                "record": str(path.relative_to(source.all_records)),
+                "made on": str(provenance.get("device", NONE)),
+                "commit": str(provenance.get("git_commit") or NONE)[:10],
+                "finding": finding.replace(f"{source.all_records}/", ""),
+            }
+        )
+    bad = sum(not line["finding"].startswith(SOUND) for line in lines)
+    note = f"{len(lines)} records, {bad} not sound."
+    findings = Table("contributed", "Contributed records", pd.DataFrame(lines, columns=COLUMNS), note)
+    return Contributed(findings, check.check(ours) if good else None)
+
+
+def _check(scale: Scale, source: ScaleFolder, path: Path, seen: dict[str, Path]) -> None:
+    """Raise HarnessError for the first thing that is wrong with one record; `seen`: weights and whose they are."""
+    experiment, seed = results.run_of(source, path)
+    if run_name(experiment, seed) not in scale.params.runs:
+        raise HarnessError(f"{path}: {scale.path} has no row of '{experiment}'.")
+    run = scale.run(experiment, seed)
+    place = source.train_record(experiment, seed)
+    if not place.is_file():
+        raise HarnessError(f"{path}: no {place.name} of its training beside it, so nobody can say how it was trained.")
+    trained = adopt_checks.check_train_record(scale, place, run)
+    if path == place:
+        for snapshot, sha256 in trained.weights_sha256.items():
+            other = seen.setdefault(sha256, path)
+            if other != path:
+                raise HarnessError(f"{path}: its weights '{snapshot}' are those of {other}: one training, twice.")
+        return
+    if path.name == "samples.json":
+        adopt_checks.check_sample_record(scale, run, trained, path)
+        return
+    dump = path.parent.parent / "samples.json"
+    if not dump.is_file():
+        raise HarnessError(f"{path}: no samples.json of its dump beside it, so nobody can say what was scored.")
+    sample, _ = adopt_checks.check_sample_record(scale, run, trained, dump)
+    adopt_checks.check_score(scale, source, path, dump, sample)
+
+
+def _weights(folder: ScaleFolder) -> Iterator[tuple[Path, str]]:
+    """Yield the weights that a scale's own trainings name, with their record."""
+    for path in folder.train_records():
+        try:
+            hashes = train_record.read(path).weights_sha256
+        except HarnessError:
+            continue  # `harness check` of that scale says so
+        for sha256 in hashes.values():
+            yield path, sha256
+
+
+def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
+    """Return the scale with its results in `source`, planning the trainings there of rows that it has."""
+    rows = {run.experiment: run for run in scale.params.runs.values()}
+    runs, dumps = dict[str, schema.RunKey](), dict[str, schema.DumpKey]()
+    for path in [*source.train_records(), *source.scores()]:
+        try:
+            experiment, seed = results.run_of(source, path)
+        except HarnessError:
+            continue  # `_check` says so
+        if experiment not in rows:
+            continue
+        run = dataclasses.replace(rows[experiment], seed=seed)
+        runs[run_name(experiment, seed)] = run
+        if path.name != "train.json":
+            snapshot = path.parent.parent.name
+            dumps[dump_name(experiment, seed, snapshot)] = schema.DumpKey(experiment, seed, run.dataset, snapshot)
+    return dataclasses.replace(scale, params=dataclasses.replace(scale.params, runs=runs, dumps=dumps), out=source.out)
