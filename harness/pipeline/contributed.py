@@ -69,7 +69,7 @@ def examine(scale: Scale, folder: Path) -> Contributed:
         )
     bad = sum(not line["finding"].startswith(SOUND) for line in lines)
     note = f"{len(lines)} records, {bad} not sound."
-    findings = Table("contributed", "Contributed records", pd.DataFrame(lines, columns=COLUMNS), note)
+    findings = Table("contributed", "Contributed records", pd.DataFrame(lines, columns=COLUMNS), note=note)
     return Contributed(findings, check.check(ours) if good else None)
 
 

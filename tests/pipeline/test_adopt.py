@@ -42,6 +42,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
         link.unlink()
         (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
     shutil.copy(ROOT / "experiments/overlays.yaml", root / "experiments")
+    shutil.copytree(ROOT / "experiments/protocols", root / "experiments/protocols", dirs_exist_ok=True)
     (root / "experiments/suites").mkdir()
     scoring = TINY["params.yaml"]["scoring"] | {"n_choose": 4}
     rows = {"f": {"snapshots": ["last", "best"]}}

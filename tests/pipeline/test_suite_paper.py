@@ -35,6 +35,19 @@ def rows() -> dict[str, suite.Row]:
     return {**suite.read(CHECKOUT, "paper").rows(), **suite.read(CHECKOUT, "checkpoints").rows()}
 
 
+@pytest.mark.parametrize("scale", ["paper", "checkpoints"])
+def test_rows_of_released_weights_depend_on_their_file(known: dict[str, Experiment], scale: str) -> None:
+    """Another file is another row: its stage runs again. All other trainings depend on their pixels."""
+    train = suite.generate(CHECKOUT, scale).pipeline["stages"]["train"]
+    assert train["do"]["deps"][-1].endswith("${item.source}")
+    for item in train["foreach"].values():
+        experiment = known[item["experiment"]]
+        file = f"data/checkpoints/{experiment.checkpoint}" if experiment.checkpoint else None
+        assert item["source"] == (file or f"data/{experiment.dataset}/train.npy")
+    released = [item for item in train["foreach"].values() if known[item["experiment"]].checkpoint]
+    assert bool(released) == (scale == "checkpoints")
+
+
 def answers(ledger: Ledger, experiment: Experiment) -> list[tuple[str, str, str]]:
     """(link, data set, protocol) of the ledger rows that an experiment answers."""
     found = [reported.reported_rows_for(ledger, link, experiment) for link in experiment.reported]
