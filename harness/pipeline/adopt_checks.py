@@ -8,7 +8,7 @@ from typing import Any
 from harness.config import reader
 from harness.config.experiments import Run, Scale
 from harness.data import card
-from harness.data.images import open_images
+from harness.data.images import open_dump, open_images
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_file
 from harness.metrics.inception.weights import NAMES
@@ -118,23 +118,28 @@ def check_sample_record(
         "planned_nimg": run.planned_nimg,
         "n": scale.params.scoring.counts_of(run.dataset)[0],
         "ema": run.recipe.ema.kind != "none",
-        "quantisation": scale.params.scoring.quantisation,
         "digest": trained.digest,
     }
     _same(place, {key: getattr(record, key) for key in wanted}, wanted)
+    drawn = {file.quantisation for file in record.files.values()}
+    if scale.params.scoring.quantisation not in drawn:
+        raise HarnessError(f"{place}: no file is '{scale.params.scoring.quantisation}', but {_list(drawn)}.")
     return value, record
 
 
 def check_dump(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord, place: Path) -> dict[str, Any]:
     """Check a dump's record and its pixels; return the record."""
     value, record = check_sample_record(scale, run, trained, place)
-    dump = source.dump(run.experiment, run.seed, record.snapshot)
-    images = open_images(dump, quantised=True)
-    _same(
-        dump,
-        {"shape": list(images.pixels.shape), "sha256 of the pixels": images.sha256()},
-        {"shape": [record.n, run.resolution, run.resolution, 3], "sha256 of the pixels": record.samples_sha256},
-    )
+    folder = source.samples(run.experiment, run.seed, record.snapshot)
+    kept = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    _same(folder, {"files": sorted(kept)}, {"files": sorted(record.files)})
+    for name in record.files:
+        images, _ = open_dump(folder / name, place)  # compares the pixels with the record
+        _same(
+            folder / name,
+            {"shape": list(images.pixels.shape)},
+            {"shape": [record.n, run.resolution, run.resolution, 3]},
+        )
     return value
 
 
@@ -148,7 +153,7 @@ def check_score(scale: Scale, source: ScaleFolder, place: Path, dump: Path, samp
     n_real = scoring.counts_of(sample["dataset"])[1]
     wanted = {
         "n_fake": sample["n"],
-        "quantisation": sample["quantisation"],
+        "quantisation": scoring.quantisation,
         "ema": sample["ema"],
         "selection": sample["selection"],
         "dataset": sample["dataset"],

@@ -197,7 +197,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another choice": (other_choice, r"choice\.json: chosen is"),
     "damaged weights": (lambda s: flip(s / "runs/f/seed0/weights/8.safetensors"), r"8\.safetensors: has sha256"),
     "damaged history": (lambda s: flip(s / "records/f/seed0/train/history.csv"), r"history\.csv: sha256 is"),
-    "damaged dump": (lambda s: flip(s / "runs/f/seed0/last/samples.npy"), r"samples\.npy: sha256 of the pixels is"),
+    "damaged dump": (lambda s: flip(s / "runs/f/seed0/last/samples/rounded.npy"), r"rounded\.npy.*sha256"),
+    "another file": (
+        lambda s: shutil.copy(s / "runs/f/seed0/last/samples/rounded.npy", s / "runs/f/seed0/last/samples/float.npy"),
+        r"float\.npy: no stage of .*params\.yaml makes it",
+    ),
     "no record": (
         lambda s: (s / "records/f/seed0/train/train.json").unlink(),
         r"train\.json: missing, so stage train@",
@@ -207,11 +211,8 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda s: (s / "runs/f/seed0/weights/8.safetensors").unlink(),
         r"holds last, planned are 8, last",
     ),
-    "half a dump": (
-        lambda s: (s / "runs/f/seed0/last/samples.npy").unlink(),
-        r"samples\.npy: missing, so stage sample@",
-    ),
-    "no dump": (lambda s: shutil.rmtree(s / "runs/f/seed0/last"), r"samples\.npy: missing, so stage sample@"),
+    "half a dump": (lambda s: (s / "records/f/seed0/last/grid.png").unlink(), r"grid\.png: missing, so stage sample@"),
+    "no dump": (lambda s: shutil.rmtree(s / "runs/f/seed0/last"), r"rounded\.npy: missing, so stage sample@"),
     "another seed": (
         lambda s: shutil.copytree(s / "runs/f/seed0", s / "runs/f/seed1"),
         "plans no training of 'f' with",
