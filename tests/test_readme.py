@@ -31,7 +31,7 @@ def test_every_link_leads_to_a_file(path: Path):
 
 def command_lines(path: Path) -> Iterator[str]:
     """Yield the `harness ...` lines of a text: in code between backticks, and lines of their own."""
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")  # one line may go on below
     yield from re.findall(r"`(?:[A-Z_]+=\S+ )?(harness [a-z][^`\n]*)`", text)
     yield from re.findall(r"^ *(?:[A-Z_]+=\S+ |\S*/)?(harness [a-z]+ [^\n`|#]*)", text, re.MULTILINE)
 

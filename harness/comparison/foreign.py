@@ -75,7 +75,7 @@ def scores(entries: Sequence[tuple[ScoreRecord, str]]) -> pd.DataFrame:
     groups: dict[Any, list[str]] = {}
     rows = []
     for record, path in entries:
-        row = results.row(record, Path(path)) | {"scale": KIND}
+        row = results.row(record, Path(path)) | {"scale": KIND, "path": path}
         if record.run.experiment is None:
             alone = path if record.claim is None else ""
             group = groups.setdefault((record.claim, alone, record.protocol.protocol_id), [])

@@ -141,8 +141,8 @@ def row_name(line: Mapping[str, Any]) -> str:
 
 
 def score_name(line: Mapping[str, Any]) -> str:
-    """Return which score a verdict is about: `FID (tf, last)`."""
-    return f"{line['metric'].upper()} ({line['scorer']}, {line['snapshot']})"
+    """Return which score a verdict is about: `FID (tf, last)`; samples from elsewhere may name no snapshot."""
+    return f"{line['metric'].upper()} ({', '.join(filter(None, (line['scorer'], plain(line['snapshot']))))})"
 
 
 def outcome(line: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from harness.data.fetch import prepare
+from tests.conftest import TINY
 from tests.metrics.inception.helpers import shape_images
 from tests.paths import ROOT
 
@@ -38,29 +39,45 @@ EFFECT = {"field": "snapshot", "metric": "fid", "values": ["best", "last"], "sha
 AIDS = {"effects": [EFFECT | {"because": "made up"}], "released_weights": ["transgan-checkpoint"]}
 
 
+XS = {"generator": {"model": "transgan-xs"}, "discriminator": {"model": "transgan-xs", "width": 16, "depth": 1}}
+RECIPE = TINY["experiments/recipes/tiny.yaml"]["tiny"] | {"ema": {"kind": "fixed", "decay": 0.9}}
+NOTHING = {"length_nimg": 0, "snapshots_nimg": [], "grids_nimg": []}  # is trained
+LINKS = ("experiments/models", "experiments/protocols", "experiments/overlays.yaml", "results/history.csv")
+
+
 def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
-    """Write the checkout: data set `shapes`, folders of samples `seed0` to `seed2`, ledger, tolerances."""
+    """Write the checkout: data set `shapes`, folders of samples `seed0` to `seed2`, ledger, tolerances, experiments."""
     write_pngs(folder / "pictures", shape_images(N_REAL, seed=100))
     for seed in range(3):
         write_pngs(folder / f"seed{seed}", shape_images(N_FAKE, seed=seed) // 2)
     entry = {"source": "folder", "path": str(folder / "pictures"), "split": "train", "resolution": 32}
-    write(folder / "experiments/datasets.yaml", {"shapes": entry | {"count": N_REAL, "version": 1, "licence": "ours"}})
     tolerances = yaml.safe_load((ROOT / "experiments/tolerances.yaml").read_text())
     tolerances["checkpoint"]["min_n_fake"]["value"] = N_FAKE
     tolerances["checkpoint"]["fid_sd_at_10k"]["value"] = 0.001
     tolerances["control"] |= {"rows": [], "secondary": []}
-    write(folder / "experiments/tolerances.yaml", tolerances)
-    write(folder / "results/reported/protocols.yaml", {"fixture": PROTOCOL, **AIDS})
     schema = yaml.safe_load((ROOT / "results/reported/schema.yaml").read_text())
     schema["columns"]["dataset"]["values"] = ["shapes"]
-    write(folder / "results/reported/schema.yaml", schema)
-    write(folder / "results/reported/tables.yaml", {"fixture": {"title": "A fixture", "ledger": ["fixture"]}})
+    xs = XS | {"dataset": "shapes", "recipe": "tiny", "reported": ["fixture/GAN-A"]}
+    for name, value in {
+        "experiments/datasets.yaml": {"shapes": entry | {"count": N_REAL, "version": 1, "licence": "ours"}},
+        "experiments/tolerances.yaml": tolerances,
+        "experiments/recipes/tiny.yaml": {"tiny": RECIPE, "transgan-checkpoint": RECIPE | NOTHING},
+        "experiments/tables/xs.yaml": {"xs": xs, "xs-checkpoint": xs | {"checkpoint": "theirs.safetensors"}},
+        "experiments/versions.yaml": TINY["experiments/versions.yaml"],
+        "experiments/claims.yaml": {"level": {"value": 0.95, "because": "a test"}, "scales": {}, "claims": {}},
+        "results/reported/protocols.yaml": {"fixture": PROTOCOL, **AIDS},
+        "results/reported/schema.yaml": schema,
+        "results/reported/tables.yaml": {"fixture": {"title": "A fixture", "ledger": ["fixture"]}},
+    }.items():
+        write(folder / name, value)
     head = ",".join(schema["columns"])
     lines = [
         f"Nobody,,{link.replace('/', ',')},,shapes,32,fid,{value},,fixture,made up for a test,verified,,,,"
         for link, value in rows.items()
     ]
     (folder / "results/reported/fixture.csv").write_text("\n".join([head, *lines]) + "\n")
+    for name in LINKS:
+        (folder / name).symlink_to(ROOT / name)
     prepare("shapes", folder / "data/shapes", folder)
     return folder
 

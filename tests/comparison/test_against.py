@@ -12,16 +12,18 @@ from harness import cli
 from harness.comparison import foreign, reported
 from harness.errors import HarnessError
 from harness.metrics import score
+from harness.metrics.extractors.base import Setup
+from harness.metrics.fid import GaussianStatistics
 from harness.records import score_record
 from tests.comparison import reviewer
 from tests.comparison.reviewer import DECLARED, SCORE
-from tests.metrics.inception.helpers import PixelExtractor
+from tests.metrics.inception.helpers import PixelExtractor, shape_images
 from tests.paths import ROOT
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-ROWS = {"fixture/GAN-A": "6.88", "fixture/GAN-B": "5.00", "fixture/GAN-C": "9.00"}
+ROWS = {"fixture/GAN-A": 1.0, "fixture/GAN-B": 0.7, "fixture/GAN-C": 1.4}  # times what the first samples score
 
 
 class Extractor(PixelExtractor):
@@ -30,9 +32,21 @@ class Extractor(PixelExtractor):
     scorer, resizer = "torch", "tf1-bilinear"
 
 
+def measured() -> float:
+    """What the samples of the first seed score."""
+    real, fake = (shape_images(n, seed) // by for n, seed, by in ((reviewer.N_REAL, 100, 1), (reviewer.N_FAKE, 0, 2)))
+    features = [Extractor(Setup())(images)[0].astype(np.float64) for images in (real, fake)]
+    (mean, covariance), (of_fake, its) = ((rows.mean(axis=0), np.cov(rows, rowvar=False)) for rows in features)
+    return GaussianStatistics(mean, covariance).distance(of_fake, its).value
+
+
+FID = measured()
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reviewer.checkout(tmp_path_factory.mktemp("checkout"), ROWS)
+    rows = {row: f"{share * FID:.2f}" for row, share in ROWS.items()}
+    return reviewer.checkout(tmp_path_factory.mktemp("checkout"), rows)
 
 
 @pytest.fixture
@@ -96,7 +110,7 @@ def test_dumps_that_were_not_scored_alike_are_no_seeds(run: Run, checkout: Path)
 def test_without_as_the_distance_is_printed_and_no_verdict(run: Run) -> None:
     code, out, err = run("seed0", "shapes", "--against", "fixture/GAN-B")
     assert code == 2
-    assert "reported 5.00 (+1.88" in out
+    assert f"reported {0.7 * FID:.2f} (+{0.3 * FID:.2f}" in out
     assert "neither released nor retrained" in out
     assert "no verdict without --as released" in err
     assert "add --declare ema=true|false --declare snapshot=last|best|checkpoint --declare quantisation=" in err
@@ -114,7 +128,7 @@ def test_json_says_row_by_row_what_the_fields_are_to_each_other(run: Run) -> Non
     assert (verdict["verdict"], verdict["blocking_fields"], verdict["reported"]) == (
         "not-comparable",
         ["quantisation"],
-        6.88,
+        round(FID, 2),
     )
     assert found["scores"][0]["protocol"]["declared"] == ["ema"]
     code, out, _ = run("seed0", "shapes", "--n", "20", "--against", "fixture/GAN-A", "--as", "released", "--json")

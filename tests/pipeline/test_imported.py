@@ -16,30 +16,15 @@ from models.transgan.generator import build_generator
 from tests.comparison import reviewer
 from tests.conftest import TINY
 from tests.models.test_official import export
-from tests.paths import ROOT
-
-XS = {"generator": {"model": "transgan-xs"}, "discriminator": {"model": "transgan-xs", "width": 16, "depth": 1}}
-
-NOTHING = {"length_nimg": 0, "snapshots_nimg": [], "grids_nimg": []}  # is trained
 
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     """The reviewer's checkout with two experiments of its row, one trained and one with released weights."""
     reviewer.checkout(tmp_path)
-    recipe = TINY["experiments/recipes/tiny.yaml"]["tiny"] | {"ema": {"kind": "fixed", "decay": 0.9}}
-    xs = XS | {"dataset": "shapes", "recipe": "tiny", "reported": ["fixture/GAN-A"]}
     scoring = TINY["params.yaml"]["scoring"] | {"n_fake": reviewer.N_FAKE, "n_real": reviewer.N_REAL}
-    for name, value in {
-        "experiments/recipes/tiny.yaml": {"tiny": recipe, "transgan-checkpoint": recipe | NOTHING},
-        "experiments/tables/xs.yaml": {"xs": xs, "xs-checkpoint": xs | {"checkpoint": "theirs.safetensors"}},
-        "experiments/versions.yaml": TINY["experiments/versions.yaml"],
-        "experiments/suites/checkpoints.yaml": {"about": "", "scorers": ["torch"], "scoring": scoring, "tables": {}},
-        "experiments/claims.yaml": {"level": {"value": 0.95, "because": "a test"}, "scales": {}, "claims": {}},
-    }.items():
-        reviewer.write(tmp_path / name, value)
-    for name in ("experiments/models", "experiments/protocols", "experiments/overlays.yaml", "results/history.csv"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    suite_of_checkpoints = {"about": "", "scorers": ["torch"], "scoring": scoring, "tables": {}}
+    reviewer.write(tmp_path / "experiments/suites/checkpoints.yaml", suite_of_checkpoints)
     torch.manual_seed(0)
     torch.save({"avg_gen_state_dict": export(build_generator(32, size="XS"))}, tmp_path / "theirs")
     monkeypatch.chdir(tmp_path)
@@ -101,7 +86,7 @@ def test_every_further_experiment_is_a_row_more(checkout: Checkout) -> None:
 
 
 def test_weights_of_another_network_change_nothing(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
-    wide = XS | {"generator": {"model": "transgan-xs", "width": 256}, "dataset": "shapes", "recipe": "tiny"}
+    wide = reviewer.XS | {"generator": {"model": "transgan-xs", "width": 256}, "dataset": "shapes", "recipe": "tiny"}
     reviewer.write(checkout.experiments / "tables/wide.yaml", {"wide": wide})
     before = sorted(checkout.root.rglob("*"))
     for name, said in (("wide", "for experiment wide: not this network"), ("wdie", "Did you mean 'wide'")):
