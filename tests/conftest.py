@@ -76,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """One thread a worker: tests run side by side, and results must not depend on the machine's core count."""
     import torch
 
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once; deterministic kernels need it
     torch.set_num_threads(1)
 
 

@@ -18,6 +18,7 @@ from harness.files import sha256_file
 from harness.pipeline.sample import sample
 from harness.records import chain
 from harness.training.experiment import train
+from tests.devices import DEVICES
 from tests.metrics.inception.helpers import PixelExtractor
 
 
@@ -79,3 +80,20 @@ def test_only_the_planned_training_is_sampled(tiny_scale: Path) -> None:
         HarnessError, match=r"planned otherwise since then \(recipe\.discriminator_optimiser\.lr: 0\.001"
     ):
         sample(scale, scale.run("f", 0), n=3)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_device_trains_and_draws_what_a_cpu_draws(tiny_scale: Path, device: str) -> None:
+    """Of the same weights and latents; float arithmetic may move a value over the edge of a level."""
+    scale = find_scale(tiny_scale)
+    trained, run = train("f", scale=scale, device=device), scale.run("f", 0)
+    dumps = {}
+    for place in (device, "cpu"):
+        record = sample(scale, run, n=8, device=place)
+        assert record.provenance["device"] == place
+        dumps[place] = np.load(scale.folder.dump("f", 0, "last")).astype(int)
+    assert trained.provenance["device"] == device
+    assert len(np.unique(dumps["cpu"])) > 10, "an image says something"
+    off = np.abs(dumps[device] - dumps["cpu"])
+    assert off.max() <= 1
+    assert (off > 0).mean() < 0.01

@@ -84,15 +84,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.verifies("stop and resume is bit-exact on a CPU, five model families")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_stopped_and_resumed_equals_whole(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_resume(name, tmp_path, capsys)
+
+
+def check_resume(name: str, folder: Path, capsys: pytest.CaptureFixture[str], **options: Any) -> None:
+    """Stop a training in the middle and go on: the same bits as without; `options` go to the training."""
     run = family(name)
-    tiny.fit(run, tmp_path / "whole")
+    tiny.fit(run, folder / "whole", **options)
     half = run.recipe.length_nimg // 2
     with pytest.raises(TrainingStopped):
-        tiny.fit(run, tmp_path / "halves", stop_nimg=half)
-    assert not (tmp_path / "halves" / "out" / "weights" / "last.safetensors").exists()
-    tiny.fit(run, tmp_path / "halves")
+        tiny.fit(run, folder / "halves", stop_nimg=half, **options)
+    assert not (folder / "halves" / "out" / "weights" / "last.safetensors").exists()
+    tiny.fit(run, folder / "halves", **options)
     assert f"resuming at {half} of" in capsys.readouterr().err
-    tiny.assert_same(tiny.outcome(tmp_path / "whole"), tiny.outcome(tmp_path / "halves"))
+    tiny.assert_same(tiny.outcome(folder / "whole"), tiny.outcome(folder / "halves"))
 
 
 def kill_until_done(run: Any, folder: Path, kills: int, chance: random.Random) -> int:

@@ -18,6 +18,7 @@ from harness.config.experiments import Run
 from harness.config.schema import Augment, Drift, Ema, Optimiser, Penalty, Recipe
 from harness.networks.generator_file import load_strictly, open_weights
 from harness.training import history
+from harness.training.device import set_device
 from harness.training.image_stream import derive_seed  # noqa: F401
 from harness.training.loop import train
 from harness.training.state import State, new_state
@@ -100,14 +101,17 @@ def run(model: str = "mlp", seed: int = 0, options: dict[str, Any] | None = None
     return Run("test", "tiny", seed, "noise", resolution, generator, discriminator, versions, spec.length_nimg, spec)
 
 
-def steps_of(model: str = "mlp", options: dict[str, Any] | None = None, **changes: Any) -> tuple[Steps, State]:
-    """Steps and state of one small model on the CPU."""
+def steps_of(
+    model: str = "mlp", options: dict[str, Any] | None = None, device: str = "cpu", **changes: Any
+) -> tuple[Steps, State]:
+    """Steps and state of one small model."""
     the_run = run(model, options=options, **changes)
     torch.manual_seed(0)
-    generator = build("generator", the_run.generator, the_run.resolution).train()
-    discriminator = build("discriminator", the_run.discriminator, the_run.resolution).train()
-    state = new_state(the_run.recipe, generator, discriminator, "cpu")
-    return Steps(the_run.recipe, state, the_run.resolution, "cpu"), state
+    set_device(device, 1, deterministic=False, precision=the_run.recipe.precision)
+    generator = build("generator", the_run.generator, the_run.resolution).to(device).train()
+    discriminator = build("discriminator", the_run.discriminator, the_run.resolution).to(device).train()
+    state = new_state(the_run.recipe, generator, discriminator, device)
+    return Steps(the_run.recipe, state, the_run.resolution, device), state
 
 
 def images(resolution: int, count: int = 30) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The torch scorer gives the TensorFlow scorer's numbers on the same weights."""
+"""The torch scorer gives the TensorFlow scorer's numbers on the same weights; `test_tf_numbers` has it on a GPU."""
 
 import numpy as np
 import pytest
@@ -75,12 +75,3 @@ def test_another_resizer_gives_other_features_and_floats_are_taken(tmp_path_fact
 def test_missing_device_is_refused(tmp_path):
     with pytest.raises(HarnessError, match="torch sees no GPU"):
         torch_extractor.open_extractor(Setup("stand-in", device="cuda", cache=tmp_path))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_gives_the_cpus_features(tmp_path, both):
-    images = np.concatenate([shape_images(8, seed=1), shape_images(8, seed=2) // 2])
-    found, _ = torch_extractor.open_extractor(Setup("stand-in", device="cuda", cache=tmp_path))(images)
-    reference = both[0][0]
-    np.testing.assert_allclose(found, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).mean())
