@@ -17,6 +17,7 @@ _OTHER_IMAGES = (
     *(".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"),
     *(".heic", ".jp2", ".jxl", ".exr", ".psd", ".svg"),
 )
+PATIENCE = 2.0  # seconds before a progress bar appears
 _SYSTEM = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
 
 
@@ -114,8 +115,11 @@ class FolderPixels:
     """The images of a folder, square and of one size, decoded slice by slice: uint8 [n, R, R, 3]."""
 
     def __init__(self, listing: ImageFolder):
+        from tqdm import tqdm
+
         sizes: dict[tuple[int, int], Path] = {}
-        for file in listing.files:
+        files = tqdm(listing.files, f"look at {listing.folder.name}", unit="image", delay=PATIENCE, leave=False)
+        for file in files:
             sizes.setdefault(check_image(file, listing.convert)[1], file)
         folder = listing.folder
         how = (

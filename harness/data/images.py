@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
-from harness.data.image_folder import FolderPixels, list_images
+from harness.data.image_folder import PATIENCE, FolderPixels, list_images
 from harness.data.packed import CARD, IMAGES, load
 from harness.errors import HarnessError
 from harness.files import read_json
@@ -92,9 +92,12 @@ class Images:
         Raises:
             HarnessError: the pixels are not the recorded ones.
         """
+        from tqdm import tqdm
+
         done = self.stream(_HASHED_AT_ONCE, counts)
-        for _ in done:
-            pass
+        with tqdm(total=len(self), unit="image", desc=f"hash {self.path.name}", delay=PATIENCE, leave=False) as bar:
+            for batch in done:
+                bar.update(len(batch))
         return {n: done.hashes[n] for n in counts}
 
 
@@ -187,7 +190,7 @@ def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False,
     check_square(images.pixels.shape, path)
     if not known_range:
         _check_values(images.pixels, FloatRange(path) if floats else ValueRange(path))
-    return replace(images, found=images.found or f"{len(images):,} images of {images.resolution} px")
+    return replace(images, found=images.found or f"{len(images):,} images of {images.resolution} px, {path.suffix[1:]}")
 
 
 def _open_packed(path: Path) -> Images:

@@ -69,7 +69,7 @@ def outputs(folder: Path) -> dict[str, str]:
     texts = {}
     for name, lines in CASES.items():
         root = project if name == "nothing" else fixture
-        with chdir(root), mock.patch.dict(os.environ, {"HARNESS_CACHE": str(root / ".cache"), "TQDM_DISABLE": "1"}):
+        with chdir(root), mock.patch.dict(os.environ, {"HARNESS_CACHE": str(root / ".cache")}):
             texts[name] = "\n".join(transcript(line) for line in lines)
     return texts
 
@@ -83,7 +83,7 @@ def transcript(line: str) -> str:
             code = cli.run(shlex.split(command)[1:])
         except SystemExit as end:
             code = int(end.code or 0)
-    printed = out.getvalue().rstrip("\n").splitlines()
+    printed = [part for part in out.getvalue().rstrip("\n").split("\n") if "\r" not in part]  # no progress bars
     assert last in ("", "tail -1"), last
     body = "\n".join(part.rstrip() for part in (printed[-1:] if last else printed))
     return f"$ {line}\n{body}\n" + ("" if last else f"$ echo $?\n{code}\n")
