@@ -175,6 +175,15 @@ def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None)
     return reference
 
 
+def count(path: Path) -> int | None:
+    """Return how many images made the statistics of a file of this harness; None for one from elsewhere.
+
+    Raises:
+        HarnessError: damaged, or no statistics.
+    """
+    return _reference(path, *_read(path)).count
+
+
 def is_statistics(path: Path) -> bool:
     """Return whether `path` is an npz with `mu` and `sigma`."""
     if path.suffix != ".npz" or not path.is_file():

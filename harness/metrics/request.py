@@ -1,9 +1,11 @@
 """What is scored and how, and everything that can be refused before a pass begins."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.config.reader import check_name
 from harness.data.card import definitions
@@ -21,6 +23,7 @@ OF_SAMPLES: dict[str, type] = {  # what a user may say of samples that do not sa
     "snapshot": str,
     "quantisation": str,
     "n_fake": int,
+    "resolution": int,
 }
 DECLARED: dict[str, type] = {  # that, and what a user may say of a reference
     **OF_SAMPLES,
@@ -44,7 +47,7 @@ FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 class Request:
     """What is scored, and how. `n`, `n_real`: the first so many images (None: all)."""
 
-    samples: Path  # npy, npz, folder, packed data set, or the name of one in data/
+    samples: Path  # as the reference
     reference: str  # folder, npy, npz, statistics npz, packed data set, or the name of one in data/
     scorer: str = "tf"
     setup: Setup = field(default_factory=Setup)
@@ -69,12 +72,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """One request's images: `reals` is None if `target`, the reference's path, is a statistics file."""
+    """One request's images: `reals` is None if `target`, the reference's path, is a statistics file.
+
+    `stated`: what a statistics file in place of the samples says of them, as a declaration would; {} for images.
+    """
 
     request: Request
     samples: Images
     target: Path
     reals: Images | None
+    stated: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -85,10 +92,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was opened for requests that share a pass; the samples' record is {} for samples from elsewhere."""
+    """What was opened for requests that share a pass; the samples' record is {} for samples from elsewhere.
+
+    `statistics`: the file that stands in place of the samples.
+    """
 
     sample_record: dict[str, Any]
     requests: tuple[Opened, ...]
+    statistics: Path | None = None
 
     @property
     def samples(self) -> Images:
@@ -121,15 +132,17 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
     assert all(one.shared() == first.shared() for one in requests), "requests of one pass differ in what they share"
     for request in requests:
         check_options(request)
+    path, references = find_samples(first.samples, first.root), dict[Path, Images]()
+    if reference_statistics.is_statistics(path):
+        return Inputs({}, tuple(_opened_statistics(request, path, references) for request in requests), path)
     floats = first.declared.get("quantisation") == "float"
-    samples, record = open_dump(find_samples(first.samples, first.root), first.record, first.allow_jpeg, floats)
+    samples, record = open_dump(path, first.record, first.allow_jpeg, floats)
     if record:
         chain.check_sample(first.record or first.samples.with_name("samples.json"), record)
     if first.resizer == "pil-bicubic" and "float" in (samples.quantisation, first.declared.get("quantisation")):
         raise HarnessError(
             f"{samples.path}: floats, but --resizer pil-bicubic takes 8-bit images; score another variant."
         )
-    references: dict[Path, Images] = {}
     return Inputs(record, tuple(_opened(request, samples, references) for request in requests))
 
 
@@ -151,6 +164,38 @@ def _opened(request: Request, samples: Images, references: dict[Path, Images]) -
             f"{samples.path} has {samples.resolution} px and {target} {reals.resolution} px; score images of one size."
         )
     return Opened(request, samples, target, reals)
+
+
+class _Unseen:
+    """The pixels of images that only statistics are left of."""
+
+    def __init__(self, n: int, resolution: int):
+        self.shape = (n, resolution, resolution, 3)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        raise AssertionError("statistics hold no pixels")
+
+
+def _opened_statistics(request: Request, path: Path, references: dict[Path, Images]) -> Opened:
+    """Open the reference of a request whose samples are a statistics file."""
+    if request.kid or request.n is not None or request.record is not None:
+        option = "--kid" if request.kid else "--n" if request.n is not None else "--run"
+        raise HarnessError(f"{path}: statistics are of all their images and hold no features; leave out {option}.")
+    count, known = reference_statistics.count(path), request.declared
+    n, side = count or known.get("n_fake"), known.get("resolution")
+    for name, value in (("n_fake", n), ("resolution", side)):
+        if value is None:
+            raise HarnessError(f"{path}: statistics do not say `{name}` of their samples; add --declare {name}=N.")
+    assert n is not None, "checked above"
+    assert side is not None, "checked above"
+    of_file = "" if count else "; samples_sha256 is of their file"
+    samples = Images(_Unseen(n, side), path, found=f"statistics of {n:,} images", caveats=(f"statistics{of_file}",))
+    unsplit = replace(request, is_splits=1)  # there is no Inception Score to split
+    stated = {"n_fake": count, "resolution": None}
+    return replace(_opened(unsplit, samples, references), request=request, stated=stated)
 
 
 def check_options(request: Request) -> None:

@@ -16,7 +16,7 @@ from harness.metrics import reference_statistics as references
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.feature_file import FeatureFile
-from harness.metrics.image_pass import Pass, Splits, one_pass
+from harness.metrics.image_pass import First, Pass, Splits, one_pass
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.reference_statistics import Reference
 from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Opened, Request, open_inputs
@@ -66,11 +66,12 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
     inputs = open_inputs(requests)
     extractor = open_extractor(requests[0].scorer, requests[0].setup, requests[0].resizer)
     known = _known(inputs, extractor)
+    ready = _samples_statistics(inputs.statistics, inputs, extractor) if inputs.statistics is not None else None
     drafts = [
         _draft(one, inputs.sample_record, extractor, its) for one, its in zip(inputs.requests, known, strict=True)
     ]
     _announce(inputs, drafts)
-    fakes, fake_features = _pass_over_samples(inputs, extractor)
+    fakes, fake_features = ready or _pass_over_samples(inputs, extractor)
     reals, real_features, real_sec = _passes_over_references(inputs, extractor, known)
     provenance = _provenance(inputs, extractor, real_sec + fakes.device_sec, started)
     distances: dict[tuple[int, int], fid.Frechet] = {}
@@ -153,6 +154,14 @@ def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, Feat
     return done, features
 
 
+def _samples_statistics(path: Path, inputs: Inputs, extractor: Extractor) -> tuple[Pass, None]:
+    """Return what a pass over the samples would leave, from a file of statistics: no Inception Score."""
+    n, layer = len(inputs.samples), inputs.requests[0].request.setup.layer
+    found = references.load_statistics(path, extractor, layer, n)
+    sha256 = found.content.get("pixels_sha256") or str(found.file_sha256)
+    return Pass({n: First(found.gaussian.mean, found.gaussian.covariance, sha256)}, {}, 0.0), None
+
+
 def _splits(one: Opened) -> Splits:
     return Splits(len(one.samples), one.request.is_splits, one.request.is_bias)
 
@@ -224,7 +233,8 @@ def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, 
     request, setup, statistics = one.request, one.request.setup, known.statistics
     n_real = statistics.count if statistics is not None else known.content["n"]
     of_samples = {key: sample_record.get(key) for key in OF_SAMPLES}
-    of_samples |= {"quantisation": one.samples.quantisation, "n_fake": len(one.samples)}
+    of_samples |= {"n_fake": len(one.samples), "resolution": one.samples.resolution, **one.stated}
+    of_samples["quantisation"] = one.samples.quantisation
     of_reference = {key: known.content.get(name) for key, name in FACTS.items()} | {"n_real": n_real}
     facts, declared = _declare(one, of_samples | of_reference)
     n_real = facts["n_real"]
@@ -234,7 +244,6 @@ def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, 
         **facts,
         name=request.protocol_name or sample_record.get("scale") or FOREIGN,
         version=request.protocol_version,
-        resolution=one.samples.resolution,
         selection=sample_record.get("selection"),
         reference="statistics" if statistics is not None else "images",
         statistics_sha256=statistics.file_sha256 if statistics is not None else None,
