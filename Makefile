@@ -19,6 +19,7 @@ test: $(VENV)/.installed-dev
 	ruff format --check .
 	mypy
 	pytest -n 2
+	pytest -q -m slow tests/test_wheel.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 12) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.12")'

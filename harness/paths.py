@@ -2,7 +2,8 @@
 
 A *checkout* is a folder with `experiments/datasets.yaml`. Commands look for it upwards from the working folder, so they
 work in any folder of a checkout and never read the data, experiments or ledger of another one, whichever the package
-was installed from.
+was installed from. A wheel carries the experiments and the ledger of the checkout that it was built from (`setup.py`);
+they are read where no folder upwards is a checkout, and are never mixed with those of one.
 """
 
 import os
@@ -15,22 +16,44 @@ MARKER = Path("experiments") / "datasets.yaml"
 PARAMS = "params.yaml"
 PLOT = ("run", "nimg", "value")  # columns of a file of `plots/`
 CACHE_VARIABLE = "HARNESS_CACHE"
+INSTALLED = Path(__file__).resolve().parent / "checkout"  # of a wheel; a checkout's own package has none
 
 
 def find_root(start: Path | None = None) -> Path:
     """Return the checkout that `start` (default: the working folder) lies in, as an absolute path.
 
+    Where a wheel is installed and the working folder is in no checkout, it is `INSTALLED`: what can be read without a
+    clone.
+
     Raises:
         HarnessError: no folder above `start` is a checkout.
     """
-    start = Path(os.path.abspath(start if start is not None else Path.cwd()))
-    for folder in (start, *start.parents):
+    place = Path(os.path.abspath(start if start is not None else Path.cwd()))
+    for folder in (place, *place.parents):
         if (folder / MARKER).is_file():
             return folder
+    if start is None and (INSTALLED / MARKER).is_file():
+        return INSTALLED
     raise HarnessError(
-        f"{start}: not inside a checkout (no folder above it holds {MARKER}); "
+        f"{place}: not inside a checkout (no folder above it holds {MARKER}); "
         "change into one, or name it with --root DIR."
     )
+
+
+def find_clone(root: Path | None = None) -> Path:
+    """Return the checkout as `find_root` does, for what writes into it or needs more of it than a wheel carries.
+
+    Raises:
+        HarnessError: no folder above is a checkout.
+    """
+    found = find_root(root)
+    if found == INSTALLED:
+        raise HarnessError(
+            f"{Path.cwd()}: this needs a checkout, and no folder above holds {MARKER}. The installed package alone can "
+            "score samples and show models, protocols, experiments and reported numbers; for the rest clone the "
+            "repository and change into it, or name it with --root DIR."
+        )
+    return found
 
 
 def find_params(root: Path | None = None, start: Path | None = None) -> Path:
@@ -42,8 +65,8 @@ def find_params(root: Path | None = None, start: Path | None = None) -> Path:
     if root is not None:
         start = root = find_root(root)
     else:
+        root = find_clone(start)
         start = Path(os.path.abspath(start if start is not None else Path.cwd()))
-        root = find_root(start)
     for folder in (start, *start.parents):
         if (folder / PARAMS).is_file():
             return folder / PARAMS
@@ -83,6 +106,11 @@ class Checkout:
     def find(cls, root: Path | None = None) -> "Checkout":
         """Return the checkout at or above `root` (default: the working folder); see `find_root`."""
         return cls(find_root(root))
+
+    @classmethod
+    def clone(cls, root: Path | None = None) -> "Checkout":
+        """Return a checkout that can be written; see `find_clone`."""
+        return cls(find_clone(root))
 
     @property
     def experiments(self) -> Path:
@@ -158,7 +186,7 @@ class Checkout:
     def cache(self) -> Path:
         """Inception weights, reference statistics, features: HARNESS_CACHE, else `.cache`."""
         place = os.environ.get(CACHE_VARIABLE)
-        return Path(place) if place else self.root / ".cache"
+        return Path(place) if place else user_cache() if self.root == INSTALLED else self.root / ".cache"
 
     @property
     def checkpoints(self) -> Path:
@@ -166,8 +194,8 @@ class Checkout:
         return self.root / ".checkpoints"
 
     def data(self, name: str = "") -> Path:
-        """The folder of packed data sets, or one of them."""
-        return self.root / "data" / name
+        """The folder of packed data sets, or one of them; without a checkout in the user's cache."""
+        return (user_cache() if self.root == INSTALLED else self.root) / "data" / name
 
     def released(self, name: str) -> Path:
         """A released checkpoint, as `harness import` wrote it."""

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.paths import INSTALLED, MARKER
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -21,7 +23,8 @@ PACKAGES = (
     "dvc",
     "safetensors",
 )
-CODE = Path(__file__).resolve().parent.parent  # the repository of the code that computes
+CODE = Path(__file__).resolve().parent.parent  # the repository of the code that computes, or where it is installed
+NAME = "transgan-bench"
 
 
 def _git(folder: Path, *arguments: str) -> tuple[str, str]:
@@ -53,6 +56,17 @@ def commit(folder: Path) -> dict[str, Any]:
     return {"git_commit": name.strip(), "git_dirty": bool(changed)}
 
 
+def code_commit() -> dict[str, Any]:
+    """Return `commit` of the code that computes; an installed package has none, whatever repository it lies in."""
+    if (CODE / MARKER).is_file():
+        return commit(CODE)
+    try:
+        version = f" as {NAME} {importlib.metadata.version(NAME)}"
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    return {"git_commit": None, "git_dirty": None, "git_commit_unknown": f"the code is installed{version}, no checkout"}
+
+
 def _packages() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
@@ -74,8 +88,8 @@ def processor() -> str:
 def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
     """Describe the software and machine of this process.
 
-    `git_commit` is the commit of the code that computes, None outside a git repository (a source tarball, say); then
-    `git_commit_unknown` says why.
+    `git_commit` is the commit of the code that computes, None outside a git repository (a source tarball, a wheel);
+    then `git_commit_unknown` says why.
 
     Args:
         checkout: root of the checkout whose experiments are run; if it is not the code's own, its commit is added
@@ -83,9 +97,11 @@ def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
         extra: further entries (device, threads, seeds, hashes, seconds), laid over the common ones; the name of the
             card that a device `cuda` means is added as `gpu`.
     """
-    other = {"checkout": commit(checkout)} if checkout is not None and checkout.resolve() != CODE else {}
+    other = {}
+    if checkout is not None and checkout.resolve() not in (CODE, INSTALLED):
+        other = {"checkout": commit(checkout)}
     return {
-        **commit(CODE),
+        **code_commit(),
         **other,
         "python": platform.python_version(),
         "packages": _packages(),

@@ -33,7 +33,7 @@ RANK = {package: rank for rank, packages in enumerate(ORDER) for package in pack
 
 LONGEST = 400  # lines of a Python file
 LONGER = {"harness/training/loop.py"}  # one page on purpose
-ALONE = {"layout", "words", "readme", "docs", "install"}  # tests of the whole project, beside those of single modules
+ALONE = {"layout", "words", "readme", "docs", "install", "wheel"}  # tests of the whole project
 
 ALLOWED = {"torch", "numpy", "safetensors", "yaml", "click", "tqdm", "PIL"}
 BLOCKED = (

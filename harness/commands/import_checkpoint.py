@@ -68,7 +68,7 @@ def _import_as(checkpoint: Path, experiment: str, root: Path | None) -> None:
     from harness.paths import Checkout
     from harness.pipeline.imported import import_as
 
-    checkout = Checkout.find(root)
+    checkout = Checkout.clone(root)
     made, folder = import_as(checkpoint, experiment, checkout)
     place = folder.relative_to(checkout.root)
     click.echo(
@@ -91,4 +91,4 @@ def released(name: str, root: Path | None) -> None:
     from harness.paths import Checkout
     from harness.training.released_weights import obtain
 
-    click.echo(obtain(name, Checkout.find(root)))
+    click.echo(obtain(name, Checkout.clone(root)))

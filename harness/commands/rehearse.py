@@ -48,7 +48,7 @@ def command(
     from harness.pipeline.rehearse import ENDS, GIB, STARTS, Outcome, rehearse
     from harness.pipeline.suite import read
 
-    checkout = Checkout.find(root)
+    checkout = Checkout.clone(root)
     rows = len(read(checkout, scale).rows())
     changes = {"threads": threads} | ({"device": device} if device else {})
     with tqdm(total=None if only else rows + 1, unit="experiment", desc=f"rehearse {scale}") as bar:

@@ -56,7 +56,7 @@ def command(
     from harness.comparison.table_formats import plain
     from harness.paths import Checkout
 
-    folder = Checkout.find(root).reported
+    folder = (Checkout.clone(root) if confirm else Checkout.find(root)).reported
     if confirm:
         if name is not None or unverified or as_json or filters["confidence"] is not None:
             raise click.UsageError("--confirm goes with --by, --against, --value, --std, --dataset and --metric only.")

@@ -32,7 +32,7 @@ def write(scale: str | None, overlay: str | None, out: Path | None, root: Path |
     """
     from harness.pipeline import suite
 
-    checkout = Checkout.find(root)
+    checkout = Checkout.clone(root)
     if scale is None and (overlay or out):
         raise click.UsageError("--overlay and --out need a SCALE.")
     scales = [scale] if scale else suite.names(checkout)
@@ -53,5 +53,5 @@ def copy(old: str, new: str, root: Path | None) -> None:
     """
     from harness.pipeline import suite
 
-    for path in suite.copy(Checkout.find(root), old, new):
+    for path in suite.copy(Checkout.clone(root), old, new):
         click.echo(path)

@@ -16,6 +16,7 @@ from harness.data.card import Definition, definition
 from harness.data.pack import exclusive, pack, packed_card
 from harness.data.source import Source, check_md5
 from harness.errors import HarnessError
+from harness.paths import INSTALLED, Checkout
 
 ENVIRONMENT = "HARNESS_DATA"
 SOURCES = {"cifar10": cifar10, "stl10": stl10, "celeba": celeba}
@@ -74,7 +75,7 @@ def _users_path(path: str, root: Path) -> Path:
     local = _local_folder()
     if local is not None and (local / path).exists():
         return local / path
-    return root / path
+    return (Path.cwd() if root == INSTALLED else root) / path
 
 
 def _local_folder() -> Path | None:
@@ -106,7 +107,7 @@ def local_source(entry: Definition, root: Path) -> Path | None:
 
 
 def _downloads(entry: Definition, root: Path) -> Path:
-    return Path(os.environ.get("HARNESS_CACHE") or root / ".cache") / "downloads" / entry.source
+    return Checkout(root).cache / "downloads" / entry.source
 
 
 def _download(name: str, entry: Definition, root: Path) -> Path:
