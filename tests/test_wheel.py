@@ -102,6 +102,8 @@ def test_what_the_wheel_carries_is_shown(python: Path, empty: Path) -> None:
     assert len(rows) == len(reported.load(ROOT / "results" / "reported").rows)
     listed = json.loads(run(python, empty, "protocols", "--json").stdout)
     assert {each["name"] for each in listed} == set(protocols.load(ROOT))
+    experiments = run(python, empty, "experiments")
+    assert "t4-transgan-s" in experiments.stdout, experiments.stderr
     models = run(python, empty, "models", "transgan-s", "--json")
     assert any(each["exact"] for each in json.loads(models.stdout)), "what test runs verified is carried, too"
 
@@ -110,6 +112,7 @@ def test_what_needs_a_checkout_says_so(python: Path, empty: Path) -> None:
     for arguments in (
         ["train", "x"],
         ["tables"],
+        ["status"],
         ["scale", "write"],
         ["reported", "--confirm", "T1-pairing", "--by", "x"],
     ):

@@ -34,7 +34,7 @@ def command(scale_name: str | None, params_file: Path | None, root: Path | None,
     if scale_name is not None and params_file is not None:
         raise click.UsageError("SCALE and --params name the same thing; give one of them.")
     if scale_name is not None:
-        params_file = suite.params_of(Checkout.find(root), scale_name)
+        params_file = suite.params_of(Checkout.clone(root), scale_name)
     scale = find_scale(root, params_file)
     rows = status(scale)
     if as_json:
