@@ -47,3 +47,16 @@ def train(device: str, out: Path) -> None:
     from harness.bench import train as bench
 
     bench.run(out, device)
+
+
+@command.command("pipeline")
+@OUT
+def pipeline(out: Path) -> None:
+    """What DVC takes when nothing is to be done, with every scale present, and what `harness --help` takes.
+
+    Example: harness bench pipeline
+    """
+    from harness.bench import pipeline as bench
+    from harness.paths import Checkout
+
+    bench.run(out, Checkout.find())
