@@ -1,6 +1,12 @@
 """The README's tables, made from committed runs: `python -m tests.claims`."""
 
+from harness.config.experiments import open_scale
+from harness.doctor import devices, estimate_text
+from harness.doctor.estimate import estimate
 from harness.files import read_json, write_text
+from harness.paths import Checkout
+from harness.pipeline.plan import resolve_all
+from harness.pipeline.suite import params_of
 from harness.records import results
 from tests.paths import ROOT
 
@@ -53,7 +59,35 @@ def speed() -> str:
     return "\n".join(lines) + "\n"
 
 
-SECTIONS = {"claims": table, "measured": measured, "speed": speed}
+GPU = "h100"
+SCALES = {  # data, Inception and, of scales that were run or need no GPU, what they take
+    "quick": ("stand-ins", "stand-in", "minutes on two cores"),
+    "cpu": ("CIFAR-10", "trunk, 768 channels", "about three and a half hours on two cores"),
+    "short": ("CIFAR-10", "trunk, 768 channels", ""),
+    "checkpoints": ("CIFAR-10, STL-10, CelebA", "official", ""),
+    "paper": ("CIFAR-10, STL-10, CelebA", "official", ""),
+}
+
+
+def scales() -> str:
+    """Markdown: every scale with its cost, estimated for one named card where it needs one."""
+    checkout = Checkout(ROOT)
+    card = devices.read(checkout).gpus[GPU].name
+    lines = [f"| scale | data | Inception | what it takes (one {card}) |", "| --- | --- | --- | --- |"]
+    for name, (data, inception, takes) in SCALES.items():
+        scale = open_scale(params_of(checkout, name))
+        place = scale.path.name if scale.path.parent == ROOT else str(scale.path.parent.relative_to(ROOT))
+        if not takes:
+            runs, problems = resolve_all(scale)
+            assert not problems, problems
+            machine = devices.machine(checkout, "cuda", scale.params.threads, GPU)
+            takes = estimate_text.short(estimate(scale, runs, machine))
+            takes += "" if scale.folder.train_records() else "; not yet run"
+        lines.append(f"| `{name}` (`{place}`) | {data} | {inception} | {takes} |")
+    return "\n".join(lines) + "\n"
+
+
+SECTIONS = {"claims": table, "measured": measured, "speed": speed, "scales": scales}
 
 
 def readme(text: str) -> str:

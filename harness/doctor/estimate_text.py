@@ -43,16 +43,19 @@ def table(found: Estimate, by: str) -> str:
 
 def sentences(found: Estimate) -> list[str]:
     """What the total is, and what it rests on."""
+    days = f"{_number(found.total.total / DAY)} days one stage after the other on one machine"
+    return [f"estimate for scale {found.scale} on {found.machine.name}: {short(found)}; {days}.", *basis(found)]
+
+
+def short(found: Estimate) -> str:
+    """Hours with their range, of the CPU beside a GPU too, and disk."""
     cost, machine = found.total, found.machine
-    low, high = (_number(seconds / HOUR) for seconds in (cost.low, cost.high))
-    what = "GPU-hours" if machine.is_gpu else "hours"
-    text = f"estimate for scale {found.scale} on {machine.name}: {_number(cost.device_total / HOUR)} {what}"
+    text = f"{_number(cost.device_total / HOUR)} {'GPU-hours' if machine.is_gpu else 'hours'}"
     if cost.high > cost.low:  # something was counted
-        text += f" ({low} to {high})"
-    if machine.is_gpu and cost.seconds["score_cpu"]:
-        text += f" and {_number(cost.seconds['score_cpu'] / HOUR)} hours of TensorFlow on {machine.threads} CPU threads"
-    text += f"; {_number(cost.total / DAY)} days one stage after the other on one machine"
-    return [f"{text}; {_number(cost.bytes / GB)} GB of disk.", *basis(found)]
+        text += f" ({_number(cost.low / HOUR)} to {_number(cost.high / HOUR)})"
+    if cost.seconds["score_cpu"]:
+        text += f", {_number(cost.seconds['score_cpu'] / HOUR)} hours of TensorFlow on {machine.threads} CPU threads"
+    return f"{text}, {_number(cost.bytes / GB)} GB"
 
 
 def basis(found: Estimate) -> list[str]:
