@@ -237,3 +237,19 @@ def test_data_that_has_to_be_fetched_says_from_where(root, monkeypatch):
     monkeypatch.setenv("HARNESS_DATA", str(root / "nowhere"))
     (wrong,) = checks.check_data(read(Params, PARAMS, "test"), root)
     assert (wrong.status, "no such folder" in wrong.message) == ("error", True)
+
+
+@pytest.mark.parametrize("checkpoint", ["", "their.safetensors"])
+def test_a_scale_with_stylegan2_or_released_weights_has_an_estimate(root, fit_machine, monkeypatch, checkpoint):
+    path = root / "experiments" / "tables" / "tiny.yaml"
+    table = yaml.safe_load(path.read_text())
+    network = {"model": "stylegan2-cifar"}
+    table["tiny-sngan"] |= {"generator": network, "discriminator": network, "checkpoint": checkpoint}
+    table["tiny-sngan"]["recipe"] = "stylegan2-cifar"
+    path.write_text(yaml.safe_dump(table))
+    monkeypatch.setenv("HARNESS_CHECKPOINTS", str(root))
+    (root / "their.safetensors").touch()
+    write_scale(root)
+    findings, cost = checks.examine(root / "params.yaml", root, "cpu")
+    assert [f.message for f in findings if f.status == "error"] == []
+    assert cost.total.basis == {"released" if checkpoint else "counted"}
