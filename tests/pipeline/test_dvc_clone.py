@@ -47,7 +47,13 @@ def pipeline(folder: Path) -> None:
         harness("sample", experiment, *own)
         records = f"{folder}/{SCALE}/records/{experiment}/seed0/last"
         harness(
-            *("score", "--scorer", "torch", "--samples", f"{folder}/{SCALE}/runs/{experiment}/seed0/last/samples.npy"),
+            *(
+                "score",
+                "--scorer",
+                "torch",
+                "--samples",
+                f"{folder}/{SCALE}/runs/{experiment}/seed0/last/samples/rounded.npy",
+            ),
             *("--run", f"{records}/samples.json", "--reference", f"{folder}/data/tiny", "--n-real", "20"),
             *("--weights", "stand-in", "--layer", "64", "--out", f"{records}/torch/tiny.json"),
         )

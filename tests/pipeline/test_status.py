@@ -66,7 +66,7 @@ def test_what_comes_after_training(folder: Path, capsys: pytest.CaptureFixture[s
     assert rows()["e-seed0"].stage == "sampled"
     records = folder / "out/records/e/seed0/last"
     run(
-        *("score", "--scorer", "torch", "--samples", "out/runs/e/seed0/last/samples.npy"),
+        *("score", "--scorer", "torch", "--samples", "out/runs/e/seed0/last/samples/rounded.npy"),
         *("--run", str(records / "samples.json"), "--reference", "data/tiny", "--n-real", "20"),
         *("--weights", "stand-in", "--layer", "64", "--out", str(records / "torch/tiny.json")),
     )
