@@ -15,7 +15,7 @@ from harness.commands.options import root_option
 def command(scale: str | None, dataset: str | None, as_json: bool, root: Path | None) -> None:
     """List every experiment: data, networks, recipe, images of its full training, scales with seeds, ledger rows.
 
-    `harness doctor --params results/SCALE` estimates the hours of a scale on this machine.
+    `harness estimate SCALE` says what a scale costs in hours.
 
     \b
     Example:
