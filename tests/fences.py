@@ -16,12 +16,18 @@ def blocks(page: Path, languages: set[str]) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """Return the commands of a page: one a line, without comments; a block with a function is one command."""
+    """Return the commands of a page: one a line, without comments.
+
+    A block with a function is one command; of a session, whose commands stand behind `$ `, the answers are left out.
+    """
     out = []
     for block in blocks(page, SHELL):
         if re.search(r"^\w+\(\) \{", block, flags=re.MULTILINE):
             out.append(block.strip())
             continue
-        lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for line in block.replace("\\\n", " ").splitlines()]
+        block = re.sub(r"\\\n|(?<=&&)\n", " ", block)
+        if re.search(r"^\$ ", block, flags=re.MULTILINE):
+            block = "\n".join(re.findall(r"^\$ (.*)$", block, flags=re.MULTILINE))
+        lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for line in block.splitlines()]
         out += [re.sub(r"\s+", " ", line) for line in lines if line]
     return out

@@ -22,6 +22,8 @@ NOT_RUN = {  # whole commands as regular expressions -> why they are not typed h
     r"export HARNESS_\w+=.*|HARNESS_DATA=.*": "a folder or file of the reader's",
     r"harness data (cifar10|stl10)": "downloads the official archive",
     r"harness score .*": "needs somebody's samples; tests/commands/test_score.py",
+    r"harness check --foreign .*|echo \$\?": "a session that tests of samples.md type",
+    r"harness check .* --records DIR|harness adopt .*|harness import .*": "files of somebody else's machine",
     r"harness rehearse.*": "trains and scores whole networks; tests/pipeline",
     r"code=\$PWD;.*": "runs `quick` five times",
     r"docker .*": "needs Docker; .github/workflows/nightly.yml",
