@@ -254,19 +254,18 @@ def find_reference(reference: str, root: Path | None = None) -> Path:
         return Path(reference)
     try:
         checkout = Checkout.find(root)
+        folder, defined = checkout.data(), definitions(checkout.root)
     except HarnessError:
         if root is not None:
             raise
-        raise HarnessError(
-            f"reference {reference}: no such file or folder; data sets have names inside a checkout only: "
-            "change into one, or name it with --root DIR."
-        ) from None
-    folder, defined = checkout.data(), definitions(checkout.root)
+        folder, defined = Path("data"), {}  # outside a checkout
     packed = {p.parent.name: p.parent for p in folder.glob("*/card.json")}
     if reference in packed:
         return packed[reference]
     name = Path(reference).name
     if name in defined:
         raise HarnessError(f"{reference}: not packed yet: `harness data {name}`.")
-    hint = nearest(name, defined)
+    hint = " Data sets have names inside a checkout: change into one, or name it with --root DIR."
+    if defined or packed:
+        hint = nearest(name, {*defined, *packed})
     raise HarnessError(f"reference {reference}: no such file, folder or data set in {folder}.{hint}")

@@ -92,7 +92,7 @@ def test_a_data_set_that_is_not_packed_is_told_how(
     monkeypatch.chdir("/")
     with pytest.raises(HarnessError, match="not packed yet: `harness data tiny`"):
         harness.score(sets[0], "tiny", layer=64, cache=tiny_scale, root=tiny_scale)
-    with pytest.raises(HarnessError, match="names inside a checkout only"):
+    with pytest.raises(HarnessError, match="names inside a checkout"):
         harness.score(sets[0], "tiny", layer=64, cache=tiny_scale)
 
 

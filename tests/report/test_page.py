@@ -39,6 +39,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         grid(records / "train" / "grids" / f"{nimg:09d}.png")
     for snapshot, nimg in (("1000", 1000), ("2000", 2000)):
         score_trees.add(folder, experiment="cpu-sngan", snapshot=snapshot, nimg=nimg, planned_nimg=2000, layer=768)
+    grid(folder / "records" / "cpu-sngan" / "seed0" / "2000" / "grid.png")
     score_trees.add(folder, experiment="t4-transgan-s", fid=30.0)
     autogan(folder, 12.4)
     return folder
