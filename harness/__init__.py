@@ -41,13 +41,14 @@ def score(
     samples: Path | str,
     reference: Path | str,
     *,
-    scorer: str = "tf",
-    weights: str = "official",
-    layer: int = 2048,
+    protocol: str | None = None,
+    scorer: str | None = None,
+    weights: str | None = None,
+    layer: int | None = None,
     n: int | None = None,
     n_real: int | None = None,
-    splits: int = 10,
-    bias: bool = False,
+    splits: int | None = None,
+    bias: bool | None = None,
     kid: bool = False,
     resizer: str | None = None,
     declared: dict[str, Any] | None = None,
@@ -65,11 +66,13 @@ def score(
     Args:
         samples: npy, npz (`images` or `arr_0`) of uint8 [N, R, R, 3], or a folder of PNGs.
         reference: the like, a packed data set's name or folder, or statistics (npz with `mu` and `sigma`).
-        scorer: `tf`, `torch` or `clean`.
-        weights: of Inception: `official`, `trunk`, `stand-in` or a file.
-        layer: 64, 192, 768 or 2048 channels.
+        protocol: a named way of scoring (`harness protocols`), which decides the following options down to `bias`, and
+            `resizer`; one that is given all the same must agree with it.
+        scorer: `tf`, `torch` or `clean`; default: the protocol's first, else `tf`.
+        weights: of Inception: `official` (default), `trunk`, `stand-in` or a file.
+        layer: 64, 192, 768 or 2048 channels (default).
         n, n_real: the first so many images (None: all); of statistics from elsewhere, how many images made them.
-        splits, bias: of the Inception Score.
+        splits, bias: of the Inception Score; default: 10, without.
         kid: kernel distance, too; features are then kept in the cache.
         resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
@@ -89,32 +92,24 @@ def score(
         HarnessError: unfit images or statistics, missing weights, an undefined combination, or images that are not
             those that a record names.
     """
+    from harness.metrics.as_protocol import Options, request
     from harness.metrics.extractors.base import Setup
     from harness.metrics.request import Request
     from harness.metrics.score import score
     from harness.paths import cache_of
 
     root, place = (Path(folder) if folder is not None else None for folder in (root, cache))
-    setup = Setup(weights, layer, batch, threads or 2, device or "cpu", place or cache_of(root))
-    return score(
-        Request(
-            Path(samples),
-            str(reference),
-            scorer,
-            setup,
-            record=Path(record) if record is not None else None,
-            n=n,
-            n_real=n_real,
-            is_splits=splits,
-            is_bias=bias,
-            kid=kid,
-            resizer=resizer,
-            protocol_name=protocol_name,
-            declared=declared or {},
-            allow_jpeg=allow_jpeg,
-            root=root,
-        )
+    base = Request(
+        Path(samples),
+        str(reference),
+        setup=Setup(batch=batch, threads=threads or 2, device=device or "cpu", cache=place or cache_of(root)),
+        record=Path(record) if record is not None else None,
+        declared=declared or {},
+        allow_jpeg=allow_jpeg,
+        root=root,
     )
+    options = Options(scorer, weights, layer, n, n_real, splits, bias, resizer, protocol_name)
+    return score(request(base, options, protocol, kid, root))
 
 
 def load_results(path: Path | str = "results") -> "Results":

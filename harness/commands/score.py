@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     type=click.Choice(["released", "retrained"]),
     help="What the samples are: the authors' own samples or weights, or trained again; without it there is no verdict.",
 )
-@click.option("--scorer", default="tf", show_default=True, help="tf | torch | clean.")
 @click.option(
-    "--weights",
-    default="official",
-    show_default=True,
-    help="official | trunk | stand-in | FILE (.pb .tgz .pth .pt .npz).",
+    "--protocol",
+    metavar="NAME",
+    help="Score in a named way (`harness protocols`), which decides the options from --scorer to --bias.",
 )
-@click.option("--layer", type=int, default=2048, show_default=True, help="64 | 192 | 768 | 2048 channels.")
+@click.option("--scorer", help="tf | torch | clean; default: the protocol's first, else tf.")
+@click.option("--weights", help="official (default) | trunk | stand-in | FILE (.pb .tgz .pth .pt .npz).")
+@click.option("--layer", type=int, help="64 | 192 | 768 | 2048 (default) channels.")
 @click.option("--n", type=click.IntRange(2), help="Score the first N samples; default: all.")
 @click.option("--n-real", type=click.IntRange(2), help="Use the first N reals (statistics: how many made them).")
-@click.option("--splits", type=click.IntRange(1), default=10, show_default=True, help="Splits of the Inception Score.")
-@click.option("--bias", is_flag=True, help="Inception Score's logits with softmax/biases.")
+@click.option("--splits", type=click.IntRange(1), help="Splits of the Inception Score; default: 10.")
+@click.option("--bias", is_flag=True, default=None, help="Inception Score's logits with softmax/biases.")
 @click.option("--kid", is_flag=True, help="Kernel distance too; features are then kept in the cache.")
 @click.option("--resizer", help="Another than the scorer's own: tf1-bilinear | torch-bilinear | pil-bicubic.")
 @click.option(
@@ -80,13 +80,14 @@ def command(
     reference: str | None,
     against: str | None,
     kind: str | None,
-    scorer: str,
-    weights: str,
-    layer: int,
+    protocol: str | None,
+    scorer: str | None,
+    weights: str | None,
+    layer: int | None,
     n: int | None,
     n_real: int | None,
-    splits: int,
-    bias: bool,
+    splits: int | None,
+    bias: bool | None,
     kid: bool,
     resizer: str | None,
     declare: tuple[str, ...],
@@ -120,7 +121,7 @@ def command(
     from harness.paths import cache_of
     from harness.records import score_record
 
-    device = device or ("cpu" if params_file is None else device_of(params_file, scorer))
+    device = device or ("cpu" if params_file is None else device_of(params_file, scorer or "tf"))
     if self_test:
         place = cache or cache_of(root)
         _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
@@ -139,6 +140,7 @@ def command(
         harness.score(
             dump,
             reference,
+            protocol=protocol,
             scorer=scorer,
             weights=weights,
             layer=layer,
@@ -266,4 +268,5 @@ def _summary(result: "ScoreRecord") -> str:
     text = "  ".join(f"{label} {value:z.4f}" for label, value in values.items() if value is not None)
     protocol = result.protocol
     made = f"{protocol.n_fake} against {protocol.n_real or 'undeclared'}"
-    return f"{text}  ({protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made})"
+    how = f"{protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made}"
+    return f"{text}  ({how}; protocol {protocol.name})"

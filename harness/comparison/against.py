@@ -22,6 +22,7 @@ EQUAL, PRESUMED, DECLARED = "equal", "presumed", "declared"
 OTHERWISE, PRESUMED_OTHERWISE, UNKNOWN = "stated otherwise", "presumed otherwise", "unknown"
 NO_EFFECT, THEIRS, NOT_PINNED = "presumed, effect unknown", "the authors'", "not pinned"
 ASKED = {"ema": "true|false", "snapshot": "last|best|checkpoint", "quantisation": "'uint8, rounded'"}
+SCORING = ("n_fake", "n_real", "split", "resizer", "inception", "layer", "is_splits", "is_bias")  # a protocol's choices
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def judge(
     found = check.judge_all(lines, tolerances)
     first = foreign.scores(claimed).iloc[0].to_dict()
     rows = tuple(_judged(link, first, found, ledger, datasets, kind == "released") for link in links)
-    answer = Answer(rows, check.exit_code(found), tuple(_too_few(first, rows, ledger)), tuple(_hints(found, kind)))
+    hints = (*_hints(found, kind), *_scored_as(ledger, rows, first["protocol"]))
+    answer = Answer(rows, check.exit_code(found), tuple(_too_few(first, rows, ledger)), hints)
     return [record for record, _ in claimed], answer
 
 
@@ -195,6 +197,17 @@ def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
     if said:
         flags = " ".join(f"--declare {name}={ASKED[name]}" for name in ASKED if name in said)
         out.append(f"the samples do not say everything; if you know it, add {flags}.")
+    return out
+
+
+def _scored_as(ledger: Ledger, rows: Sequence[Judged], used: str) -> list[str]:
+    """Return the named protocols that score as rows were scored which cannot be compared."""
+    out = []
+    for judged in rows:
+        named = ledger.protocols[judged.protocol].scored_as
+        blocked = [name for names in judged.verdicts["blocking_fields"] for name in names]
+        if named is not None and named != used and set(blocked) & set(SCORING):
+            out.append(f"{judged.link} was scored as --protocol {named} scores.")
     return out
 
 

@@ -45,7 +45,10 @@ FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 
 @dataclass(frozen=True)
 class Request:
-    """What is scored, and how. `n`, `n_real`: the first so many images (None: all)."""
+    """What is scored, and how. `n`, `n_real`: the first so many images (None: all).
+
+    `is_fewer_allowed`: if there are fewer samples than `n`, all of them are scored, with a caveat.
+    """
 
     samples: Path  # as the reference
     reference: str  # folder, npy, npz, statistics npz, packed data set, or the name of one in data/
@@ -60,6 +63,7 @@ class Request:
     resizer: str | None = None  # one of `extractors.base.RESIZERS`; None: the scorer's own
     protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
     protocol_version: int = 1
+    is_fewer_allowed: bool = False
     declared: dict[str, Any] = field(default_factory=dict)  # keys and types of DECLARED
     allow_jpeg: bool = False
     root: Path | None = None  # checkout whose data sets are known by name; default: that of the working folder
@@ -148,7 +152,11 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
 
 def _opened(request: Request, samples: Images, references: dict[Path, Images]) -> Opened:
     """Open the reference of one request, unless it is among `references` already."""
-    samples = samples.first(request.n)
+    n = request.n
+    if n is not None and request.is_fewer_allowed and len(samples) < n:
+        fewer = f"{len(samples):,}, fewer than the {n:,} of protocol {request.protocol_name}"
+        samples, n = replace(samples, caveats=(*samples.caveats, fewer)), None
+    samples = samples.first(n)
     if request.is_splits > len(samples) and request.setup.layer == 2048 and request.scorer != "clean":
         raise HarnessError(f"{samples.path}: {len(samples)} images in {request.is_splits} splits; use fewer --splits.")
     target = find_reference(request.reference, request.root)
