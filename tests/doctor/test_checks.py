@@ -118,7 +118,7 @@ def test_doctor_exits_0_when_nothing_is_an_error(doctor):
     assert [f["message"] for f in report["findings"] if f["status"] == "error"] == []
     assert (report["ok"], done.exit_code) == (True, 0)
     areas = {f["area"] for f in report["findings"]}
-    assert areas == {"versions", "shadowing", "devices", "data", "weights", "results", "disk"}
+    assert areas == {"versions", "shadowing", "provenance", "devices", "data", "weights", "results", "disk"}
     assert report["estimate"]["scale"] == "tiny"
 
 

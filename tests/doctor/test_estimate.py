@@ -40,16 +40,16 @@ def training(**changes: Any) -> Training:
     recipe = experiments.definitions().recipe("cpu-sngan")
     values = {"length_nimg": 1000, "n_critic": 2, "discriminator_batch": 4, "generator_batch": 8, "snapshots_nimg": ()}
     run = experiments.Run(
-        "s",
-        "e",
-        0,
-        "d",
-        32,
-        {"model": "g"},
-        {"model": "d"},
-        dataclasses.replace(recipe, **(values | changes)),
-        {},
-        1000,
+        scale="s",
+        experiment="e",
+        seed=0,
+        dataset="d",
+        resolution=32,
+        generator={"model": "g"},
+        discriminator={"model": "d"},
+        recipe=dataclasses.replace(recipe, **(values | changes)),
+        versions={},
+        planned_nimg=1000,
     )
     return Training(run, Count(5, 10, 3, launches=7), Count(2, 100, launches=11))
 
