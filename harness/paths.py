@@ -50,8 +50,8 @@ def find_clone(root: Path | None = None) -> Path:
     if found == INSTALLED:
         raise HarnessError(
             f"{Path.cwd()}: this needs a checkout, and no folder above holds {MARKER}. The installed package alone can "
-            "score samples and show models, protocols, experiments and reported numbers; for the rest clone the "
-            "repository and change into it, or name it with --root DIR."
+            "score samples, pack data sets and show models, protocols, experiments and reported numbers; else clone "
+            "the repository and change into it, or name it with --root DIR."
         )
     return found
 

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def texts() -> list[Path]:
     for folder in (*CODE, *TEXT):
         found += (ROOT / folder).rglob("*")
     return sorted(path for path in found if path.is_file() and path.suffix in SUFFIXES and "golden" not in path.parts)
+
+
+@functools.cache
+def committed(pattern: str) -> list[Path]:
+    """Return the files under results/ that git knows and that match a pattern; in a tarball, all that match."""
+    found = sorted((ROOT / "results").rglob(pattern))
+    done = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True, check=False)
+    known = {ROOT / file for file in done.stdout.split("\0") if file}
+    return [path for path in found if path in known] if known else found
 
 
 def name(path: Path) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from harness.comparison import table_formats
 from harness.comparison.table_formats import Table
-from tests.paths import ROOT
+from tests.tree import committed
+from tests.tree import name as place
 
 
 def cells_of_markdown(text: str) -> list[list[str]]:
@@ -40,7 +41,7 @@ def parts_of_latex(text: str) -> list[list[list[str]]]:
     return parts
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results/cpu/tables").glob("*.tex")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", committed("*.tex"), ids=place)
 def test_markdown_and_latex_say_the_same(path: Path) -> None:
     """Every cell of markdown is in some part of the LaTeX table, but for columns that say nothing."""
     header, _, *rows = cells_of_markdown(path.with_suffix(".md").read_text(encoding="utf-8"))
@@ -115,7 +116,7 @@ def test_a_wide_and_long_table_is_split_into_parts_that_a_page_holds() -> None:
 def test_latex_compiles_and_fits_the_page(tmp_path: Path) -> None:
     """The committed tables and one of awkward cells, in the article class; no line is wider than the page."""
     awkward = Table("awkward", "100 % {of_it}", pd.DataFrame(HOSTILE), note="a_b & [c] -- 中")
-    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "results").glob("*/**/*.tex"))]
+    texts = [path.read_text(encoding="utf-8") for path in committed("*.tex")]
     body = "\n\\clearpage\n".join([*texts, table_formats.latex(awkward)])
     head = r"\documentclass{article}\usepackage{array,booktabs}\begin{document}"
     (tmp_path / "all.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n", encoding="utf-8")

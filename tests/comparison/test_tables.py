@@ -16,6 +16,8 @@ from harness.records import results
 from tests.comparison.test_table_formats import cells_of_markdown
 from tests.paths import ROOT
 from tests.records import score_trees
+from tests.tree import committed
+from tests.tree import name as place
 
 STAND_IN = {
     "experiment": "quick-cifar10-transgan",
@@ -143,10 +145,9 @@ def test_a_csv_holds_one_number_a_cell(out: Path) -> None:
 
 NOT_NUMBERS = {"snapshot", "protocol_id", "git_commit", "reason", "caveats", "variant", "model"}  # and hashes
 EMPTY_OR_NUMBER = r"(?:[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?|nan|inf)?"
-COMMITTED = sorted((ROOT / "results").glob("*/**/*.csv")) + sorted((ROOT / "results").glob("*.csv"))
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", committed("*.csv"), ids=place)
 def test_every_committed_csv_has_numeric_columns(path: Path) -> None:
     """A column with a number in it holds nothing else, but for empty cells; markdown says numbers in words."""
     read, text = pd.read_csv(path), pd.read_csv(path, dtype=str, keep_default_na=False)
