@@ -153,7 +153,9 @@ def _accented(letter: str) -> bool:
 def _parts(frame: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict[str, int]]]:
     """Yield the parts of a table and their columns' widths in characters; each fits a line and a page."""
     keys = _keys(frame)
-    widths = {name: min(WIDEST_KEY if name in keys else WIDEST, max(map(len, [name, *frame[name]]))) for name in frame}
+    widths = {
+        name: min(WIDEST_KEY if name in keys else WIDEST, 1 + max(map(len, [name, *frame[name]]))) for name in frame
+    }
     room = LINE - sum(widths[name] + GAP for name in keys)
     blocks: list[list[str]] = [[]]
     for name in (name for name in frame if name not in keys):
