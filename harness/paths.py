@@ -9,6 +9,7 @@ they are read where no folder upwards is a checkout, and are never mixed with th
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import HarnessError
 
@@ -265,9 +266,17 @@ class ScaleFolder:
         """How the best snapshot was chosen."""
         return self.records(experiment, seed) / "best" / "choice.json"
 
+    def references(self, name: str) -> Path:
+        """Hashes of the images that scores are made against."""
+        return self.out / "references" / f"{name}.json"
+
+    def scorer(self, experiment: str, seed: int, snapshot: str, scorer: str) -> Path:
+        """The score records of a dump by one scorer."""
+        return self.records(experiment, seed) / snapshot / scorer
+
     def score(self, experiment: str, seed: int, snapshot: str, scorer: str, protocol: str) -> Path:
         """One score record: a dump, a scorer and a protocol."""
-        return self.records(experiment, seed) / snapshot / scorer / f"{protocol}.json"
+        return self.scorer(experiment, seed, snapshot, scorer) / f"{protocol}.json"
 
     def train_records(self) -> list[Path]:
         """Every train.json, in order."""
@@ -328,7 +337,7 @@ def dump_name(experiment: str, seed: int, snapshot: str) -> str:
     return f"{run_name(experiment, seed)}-{snapshot}"
 
 
-def weights_folder(snapshot: str) -> str:
+def weights_folder(snapshot: str) -> Literal["weights", "chosen"]:
     """Return the folder of a training that holds a snapshot: what training left, or what was chosen from it."""
     return "chosen" if snapshot == "best" else "weights"
 

@@ -1,12 +1,14 @@
 """Shared fixtures."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import scoring
 from tests.paths import GOLDEN as GOLDEN_DIR
 from tests.paths import ROOT
 
@@ -115,23 +117,17 @@ TINY = {
         "tiny": {"source": "standin", "split": "drawn", "resolution": 32, "count": 40, "version": 1, "licence": "ours"}
     },
     "experiments/versions.yaml": {"trainer": 1, "sampler": 1, "scorer-tf": 1, "scorer-torch": 1, "scorer-clean": 1},
+    "experiments/protocols/tiny.yaml": {"tiny": scoring.entry()},
     "params.yaml": {
         "scale": "tiny",
         "root": "",
         "out": "out/",
         "threads": 1,
         "limit_nimg": None,
-        "scoring": {
-            "n_fake": 10,
-            "n_real": 20,
-            "weights": "stand-in",
-            "layer": 64,
-            "clean": {"kid": True},
-            "quantisation": "uint8, rounded",
-        },
         "runs": {f"{e}-seed0": {"experiment": e, "seed": 0, "dataset": "tiny"} for e in "ef"},
         "dumps": {
             f"{e}-seed0-last": {"experiment": e, "seed": 0, "dataset": "tiny", "snapshot": "last", "weights": "weights"}
+            | scoring.scored("tiny", scorers=("tf", "torch", "clean"))
             for e in "ef"
         },
         "choices": {},
@@ -159,12 +155,13 @@ def tiny_root(folder: Path) -> Path:
     (folder / "results").mkdir()
     for name in (
         "experiments/models",
-        "experiments/protocols",
         "experiments/tolerances.yaml",
         "results/reported",
         "results/history.csv",
     ):
         (folder / name).symlink_to(root / name)
+    for path in (root / "experiments/protocols").glob("*.yaml"):  # which the ledger names
+        shutil.copy(path, folder / "experiments/protocols")
     prepare("tiny", folder / "data/tiny", folder)
     return folder
 

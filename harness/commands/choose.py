@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(
     experiment: str, seed: int, device: str | None, threads: int | None, cache: Path | None, scale: "Scale"
 ) -> None:
-    """Choose the `best` snapshot of EXPERIMENT: lowest FID over scoring.n_choose (5,000) samples each.
+    """Choose the `best` snapshot of EXPERIMENT: lowest FID under the scale's protocol for it (`choose`).
 
     These samples are drawn for the choice alone; the reported score is made from others, and its protocol says how
     the snapshot was chosen.

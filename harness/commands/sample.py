@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.argument("experiment")
 @seed_option
 @click.option("--snapshot", default="last", show_default=True, help="`last`, `best` or an image count of the recipe.")
-@click.option("--n", type=click.IntRange(1), help="How many images; default: scoring.n_fake of the params file.")
+@click.option("--n", type=click.IntRange(1), help="How many images; default: as many as its protocols ask for.")
 @scale_device_option
 @threads_option
 @scale_options

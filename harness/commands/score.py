@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands.options import FOLDER, cache_option, root_option, scale_device_option
+from harness.commands.options import FOLDER, cache_option, device_option, root_option
 
 if TYPE_CHECKING:
     from harness.metrics.extractors.base import Setup
@@ -64,13 +64,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@scale_device_option
-@click.option(
-    "--params",
-    "params_file",
-    type=FOLDER,
-    help="A scale's params.yaml; its device is used where --device is not given.",
-)
+@device_option
 @cache_option
 @root_option
 @click.option("--self-test", "self_test", is_flag=True, help="Check the scorers against the known scores of CIFAR-10.")
@@ -98,8 +92,7 @@ def command(
     as_json: bool,
     batch: int,
     threads: int,
-    device: str | None,
-    params_file: Path | None,
+    device: str,
     cache: Path | None,
     root: Path | None,
     self_test: bool,
@@ -121,7 +114,6 @@ def command(
     from harness.paths import cache_of
     from harness.records import score_record
 
-    device = device or ("cpu" if params_file is None else device_of(params_file, scorer or "tf"))
     if self_test:
         place = cache or cache_of(root)
         _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
@@ -210,18 +202,6 @@ def _check_row(name: str, root: Path | None) -> None:
         foreign.find_rows(ledger, name)
     except HarnessError as error:
         raise click.BadParameter(str(error), param_hint="--against") from None
-
-
-def device_of(params_file: Path, scorer: str) -> str:
-    """Return the device that a scale's setting means for a scorer: TensorFlow takes CUDA only where its build has it.
-
-    Raises:
-        HarnessError: see `experiments.load_params`.
-    """
-    from harness.config import experiments
-
-    setting = experiments.load_params(params_file).device
-    return "auto" if scorer == "tf" and setting != "cpu" else setting
 
 
 def _check_out(out: Path) -> None:

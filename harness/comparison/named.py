@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from harness.comparison import reported
 from harness.comparison.reported import Ledger
+from harness.config import schema
 from harness.config.protocols import ANY, SOURCED, Protocol, Reference
 from harness.errors import HarnessError, nearest
 from harness.records.score_record import compared_fields
@@ -69,6 +70,13 @@ def differences(
             elif said.values[0] not in mine:
                 found.append(f"{named.name}.{field} for {key} is {mine[0]}, {theirs.name} says {said.values[0]}")
     return found
+
+
+def of_experiment(ledger: Ledger, experiment: schema.Experiment) -> list[str]:
+    """Return the named protocols under which the reported rows of an experiment were scored."""
+    rows = [row for link in experiment.reported for row in reported.find(ledger, link).to_dict("records")]
+    rows = [row for row in rows if row["dataset"] == reported.family(experiment.dataset)]
+    return list(dict.fromkeys(p for row in rows if (p := ledger.protocols[row["protocol"]].scored_as)))
 
 
 def check_links(ledger: Ledger, known: Mapping[str, Protocol]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from harness.config import reader, schema
 from harness.config.ranges import Count, Matches, Name
@@ -21,6 +21,9 @@ from harness.paths import (
     run_name,
     weights_folder,
 )
+
+if TYPE_CHECKING:
+    from harness.config.protocols import Protocol
 
 VERSIONS = ("trainer", "sampler", "scorer-tf", "scorer-torch", "scorer-clean")
 Module = Annotated[str, Matches(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", "the dotted name of a Python module")]
@@ -134,6 +137,13 @@ class Definitions:
             dict[Name, dict[str, Any]], reader.read_yaml(path), str(path)
         )
         return entries
+
+    @functools.cached_property
+    def protocols(self) -> "dict[str, Protocol]":
+        """Every named way of scoring (`experiments/protocols/*.yaml`)."""
+        from harness.config import protocols
+
+        return protocols.load(self.checkout.root)
 
     def recipe(self, name: str, changes: Mapping[str, Any] | None = None) -> schema.Recipe:
         """Return the named recipe with everything it is `based_on`, and `changes` laid over it.
@@ -368,7 +378,9 @@ def load_params(path: Path) -> schema.Params:
                 f"{path}: dumps.{key} needs a choice; add '{dump.experiment}-seed{dump.seed}' to choices."
             )
     for key, choice in params.choices.items():
-        if params.runs.get(key) != choice:
+        found = params.runs.get(key)
+        mine = (choice.experiment, choice.seed, choice.dataset)
+        if found is None or (found.experiment, found.seed, found.dataset) != mine:
             raise HarnessError(f"{path}: choices.{key} must repeat runs.{key}.")
     return params
 

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from harness.config import reader
-from harness.config.experiments import merged, pick
+from harness.config import reader, schema
+from harness.config.experiments import Scale, merged, pick
 from harness.config.ranges import Count, Name, Several, ShellWord
+from harness.config.schema import Scorer
 from harness.errors import HarnessError, nearest
-from harness.paths import Checkout
+from harness.paths import Checkout, dump_name, run_name
 
-Scorer = Literal["tf", "torch", "clean"]
+VARIANTS: dict[str, schema.Variant] = {  # quantisation of the samples -> file of a dump that has them so
+    "uint8, rounded": "rounded",
+    "uint8, truncated": "truncated",
+    "uint8, min-max stretched": "min-max",
+    "float": "float",
+}
 Quantisation = Literal["uint8, rounded", "uint8, truncated", "uint8, min-max stretched", "float"]
 RESIZERS = {  # that each scorer has
     "tf": ("tf1-bilinear",),
@@ -30,6 +36,7 @@ SOURCED = (  # fields that name a source, or say why a value stands for one that
     "is_bias",
     "kid",
 )
+CHOOSER = "torch"  # looks for the best snapshot: the TF scorer's numbers, on a GPU where there is one
 EVERY = "every"  # key of `sources` that stands for all fields without an entry of their own
 ANY = "any"  # key of `references` for a data set without a line of its own
 
@@ -138,6 +145,56 @@ def plan(protocol: Protocol, dataset: str, scorer: str) -> Planned:
     )
 
 
+def options(planned: Planned) -> dict[str, Any]:
+    """Return the arguments of `metrics.request.Request` that a planned score decides, those of its setup excepted."""
+    return {
+        "scorer": planned.scorer,
+        "resizer": planned.resizer,
+        "n": planned.n_fake,
+        "n_real": planned.n_real,
+        "is_splits": planned.is_splits,
+        "is_bias": planned.is_bias,
+        "kid": planned.kid,
+        "protocol_name": planned.protocol,
+        "protocol_version": planned.version,
+    }
+
+
+def of_dump(scale: Scale, experiment: str, seed: int, snapshot: str) -> dict[str, list[Planned]]:
+    """Return what each scorer computes of a planned dump.
+
+    Raises:
+        HarnessError: the scale plans no such dump, or a protocol changed since params.yaml was written.
+    """
+    key = dump_name(experiment, seed, snapshot)
+    dump: schema.DumpKey = pick(key, scale.params.dumps, f"dump in {scale.path}: dumps:")
+    return {
+        scorer: [_stamped(scale, name, dump.dataset, scorer, stamp) for name, stamp in stamps.items()]
+        for scorer, stamps in dump.scores.items()
+    }
+
+
+def of_choice(scale: Scale, experiment: str, seed: int) -> Planned:
+    """Return what the `best` snapshot of a planned training is chosen by.
+
+    Raises:
+        HarnessError: the scale looks for no best snapshot of it, or the protocol changed since params.yaml was written.
+    """
+    where = f"training in {scale.path}: choices:"
+    choice: schema.ChoiceKey = pick(run_name(experiment, seed), scale.params.choices, where)
+    return _stamped(scale, choice.protocol, choice.dataset, CHOOSER, choice.stamp)
+
+
+def _stamped(scale: Scale, name: str, dataset: str, scorer: str, stamp: str) -> Planned:
+    planned = plan(pick(name, scale.definitions.protocols, f"protocol in {scale.path}:"), dataset, scorer)
+    if planned.stamp != stamp:
+        raise HarnessError(
+            f"{scale.path}: protocol '{name}' changed since: it was {stamp}, it is {planned.stamp}; "
+            f"run `harness scale write {scale.params.scale}`."
+        )
+    return planned
+
+
 def load(root: Path | None = None) -> dict[str, Protocol]:
     """Return every protocol of the checkout at `root` (default: the one around the working folder), by name.
 
@@ -145,7 +202,11 @@ def load(root: Path | None = None) -> dict[str, Protocol]:
         HarnessError: an unknown key, a value that a field does not allow, a field without a source, or protocols that
             are based on each other in a circle; the message has the file and the entry.
     """
-    entries = merged(Checkout.find(root).protocols)
+    return read_all(merged(Checkout.find(root).protocols))
+
+
+def read_all(entries: Mapping[str, tuple[dict[str, Any], str]]) -> dict[str, Protocol]:
+    """Read entries by name, each with the place it came from; raises as `load`."""
     return {name: _read(name, entries) for name in entries}
 
 

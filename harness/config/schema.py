@@ -4,7 +4,7 @@ Lengths and schedules are in real images seen by the discriminator (`nimg`).
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from harness.config.ranges import (
     Count,
@@ -13,12 +13,12 @@ from harness.config.ranges import (
     Folder,
     Fraction,
     Images,
+    Matches,
     Name,
     NonNegative,
     Positive,
     Seed,
     Several,
-    ShellWord,
     Snapshot,
     Threads,
 )
@@ -210,34 +210,9 @@ class Overlay:
         return found
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How many images one data set is scored with; None: the scale's count."""
-
-    n_fake: Several | None = None
-    n_real: Several | None = None
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """The protocol of a scale's scores."""
-
-    n_fake: Several
-    n_real: Several
-    weights: ShellWord  # stand-in | trunk (mixed_7 only) | official | a file
-    layer: Literal[64, 192, 768, 2048] = 2048
-    clean: dict[Literal["kid"], bool] = field(default_factory=dict)  # further flags of the clean scorer
-    n_choose: Several = 5000  # samples of each snapshot that `best` is chosen by
-    quantisation: Literal["uint8, rounded", "uint8, min-max stretched"] = "uint8, rounded"  # stretched: mimicry's
-    counts: dict[Name, Counts] = field(default_factory=dict)  # data sets with counts of their own
-
-    def counts_of(self, dataset: str) -> tuple[int, int]:
-        """Return the numbers of fakes and of reals that `dataset` is scored with."""
-        own = self.counts.get(dataset, Counts())
-        return (
-            self.n_fake if own.n_fake is None else own.n_fake,
-            self.n_real if own.n_real is None else own.n_real,
-        )
+Scorer = Literal["tf", "torch", "clean"]
+Variant = Literal["rounded", "truncated", "float", "min-max"]  # files of a dump
+Stamp = Annotated[str, Matches(r"[1-9][0-9]*-[0-9a-f]{8}", "the version and the digest of a planned score")]
 
 
 @dataclass(frozen=True)
@@ -252,16 +227,34 @@ class RunKey:
 
 @dataclass(frozen=True)
 class DumpKey:
-    """One dump of samples: experiment, seed and snapshot (`last`, `best` or an image count).
+    """One dump of samples, and its scores: experiment, seed and snapshot (`last`, `best` or an image count).
 
-    `weights` is the folder that the snapshot lies in, for dvc.yaml: `chosen` for `best`, else `weights`.
+    `weights` is the folder that the snapshot lies in, for dvc.yaml: `chosen` for `best`, else `weights`. `scores`: what
+    each scorer computes, protocol by protocol (see `config.protocols.Planned.stamp`); `n_fake` and `variants` are what
+    all of them need, `references` names the file with the hashes of the images that they are held against.
     """
 
     experiment: Name
     seed: Seed
     dataset: Name
+    n_fake: Several
+    variants: tuple[Variant, ...]
+    references: Name
+    scores: dict[Scorer, dict[Name, Stamp]]
     snapshot: Snapshot = "last"
     weights: Literal["weights", "chosen"] = "weights"
+
+
+@dataclass(frozen=True)
+class ChoiceKey:
+    """One training whose `best` snapshot is looked for, under a protocol with its stamp."""
+
+    experiment: Name
+    seed: Seed
+    dataset: Name
+    protocol: Name
+    stamp: Stamp
+    references: Name
 
 
 @dataclass(frozen=True)
@@ -271,10 +264,9 @@ class Params:
     scale: Name
     root: Folder  # from the folder of this file to the repository root; empty at the root
     out: Folder  # from the folder of this file to the results folder
-    scoring: Scoring
     runs: dict[str, RunKey]
     dumps: dict[str, DumpKey]
-    choices: dict[str, RunKey] = field(default_factory=dict)  # trainings whose `best` snapshot is looked for
+    choices: dict[str, ChoiceKey] = field(default_factory=dict)
     overlay: str = ""  # an entry of experiments/overlays.yaml, laid over every recipe
     device: Device = "auto"  # auto: CUDA where torch sees it
     threads: Threads = 2

@@ -42,9 +42,7 @@ def load(folder: Path) -> ImageSet:
     """
     folder = Path(folder)
     fix = f"run `harness data {folder.name} --out {folder}`"
-    if not (folder / CARD).is_file():
-        raise HarnessError(f"{folder}: no packed data set here (no {CARD}); {fix}.")
-    card = _read_card(folder / CARD, fix)
+    card = read_card(folder)
     try:
         expected = (card["count"], card["resolution"], card["resolution"], 3)
         labelled = card["labels"]
@@ -91,7 +89,15 @@ def seal(card: dict[str, Any]) -> dict[str, Any]:
     return {**body, SEAL: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
 
 
-def _read_card(path: Path, fix: str) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read the card of a packed data set; the arrays are left alone.
+
+    Raises:
+        HarnessError: it is missing or was changed.
+    """
+    path, fix = folder / CARD, f"run `harness data {folder.name} --out {folder}`"
+    if not path.is_file():
+        raise HarnessError(f"{folder}: no packed data set here (no {CARD}); {fix}.")
     card = read_json(path)
     if not isinstance(card, dict) or SEAL not in card:
         raise HarnessError(f"{path}: not the card of a data set (missing '{SEAL}'); {fix}.")

@@ -1,11 +1,12 @@
 """Is everything there that a scale needs? Each check lists all that is missing, and fetches nothing."""
 
+import functools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.config import experiments, schema
+from harness.config import experiments
 from harness.config.experiments import Scale
 from harness.data import fetch, load
 from harness.data.card import Definition, definition, matches
@@ -18,6 +19,7 @@ from harness.errors import HarnessError
 from harness.files import read_json, sha256_pixels
 from harness.paths import Checkout
 from harness.pipeline.plan import find_problems
+from harness.pipeline.planned_scores import all_planned, references
 from harness.training.released_weights import VARIABLE
 
 
@@ -40,8 +42,8 @@ def examine(params_file: Path, root: Path, device: str | None = None) -> tuple[l
     findings += [Finding("scale", "error", problem) for problem in problems]
     checks: tuple[Callable[[], list[Finding]], ...] = (
         lambda: check_checkpoints(scale),
-        lambda: check_data(scale.params, root),
-        lambda: check_weights(scale.params, scale.checkout.cache),
+        lambda: check_data([*(run.dataset for run in scale.params.runs.values()), *references(scale)], root),
+        *(functools.partial(check_weights, name, scale.checkout.cache) for name in weights_of(scale)),
         lambda: check_results(root),
     )
     for check in checks:
@@ -82,10 +84,10 @@ def check_checkpoints(scale: Scale) -> list[Finding]:
     return out
 
 
-def check_data(params: schema.Params, root: Path) -> list[Finding]:
-    """Look at every data set of the scale: packed, of this definition, with the pixels of its card?"""
+def check_data(names: Iterable[str], root: Path) -> list[Finding]:
+    """Look at data sets: packed, of this definition, with the pixels of its card?"""
     out = []
-    for name in sorted({run.dataset for run in params.runs.values()}):
+    for name in sorted(set(names)):
         folder, entry = root / "data" / name, definition(name, root)
         if not folder.is_dir():
             out.append(_not_packed(name, entry, root))
@@ -124,11 +126,18 @@ def _not_packed(name: str, entry: Definition, root: Path) -> Finding:
     return Finding("data", "warning", f"{what}, and no archive of it is here; {fix}.")
 
 
-def check_weights(params: schema.Params, cache: Path) -> list[Finding]:
-    """Look for the scale's Inception weights without fetching them."""
+def weights_of(scale: Scale) -> list[str]:
+    """Return the Inception weights that the scale's protocols name; none of a params.yaml that is out of date."""
+    try:
+        return sorted({one.inception for one in all_planned(scale)})
+    except HarnessError:
+        return []  # `find_problems` says it
+
+
+def check_weights(spec: str, cache: Path) -> list[Finding]:
+    """Look for Inception weights without fetching them."""
     from harness.metrics.inception import weights
 
-    spec = params.scoring.weights
     names = {
         "official": (weights.OFFICIAL_GRAPH, weights.OFFICIAL_ARCHIVE, weights.PORT_NAME),
         "trunk": (weights.TRUNK_NAME,),

@@ -124,7 +124,7 @@ def _find(scale: Scale, source: ScaleFolder, run: Run, stages: list[Stage]) -> _
             if not dep.exists() and not (local and any(local == path or local in path.parents for path in present)):
                 raise HarnessError(
                     f"{dep}: missing, and stage {stage.name} depends on it; make it first (`harness plan`, "
-                    "`harness data NAME`), so that what is adopted can be held against it."
+                    "`harness data NAME`, `harness references NAME`), so that what is adopted can be held against it."
                 )
     files = {path: sha256_file(source.out / path) for path in sorted(present)}
     for path, sha256 in files.items():

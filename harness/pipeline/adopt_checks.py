@@ -5,14 +5,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.config import reader
-from harness.config.experiments import Run, Scale
+from harness.config import protocols, reader
+from harness.config.experiments import Run, Scale, pick
+from harness.config.protocols import Planned
+from harness.config.schema import DumpKey
 from harness.data import card
 from harness.data.images import open_dump, open_images
 from harness.errors import HarnessError
 from harness.files import read_json, sha256_file
 from harness.metrics.inception.weights import NAMES
-from harness.paths import ScaleFolder
+from harness.paths import ScaleFolder, dump_name
 from harness.pipeline.best_snapshot import choice_seed
 from harness.records import chain, results, train_record
 from harness.records.sample_record import SampleRecord
@@ -42,8 +44,14 @@ def check(scale: Scale, source: ScaleFolder, run: Run, present: Iterable[Path]) 
     for path in source.records(run.experiment, run.seed).glob("*/samples.json"):
         sample = check_dump(scale, source, run, trained, path)
         records[path] = sample["provenance"]
+        planned = protocols.of_dump(scale, run.experiment, run.seed, path.parent.name)
         for score in sorted(path.parent.glob("*/*.json")):
             records[score] = check_score(scale, source, score, path, sample)
+        for scorer, mine in planned.items():
+            folder = path.parent / scorer
+            if folder.is_dir():
+                found, wanted = {one.stem for one in folder.glob("*.json")}, {one.protocol for one in mine}
+                _same(folder, {"protocols": sorted(found)}, {"protocols": sorted(wanted)})
     return [remark for path, provenance in records.items() for remark in commit_of(path, provenance)]
 
 
@@ -81,7 +89,7 @@ def check_train_record(scale: Scale, place: Path, run: Run) -> TrainRecord:
 
 def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord) -> dict[str, Any]:
     """Check how `best` was chosen and the chosen weights; return the provenance."""
-    place, scoring = source.choice(run.experiment, run.seed), scale.params.scoring
+    place, planned = source.choice(run.experiment, run.seed), protocols.of_choice(scale, run.experiment, run.seed)
     train_record.open_snapshot(source, run.experiment, run.seed, "best")
     value = read_json(place)
     try:
@@ -93,14 +101,22 @@ def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainReco
         raise HarnessError(f"{place}: not the record of a choice ({error!r}).") from None
     _same(place, {"chosen": chosen, "candidates": weights}, {"chosen": best, "candidates": trained.weights_sha256})
     wanted = {
-        "n_fake": scoring.n_choose,
-        "n_real": scoring.counts_of(run.dataset)[1],
-        "quantisation": scoring.quantisation,
-        "layer": scoring.layer,
+        "name": planned.protocol,
+        "version": planned.version,
+        "n_fake": planned.n_fake,
+        "quantisation": planned.quantisation,
+        "layer": planned.layer,
         "sampling_seed": choice_seed(run.seed),
     }
+    if (n_real := count_of(scale, planned)) is not None:
+        wanted["n_real"] = n_real
     _same(place, {key: protocol.get(key) for key in wanted}, wanted)
     return provenance
+
+
+def count_of(scale: Scale, planned: Planned) -> int | None:
+    """Return how many reals a score takes; None for all of a data set whose definition leaves the count open."""
+    return planned.n_real or card.definition(planned.data, scale.root).count
 
 
 def check_sample_record(
@@ -112,18 +128,18 @@ def check_sample_record(
         raise HarnessError(f"{place}: changed since it was written, or never sealed; draw the samples again.")
     record = reader.read(SampleRecord, {key: one for key, one in value.items() if key != "sha256"}, str(place))
     chain.check_sample(place, value)
+    where = f"dump in {scale.path}: dumps:"
+    dump: DumpKey = pick(dump_name(run.experiment, run.seed, record.snapshot), scale.params.dumps, where)
     wanted = {
         "scale": scale.params.scale,
         "dataset": run.dataset,
         "planned_nimg": run.planned_nimg,
-        "n": scale.params.scoring.counts_of(run.dataset)[0],
+        "n": dump.n_fake,
         "ema": run.recipe.ema.kind != "none",
         "digest": trained.digest,
     }
     _same(place, {key: getattr(record, key) for key in wanted}, wanted)
-    drawn = {file.quantisation for file in record.files.values()}
-    if scale.params.scoring.quantisation not in drawn:
-        raise HarnessError(f"{place}: no file is '{scale.params.scoring.quantisation}', but {_list(drawn)}.")
+    _same(place, {"files": sorted(record.files)}, {"files": sorted(f"{variant}.npy" for variant in dump.variants)})
     return value, record
 
 
@@ -149,22 +165,28 @@ def check_score(scale: Scale, source: ScaleFolder, place: Path, dump: Path, samp
     chain.check_score(place, record, dump, sample)
     run = dataclasses.asdict(record.run)
     _same(place, run, {key: sample.get(key) for key in run})
-    scoring, protocol = scale.params.scoring, record.protocol
-    n_real = scoring.counts_of(sample["dataset"])[1]
+    protocol = record.protocol
+    of_dump = protocols.of_dump(scale, sample["experiment"], sample["seed"], sample["snapshot"])
+    mine = {one.protocol: one for one in of_dump.get(protocol.scorer, [])}
+    planned: Planned = pick(protocol.name, mine, f"protocol of {protocol.scorer} in {place}:")
     wanted = {
-        "n_fake": sample["n"],
-        "quantisation": scoring.quantisation,
+        "version": planned.version,
+        "resizer": planned.resizer,
+        "n_fake": planned.n_fake,
+        "quantisation": planned.quantisation,
         "ema": sample["ema"],
         "selection": sample["selection"],
-        "dataset": sample["dataset"],
-        "n_real": n_real,
-        "layer": scoring.layer,
+        "dataset": planned.data,
+        "layer": planned.layer,
         "declared": (),
     }
-    if (pixels := known_pixels(scale, sample["dataset"], n_real)) is not None:
+    n_real = count_of(scale, planned)
+    if n_real is not None:
+        wanted["n_real"] = n_real
+    if (pixels := known_pixels(scale, planned.data, n_real)) is not None:
         wanted["real_pixels_sha256"] = pixels
-    if scoring.weights in NAMES:
-        wanted["inception"] = scoring.weights
+    if planned.inception in NAMES:
+        wanted["inception"] = planned.inception
     _same(place, {key: getattr(protocol, key) for key in wanted}, wanted)
     return record.provenance
 

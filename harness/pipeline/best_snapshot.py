@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from harness import progress, provenance
+from harness.config import protocols
 from harness.config.experiments import Run, Scale
+from harness.config.protocols import CHOOSER, VARIANTS
 from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
@@ -19,11 +21,10 @@ from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.moments import Moments
 from harness.networks import registry
 from harness.networks.generator_file import save_tensors
+from harness.pipeline import references
+from harness.pipeline.planned_scores import together
 from harness.pipeline.sample import load_snapshot
-from harness.records.sample_record import VARIANTS
 from harness.sampling import draw
-
-SCORER = "torch"  # gives the TF scorer's numbers, on a GPU where there is one
 
 
 def choice_seed(seed: int) -> int:
@@ -51,7 +52,7 @@ def candidates(run: Run, folder: Path) -> list[Path]:
 def choose(
     scale: Scale, run: Run, *, device: str | None = None, threads: int | None = None, cache: Path | None = None
 ) -> dict[str, Any]:
-    """Find the snapshot of lowest FID over `scoring.n_choose` samples each; the first of equals.
+    """Find the snapshot of lowest FID under the protocol that the scale chooses by; the first of equals.
 
     Writes it to `chosen/best.safetensors` beside the training's weights (metadata `selection` says how it was
     chosen) and returns the record, which is also written to `choice.json`.
@@ -59,37 +60,38 @@ def choose(
     Raises:
         HarnessError: see `candidates`; or unfit weights of Inception or data.
     """
-    started, scoring, device = time.perf_counter(), scale.params.scoring, check_device(device or scale.params.device)
+    started, device = time.perf_counter(), check_device(device or scale.params.device)
+    planned = protocols.of_choice(scale, run.experiment, run.seed)
     artifacts = scale.folder.artifacts(run.experiment, run.seed)
     paths = candidates(run, artifacts / "weights")
     setup = Setup(
-        scoring.weights,
-        scoring.layer,
+        planned.inception,
+        planned.layer,
         batch=draw.CHUNK,
         threads=threads or scale.params.threads,
         device=device,
         cache=cache or scale.checkout.cache,
     )
     torch.set_num_threads(setup.threads)
-    target, n_real = scale.checkout.data(run.dataset), scoring.counts_of(run.dataset)[1]
-    extractor = open_extractor(SCORER, setup)
-    images = open_images(target).first(n_real)
+    references.check(scale, together({planned.data}), {planned.data})
+    extractor = open_extractor(CHOOSER, setup, planned.resizer)
+    images = open_images(scale.checkout.data(planned.data)).first(planned.n_real)
     key = reference_statistics.content_of(images, extractor, setup.layer)
     statistics, _, _ = reference_statistics.of_images(images, [key], extractor, setup)
     reals = statistics[len(images)]
-    variant = next(name for name, said in VARIANTS.items() if said == scoring.quantisation)
+    variant = VARIANTS[planned.quantisation]
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
     found: list[dict[str, Any]] = []
     for path in progress.over(paths, len(paths), "snapshot", f"choose {run.experiment}"):
-        weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(scoring.layer)
-        for batch in draw.sample_chunks(generator, scoring.n_choose, choice_seed(run.seed), device, variant):
+        weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(planned.layer)
+        for batch in draw.sample_chunks(generator, planned.n_fake, choice_seed(run.seed), device, variant):
             moments.update(extractor(batch)[0])
         fid = reals.gaussian.distance(moments.mean, moments.covariance).value
         found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})
     best = min(found, key=lambda one: one["fid"])
     selection = (
-        f"lowest FID of {len(found)} snapshots, {scoring.n_choose} other samples each, "
-        f"{SCORER} scorer, {extractor.kind} Inception, layer {scoring.layer}"
+        f"lowest FID of {len(found)} snapshots, {planned.n_fake} other samples each, "
+        f"{CHOOSER} scorer, {extractor.kind} Inception, layer {planned.layer}"
     )
     weights = load_snapshot(scale, run, best["snapshot"], generator)
     chosen = scale.folder.weights(run.experiment, run.seed, "best")
@@ -100,13 +102,15 @@ def choose(
         "selection": selection,
         "candidates": found,
         "protocol": {
-            "n_fake": scoring.n_choose,
+            "name": planned.protocol,
+            "version": planned.version,
+            "n_fake": planned.n_fake,
             "n_real": reals.count,
-            "quantisation": scoring.quantisation,
+            "quantisation": planned.quantisation,
             "resizer": extractor.resizer,
             "inception": extractor.kind,
             "inception_sha256": extractor.weights_sha256,
-            "layer": scoring.layer,
+            "layer": planned.layer,
             "sampling_seed": choice_seed(run.seed),
         },
         "provenance": provenance.collect(

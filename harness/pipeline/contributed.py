@@ -14,7 +14,7 @@ from harness.config import schema
 from harness.config.experiments import Scale
 from harness.errors import HarnessError
 from harness.files import read_json
-from harness.paths import ScaleFolder, dump_name, run_name
+from harness.paths import ScaleFolder, dump_name, run_name, weights_folder
 from harness.pipeline import adopt_checks
 from harness.records import results, train_record
 
@@ -113,6 +113,7 @@ def _weights(folder: ScaleFolder) -> Iterator[tuple[Path, str]]:
 def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
     """Return the scale with its results in `source`, planning the trainings there of rows that it has."""
     rows = {run.experiment: run for run in scale.params.runs.values()}
+    scored = {dump.experiment: dump for dump in scale.params.dumps.values()}  # of every seed and snapshot alike
     runs, dumps = dict[str, schema.RunKey](), dict[str, schema.DumpKey]()
     for path in [*source.train_records(), *source.scores()]:
         try:
@@ -123,7 +124,9 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
             continue
         run = dataclasses.replace(rows[experiment], seed=seed)
         runs[run_name(experiment, seed)] = run
-        if path.name != "train.json":
+        if path.name != "train.json" and experiment in scored:
             snapshot = path.parent.parent.name
-            dumps[dump_name(experiment, seed, snapshot)] = schema.DumpKey(experiment, seed, run.dataset, snapshot)
+            dumps[dump_name(experiment, seed, snapshot)] = dataclasses.replace(
+                scored[experiment], seed=seed, snapshot=snapshot, weights=weights_folder(snapshot)
+            )
     return dataclasses.replace(scale, params=dataclasses.replace(scale.params, runs=runs, dumps=dumps), out=source.out)

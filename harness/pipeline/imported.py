@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from harness.comparison import reported
+from harness.comparison import named, reported
 from harness.config import experiments, reader, schema
 from harness.config.experiments import pick
 from harness.errors import HarnessError
@@ -54,7 +54,8 @@ def import_as(checkpoint: Path, name: str, checkout: Checkout) -> tuple[dict[str
         _write(path, f"Released weights in place of trainings; made by `harness import --as {name}`.", entries | twin)
     path = suite.suite_file(checkout, SCALE)
     own = reader.read_yaml(path) if path.is_file() else pattern | {"about": "Imported checkpoints", "tables": {}}
-    own["tables"] = reader.merge(own["tables"], {SCALE: {planned: {}}})
+    scored = named.of_experiment(reported.load(checkout.reported), spec)
+    own["tables"] = reader.merge(own["tables"], {SCALE: {planned: {"protocols": scored} if scored else {}}})
     _write(path, f"Scale `{SCALE}`: checkpoints that `harness import --as` took; scored as {PATTERN} is.", own)
     written = suite.write([suite.generate(checkout, SCALE)])
     return made | {"experiment": planned, "file": str(file)}, written[0].parent

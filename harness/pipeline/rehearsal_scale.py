@@ -12,12 +12,14 @@ import yaml
 from torch import nn
 
 from harness.config import experiments, reader, schema
+from harness.config.protocols import EVERY, Protocol
 from harness.data import card
 from harness.data.fetch import prepare
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.paths import Checkout
-from harness.pipeline import suite
+from harness.pipeline import references, suite
+from harness.pipeline.planned_scores import Planner
 from harness.pipeline.suite import Generated, Row, Suite
 from models.transgan import official
 
@@ -60,15 +62,20 @@ def generate(
         resolution = known.datasets[spec.dataset]["resolution"]
         own = reader.merge(overlay.changes_of(name), shortened(recipe, resolution))
         exceptions.append(schema.OverlayException((name,), own, "a rehearsal is short"))
-        short[name] = Row((row.seeds or (0,))[:1], snapshots(row, recipe))
+        short[name] = Row((row.seeds or (0,))[:1], snapshots(row, recipe), None, row.protocols)
     _write(copy.overlays, {OVERLAY: schema.Overlay("whole networks, two steps", {}, tuple(exceptions))})
+    shutil.rmtree(copy.protocols)
+    choosing = {original.choose} - {*original.protocols}
+    _write(
+        copy.protocols / "rehearsal.yaml",
+        {name: short_protocol(one, name in choosing) for name, one in known.protocols.items()},
+    )
+    planner = Planner(checkout, dataclasses.replace(original, tables={"": dict(rows)}), known.experiments)
     names = dict.fromkeys(known.experiments[name].dataset for name in rows)
+    names |= dict.fromkeys(name for together in planner.references().values() for name in together)
     _write(copy.datasets, {name: stand_in(card.definition(name, checkout.root)) for name in names})
     made = dataclasses.replace(
         original,
-        scoring=dataclasses.replace(
-            original.scoring, n_fake=DUMPED, n_choose=CHOSEN_BY, n_real=REALS, weights="stand-in", counts={}
-        ),
         tables={"rehearsal": dict(short)},
         overlay=OVERLAY,
         limit_nimg=None,
@@ -81,7 +88,22 @@ def generate(
     opened = experiments.open_scale(suite.write([generated])[0])
     for name in names:
         prepare(name, copy.data(name), copy.root)
+    for names_of_file in Planner(copy, made, known.experiments).references().values():
+        references.write(opened, names_of_file)
     return generated, opened
+
+
+def short_protocol(protocol: Protocol, chooses: bool) -> dict[str, Any]:
+    """Return the entry of a protocol with few samples, few reals and the stand-in Inception; the rest is kept."""
+    return {key: value for key, value in dataclasses.asdict(protocol).items() if key not in ("name", "presumed")} | {
+        "n_fake": CHOSEN_BY if chooses else DUMPED,
+        "references": {
+            key: {"n_real": REALS} | ({"data": line.data} if line.data else {})
+            for key, line in protocol.references.items()
+        },
+        "inception": "stand-in",
+        "sources": {EVERY: "a rehearsal"},
+    }
 
 
 def shortened(recipe: schema.Recipe, resolution: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ from harness.errors import HarnessError
 from harness.files import replacing
 from harness.networks import registry
 from harness.networks.generator_file import Weights, load_strictly
+from harness.paths import dump_name
 from harness.pipeline.plan import within_limit
 from harness.records import sample_record, train_record
 from harness.records.sample_record import VARIANTS, SampleFile, SampleRecord
@@ -34,30 +35,33 @@ def sample(
     snapshot: str = "last",
     *,
     n: int | None = None,
-    variants: Collection[str] = (),
     device: str | None = None,
     threads: int | None = None,
 ) -> SampleRecord:
-    """Draw `n` (default: the scale's n_fake) images from a snapshot of `run`.
+    """Draw `n` (default: as many as the largest of its protocols asks for) images from a snapshot of `run`.
 
-    Writes the dump, a folder with one npy [n, R, R, 3] a variant (see `draw.quantised`; default: the scale's), its
-    record `samples.json` and `grid.png`, each under the paths of `paths.ScaleFolder`. Image i depends on (seed, i)
-    only, save where a whole batch is stretched.
+    Writes the dump, a folder with one npy [n, R, R, 3] for each variant that a protocol asks for (see
+    `draw.quantised`; others there are removed), its record `samples.json` and `grid.png`, each under the paths of
+    `paths.ScaleFolder`. Image i depends on (seed, i) only, save where a whole batch is stretched.
 
     Raises:
         HarnessError: a snapshot that the recipe does not keep; missing, damaged or other weights, or those of a
             training that is not the planned one; or a full disk.
     """
-    scoring, started = scale.params.scoring, time.perf_counter()
-    device = check_device(device or scale.params.device)
-    n = n or scoring.counts_of(run.dataset)[0]
+    started, device = time.perf_counter(), check_device(device or scale.params.device)
+    planned = scale.params.dumps.get(dump_name(run.experiment, run.seed, snapshot))
+    if planned is None and n is None and snapshot in run.snapshots:
+        raise HarnessError(f"{scale.path}: plans no dump of '{snapshot}'; say how many images with --n.")
+    n, variants = (n or planned.n_fake, planned.variants) if planned is not None else (n or PICTURED, ("rounded",))
     torch.set_num_threads(threads or scale.params.threads)
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
     weights = load_snapshot(scale, run, snapshot, generator)
-    kept = variants or [name for name, said in VARIANTS.items() if said == scoring.quantisation]
-    paths = {variant: scale.folder.dump(run.experiment, run.seed, snapshot, variant) for variant in kept}
-    chunks = draw.quantised(generator, n, run.seed, dict.fromkeys(["rounded", *kept]), device)
+    place = scale.folder.samples(run.experiment, run.seed, snapshot)
+    paths: dict[str, Path] = {variant: place / f"{variant}.npy" for variant in variants}
+    chunks = draw.quantised(generator, n, run.seed, dict.fromkeys(["rounded", *paths]), device)
     hashes, pictured = write_dump(paths, chunks, (n, run.resolution, run.resolution, 3))
+    for stale in set(place.glob("*.npy")) - set(paths.values()):
+        stale.unlink()
     grid.grid_png(pictured, scale.folder.grid(run.experiment, run.seed, snapshot))
     record = SampleRecord(
         scale=scale.params.scale,
@@ -73,7 +77,7 @@ def sample(
         n=n,
         ema=run.recipe.ema.kind != "none",
         samples_sha256=hashes["rounded"],
-        files={paths[variant].name: SampleFile(VARIANTS[variant], hashes[variant]) for variant in kept},
+        files={paths[variant].name: SampleFile(VARIANTS[variant], hashes[variant]) for variant in paths},
         weights_sha256=weights.sha256,
         digest=weights.metadata.get("digest"),
         provenance=provenance.collect(

@@ -1,6 +1,5 @@
 """A scale's dvc.yaml as a value: its stages, from its params.yaml."""
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,35 @@ Keeping = Callable[[Path], Output]
 SEED: Any = "${item.seed}"  # stands where paths take a number
 
 
-def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str, str]) -> dict[str, Any]:
+def pipeline(
+    params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str, str], references: dict[str, list[str]]
+) -> dict[str, Any]:
     """Return a scale's dvc.yaml.
 
-    Stages depend on resolved recipes (plan/*.json) and on versions, never on source files. Command lines take nothing
-    from params.yaml but `threads`, and `device` is no dependency.
+    Stages depend on resolved recipes (plan/*.json), on stamps of protocols and on versions, never on source files.
+    Command lines take nothing from params.yaml, and `device` is no dependency.
 
     Big files and plans are in DVC's cache; small files are in git. The scale at the root has no file in git (it is made
     anew in minutes), so DVC's cache holds its small files, too, and `dvc repro` brings a removed folder back.
 
     Args:
         params: the scale's params.yaml.
-        sources: see `_sources`.
+        sources: see `suite._sources`.
+        references: see `planned_scores.Planner.references`.
     """
     root, folder, kept = params["root"], ScaleFolder(Path(params["out"])), _keeping(in_git=not params["out"])
     run = f"{EXPERIMENT} --seed {SEED}"
     artifacts, records = folder.artifacts(EXPERIMENT, SEED), folder.records(EXPERIMENT, SEED)
     versions = f"{root}experiments/versions.yaml"
-    reals = f"{root}data/${{item.dataset}}/train.npy"
+    reals = str(folder.references("${item.references}"))  # a few hashes stand for the images
     stages: dict[str, Any] = {
         "plan": {
             "cmd": "harness plan",
-            "params": [{PARAMS: ["scale", "overlay", "scoring", "runs", "dumps", "choices", "limit_nimg"]}],
+            "params": [{PARAMS: ["scale", "overlay", "runs", "dumps", "choices", "limit_nimg"]}],
             "deps": [
                 f"{root}experiments/{name}"
                 for name in (
-                    *("datasets.yaml", "models", "overlays.yaml", "recipes"),
+                    *("datasets.yaml", "models", "overlays.yaml", "protocols", "recipes"),
                     *(f"suites/{params['scale']}.yaml", "tables", "versions.yaml"),
                 )
             ],
@@ -62,71 +64,54 @@ def pipeline(params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str
             },
         },
     }
+    for name, data in references.items():
+        stages[f"references-{name}"] = {
+            "cmd": f"harness references {' '.join(data)}",
+            "deps": [f"{root}data/{one}/card.json" for one in data],
+            "outs": [kept(folder.references(name))],
+        }
     if params["choices"]:
         stages["choose"] = {
-            "foreach": {key: _item(one) for key, one in params["choices"].items()},
+            "foreach": {key: _item(one, "references") for key, one in params["choices"].items()},
             "do": {
                 "cmd": f"harness choose {run}",
                 "deps": [str(artifacts / "weights"), reals],
-                "params": [
-                    {
-                        PARAMS: [
-                            *(f"scoring.{key}" for key in ("n_choose", "weights", "layer", "quantisation")),
-                            "scoring.counts.${item.dataset}.n_real",
-                            "threads",
-                        ]
-                    },
-                    {versions: ["sampler", "scorer-torch"]},
-                ],
+                "params": [{PARAMS: ["choices.${key}.stamp", "threads"]}, {versions: ["sampler", "scorer-torch"]}],
                 "outs": [str(artifacts / "chosen"), kept(folder.choice(EXPERIMENT, SEED))],
             },
         }
-    dumps = {key: _item(one, "snapshot", "weights") for key, one in params["dumps"].items()}
-    samples, record = folder.dump(EXPERIMENT, SEED, SNAPSHOT), folder.sample_record(EXPERIMENT, SEED, SNAPSHOT)
+    samples, record = folder.samples(EXPERIMENT, SEED, SNAPSHOT), folder.sample_record(EXPERIMENT, SEED, SNAPSHOT)
     stages["sample"] = {
-        "foreach": dumps,
+        "foreach": {key: _item(one, "snapshot", "weights") for key, one in params["dumps"].items()},
         "do": {
             "cmd": f"harness sample {run} --snapshot {SNAPSHOT}",
             "deps": [str(artifacts / "${item.weights}" / f"{SNAPSHOT}.safetensors")],
             "params": [
-                {PARAMS: ["scoring.counts.${item.dataset}.n_fake", "scoring.quantisation", "threads"]},
+                {PARAMS: ["dumps.${key}.n_fake", "dumps.${key}.variants", "threads"]},
                 {versions: ["sampler"]},
             ],
             "outs": [str(samples), kept(record), kept(folder.grid(EXPERIMENT, SEED, SNAPSHOT))],
         },
     }
     for scorer in scorers:
+        scored = {
+            key: _item(one, "snapshot", "references") for key, one in params["dumps"].items() if scorer in one["scores"]
+        }
+        if not scored:
+            continue
         stages[f"score-{scorer}"] = {
-            "foreach": {
-                key: _item(one)
-                | {"snapshot": one["snapshot"], "n_real": params["scoring"]["counts"][one["dataset"]]["n_real"]}
-                for key, one in params["dumps"].items()
+            "foreach": scored,
+            "do": {
+                "cmd": f"harness score-dump {run} --snapshot {SNAPSHOT} --scorer {scorer}",
+                "deps": [str(samples), str(record), reals],
+                "params": [
+                    {PARAMS: [f"dumps.${{key}}.scores.{scorer}", "threads"]},
+                    {versions: [f"scorer-{scorer}"]},
+                ],
+                "outs": [kept(folder.scorer(EXPERIMENT, SEED, SNAPSHOT, scorer))],  # a record a protocol
             },
-            "do": _score(params, scorer, folder, samples, record, kept),
         }
     return {"stages": stages | _ends(root, folder, kept)}
-
-
-def _score(
-    params: dict[str, Any], scorer: str, folder: ScaleFolder, samples: Path, record: Path, kept: Keeping
-) -> dict[str, Any]:
-    root, scoring = params["root"], params["scoring"]
-    out = folder.score(EXPERIMENT, SEED, SNAPSHOT, scorer, params["scale"])
-    flags = [f"--{name}" for name, on in scoring["clean"].items() if on] if scorer == "clean" else []
-    return {
-        "cmd": " ".join(
-            [
-                f"harness score --scorer {scorer} --samples {samples} --run {record}",
-                f"--reference {root}data/${{item.dataset}} --n-real ${{item.n_real}}",
-                f"--weights {shlex.quote(scoring['weights'])} --layer {scoring['layer']}",
-                f"--threads ${{threads}} --params {PARAMS} --out {out}",  # the device is read from there
-                *flags,
-            ]
-        ),
-        "deps": [str(samples), str(record), f"{root}data/${{item.dataset}}/train.npy"],
-        "params": [{f"{root}experiments/versions.yaml": [f"scorer-{scorer}"]}],
-        "outs": [kept(out)],
-    }
 
 
 def _ends(root: str, folder: ScaleFolder, kept: Keeping) -> dict[str, Any]:

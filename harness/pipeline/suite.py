@@ -12,10 +12,10 @@ import yaml
 
 from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
-from harness.data import card
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
 from harness.paths import PARAMS, Checkout, ScaleFolder, dump_name, run_name, weights_folder
+from harness.pipeline.planned_scores import Planner, check_references, references
 from harness.pipeline.stages import pipeline
 
 AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
@@ -30,19 +30,25 @@ class Row:
     seeds: tuple[int, ...] | None = None
     snapshots: tuple[Any, ...] | None = None  # last, best or image counts
     limit_nimg: int | None = None
+    protocols: tuple[str, ...] = ()  # beside the suite's
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What a scale runs: experiments by table, and how they are scored."""
+    """What a scale runs: experiments by table, and how they are scored.
+
+    `protocols`: all rows are scored under them, those of a data set that a protocol says nothing of excepted. `choose`:
+    what the best snapshot is chosen by.
+    """
 
     about: str
-    scoring: schema.Scoring
+    protocols: tuple[str, ...]
     tables: dict[str, dict[str, Row | None]]
     seeds: tuple[int, ...] = (0,)
     snapshots: tuple[Any, ...] = ("last",)
     limit_nimg_each: int | None = None  # a cap on every training that has none of its own
-    scorers: tuple[str, ...] = ("tf", "clean")
+    choose: str = "choose-5k"
+    scorers: tuple[schema.Scorer, ...] = ("tf", "clean")
     threads: int = 2
     device: str = "auto"
     limit_nimg: int | None = None
@@ -58,6 +64,7 @@ class Suite:
                     self.seeds if row.seeds is None else row.seeds,
                     tuple(map(str, self.snapshots if row.snapshots is None else row.snapshots)),
                     self.limit_nimg_each if row.limit_nimg is None else row.limit_nimg,
+                    row.protocols,
                 )
         return out
 
@@ -153,27 +160,25 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
         command += f" --out {shlex.quote(str(folder.relative_to(checkout.root)))}"
     root = "" if folder == checkout.root else os.path.relpath(checkout.root, folder) + "/"
     out = f"results/{scale}/" if folder == checkout.root else ""
-    params = _params(suite, scale, root, out, known)
-    sources = _sources(checkout, params, known)
-    return Generated(folder, params, pipeline(params, suite.scorers, sources), command)
+    planner = Planner(checkout, suite, known)
+    params = _params(suite, scale, root, out, planner)
+    made = pipeline(params, suite.scorers, _sources(checkout, params, known), planner.references())
+    return Generated(folder, params, made, command)
 
 
-def _params(suite: Suite, scale: str, root: str, out: str, known: dict[str, schema.Experiment]) -> dict[str, Any]:
+def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
     runs, dumps, choices = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for name, row in suite.rows().items():
+        scored = planner.scored(name, row)
         for seed in row.seeds or ():
-            run = {"experiment": name, "seed": seed, "dataset": known[name].dataset}
+            run = {"experiment": name, "seed": seed, "dataset": planner.dataset(name)}
             limit = {} if row.limit_nimg is None else {"limit_nimg": row.limit_nimg}
             runs[run_name(name, seed)] = run | limit
             if "best" in (row.snapshots or ()):
-                choices[run_name(name, seed)] = run | limit
+                choices[run_name(name, seed)] = run | planner.choice(name)
             for snapshot in row.snapshots or ():
                 place = {"snapshot": snapshot, "weights": weights_folder(snapshot)}
-                dumps[dump_name(name, seed, snapshot)] = run | place
-    counts = {}
-    for dataset in dict.fromkeys(known[name].dataset for name in suite.rows()):
-        n_fake, n_real = suite.scoring.counts_of(dataset)
-        counts[dataset] = {"n_fake": n_fake, "n_real": n_real}
+                dumps[dump_name(name, seed, snapshot)] = run | place | scored
     return {
         "scale": scale,
         "overlay": suite.overlay,
@@ -182,7 +187,6 @@ def _params(suite: Suite, scale: str, root: str, out: str, known: dict[str, sche
         "device": suite.device,
         "threads": suite.threads,
         "limit_nimg": suite.limit_nimg,
-        "scoring": dataclasses.asdict(suite.scoring) | {"counts": counts},
         "runs": runs,
         "dumps": dumps,
         "choices": choices,
@@ -231,18 +235,15 @@ def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
 
 
 def check(scale: Scale) -> None:
-    """Refuse a params.yaml that its suite would not give, and counts that a data set does not have.
+    """Refuse a params.yaml that its suite would not give, and references that cannot be.
 
-    In a checkout without suites every params.yaml is written by hand, and only counts are looked at.
+    In a checkout without suites every params.yaml is written by hand, and only references are looked at.
 
     Raises:
-        HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or too many reals are asked for.
+        HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or see `check_references`.
     """
     params, checkout = scale.params, scale.checkout
-    for name in dict.fromkeys(run.dataset for run in params.runs.values()):
-        wanted, there = params.scoring.counts_of(name)[1], card.definition(name, checkout.root).count
-        if there is not None and wanted > there:
-            raise HarnessError(f"{scale.path}: scoring: {wanted:,} reals of '{name}', which has {there:,} images.")
+    check_references(scale)
     if not checkout.suites.is_dir():
         return
     made = generate(checkout, params.scale, scale.path.parent, params.overlay)
@@ -265,14 +266,15 @@ def waiting(scale: Scale) -> list[str]:
 
     out = []
     runs = [run.dataset for run in scale.params.runs.values()]
-    for name in dict.fromkeys(runs):
+    for name in dict.fromkeys([*runs, *references(scale)]):
         if (scale.checkout.data(name) / "train.npy").is_file():
             continue
         entry = card.definition(name, scale.root)
         if entry.source == "standin" or fetch.local_source(entry, scale.root) is not None:
             continue
+        waits = f"{runs.count(name)} trainings" if name in runs else "what is scored against it"
         out.append(
-            f"{name}: neither packed nor in {fetch.ENVIRONMENT}, so the rows of {runs.count(name)} trainings wait for "
+            f"{name}: neither packed nor in {fetch.ENVIRONMENT}, so the rows of {waits} wait for "
             f"`harness data {name}`, which will try the official download; `dvc repro --ignore-errors` runs the others "
             "to their tables."
         )

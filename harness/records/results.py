@@ -303,20 +303,26 @@ def distinct_trainings(rows: pd.DataFrame) -> dict[str, str]:
 def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
     """Split results into what the scale's params.yaml plans, and the records that nobody planned, named with a reason.
 
-    Planned are the scores of its dumps under its protocol, at the length that it plans now, and the trainings of its
+    Planned are the scores of its dumps under their protocols, at the length that it plans now, and the trainings of its
     `runs`.
     """
     params = scale.params
     runs = {(run.experiment, run.seed) for run in params.runs.values()}
     lengths = {name: scale.run(name, seed).recipe.length_nimg for name, seed in dict(sorted(runs)).items()}
-    dumps = {(dump.experiment, dump.seed, dump.snapshot) for dump in params.dumps.values()}
+    dumps = {(dump.experiment, dump.seed, dump.snapshot): dump for dump in params.dumps.values()}
     orphans = []
 
     def reason(one: dict[str, Any]) -> str:
-        if (one["experiment"], one["seed"], one["snapshot"]) not in dumps:
+        dump = dumps.get((one["experiment"], one["seed"], one["snapshot"]))
+        if dump is None:
             return "no dump of params.yaml"
-        if one["scale"] != params.scale or one["protocol"] != params.scale:
-            return f"scale '{one['scale']}' under protocol '{one['protocol']}', planned '{params.scale}'"
+        if one["scale"] != params.scale:
+            return f"scale '{one['scale']}', planned '{params.scale}'"
+        stamp = dump.scores.get(one["scorer"], {}).get(one["protocol"])
+        if stamp is None:
+            return f"no score by {one['scorer']} under protocol '{one['protocol']}' is planned"
+        if stamp.split("-")[0] != str(one["protocol_version"]):
+            return f"protocol '{one['protocol']}' version {one['protocol_version']}, planned is {stamp.split('-')[0]}"
         length = lengths[one["experiment"]]  # of every seed
         if one["snapshot"] == "last" and one["nimg"] != length:
             return f"trained for {one['nimg']} images, {length} are planned"

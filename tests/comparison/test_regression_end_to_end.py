@@ -15,8 +15,6 @@ from harness.sampling import draw
 
 pytestmark = pytest.mark.slow
 
-SCORE = ("--reference", "data/tiny", "--n-real", "20", "--weights", "stand-in", "--layer", "64")
-
 
 def run(*arguments: str) -> int:
     try:
@@ -28,15 +26,10 @@ def run(*arguments: str) -> int:
 def pipeline(*more: str) -> None:
     shutil.rmtree(".checkpoints", ignore_errors=True)  # a finished training is not run again
     assert run("plan") == 0
+    assert run("references", "tiny") == 0
     for name in "ef":
-        dump, records = f"out/runs/{name}/seed0/last/samples/rounded.npy", f"out/records/{name}/seed0/last"
-        run_of = ("--run", f"{records}/samples.json", "--out", f"{records}/torch/tiny.json")
-        for command in (
-            ("train", name, *more),
-            ("sample", name, *more),
-            ("score", "--scorer", "torch", "--samples", dump, *run_of, *SCORE, *more),
-        ):
-            assert run(*command) == 0, command
+        for command in (("train", name), ("sample", name), ("score-dump", name, "--scorer", "torch")):
+            assert run(*command, *more) == 0, command
 
 
 @pytest.fixture

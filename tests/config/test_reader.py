@@ -8,6 +8,7 @@ import yaml
 from harness.config import experiments, reader, schema
 from harness.errors import HarnessError
 from tests.paths import ROOT
+from tests.scoring import scored
 
 ADAM = {"lr": "1e-4", "betas": [0, 0.9]}
 RECIPE = {
@@ -22,9 +23,8 @@ PARAMS = {
     "scale": "s",
     "root": "",
     "out": "out/",
-    "scoring": {"n_fake": 4, "n_real": 8, "weights": "stand-in"},
     "runs": {"e-seed0": {"experiment": "e", "seed": 0, "dataset": "tiny"}},
-    "dumps": {"e-seed0-last": {"experiment": "e", "seed": 0, "dataset": "tiny", "snapshot": "last"}},
+    "dumps": {"e-seed0-last": {"experiment": "e", "seed": 0, "dataset": "tiny", "snapshot": "last"} | scored("tiny")},
 }
 
 

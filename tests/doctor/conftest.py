@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.doctor.helpers import PARAMS
+from tests.doctor.helpers import PARAMS, PROTOCOL, write_protocol
 from tests.paths import ROOT
 
 
@@ -23,5 +23,6 @@ def root(tmp_path):
     experiment = {"dataset": "tiny", "generator": network, "discriminator": network, "recipe": "cpu-sngan"}
     (root / "experiments" / "tables").mkdir()
     (root / "experiments" / "tables" / "tiny.yaml").write_text(yaml.safe_dump({"tiny-sngan": experiment}))
+    write_protocol(root, PROTOCOL)
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     return root

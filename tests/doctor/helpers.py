@@ -13,19 +13,20 @@ from harness.doctor.finding import Finding
 from harness.files import write_json
 from harness.paths import Checkout
 from tests.paths import ROOT
+from tests.scoring import entry, scored
 
 SPEED = 1e9  # operations per second
 FIGURES = devices.read(Checkout(ROOT))
 CPU = Machine("a CPU", "cpu", None, {"float32": SPEED, "bfloat16": SPEED}, 2, FIGURES)
 
 RUN = {"experiment": "tiny-sngan", "seed": 0, "dataset": "tiny"}
+PROTOCOL: dict[str, Any] = {"dataset": "tiny", "n_fake": 64, "references": {"any": {"n_real": 16}}, "layer": 2048}
 PARAMS = {
     "scale": "tiny",
     "root": "",
     "out": "results/tiny/",
-    "scoring": {"n_fake": 64, "n_real": 16, "weights": "stand-in"},
     "runs": {"tiny-sngan-seed0": RUN},
-    "dumps": {"tiny-sngan-seed0-last": {**RUN, "snapshot": "last"}},
+    "dumps": {"tiny-sngan-seed0-last": {**RUN, "snapshot": "last"} | scored(**PROTOCOL)},
 }
 
 
@@ -34,6 +35,19 @@ def write_scale(root: Path, changes: dict[str, Any] | None = None) -> Scale:
     params = copy.deepcopy(PARAMS) | (changes or {})
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     return open_scale(root / "params.yaml")
+
+
+def scored_with(root: Path, **changes: Any) -> dict[str, Any]:
+    """Change the protocol `tiny`, and return what params.yaml says then."""
+    own = PROTOCOL | changes
+    write_protocol(root, own)
+    return {"dumps": {key: dump | scored(**own) for key, dump in PARAMS["dumps"].items()}}
+
+
+def write_protocol(root: Path, own: dict[str, Any]) -> None:
+    changes = {key: value for key, value in own.items() if key != "dataset"}
+    path = root / "experiments" / "protocols" / "tiny.yaml"
+    path.write_text(yaml.safe_dump({"tiny": entry(**changes)}))
 
 
 def statuses(findings: list[Finding], area: str) -> list[str]:

@@ -10,42 +10,35 @@ import torch
 import yaml
 
 from harness.config import experiments
-from harness.config.reader import read
-from harness.config.schema import Params
 from harness.data.fetch import prepare
 from harness.doctor import checks, devices, estimate, machine
 from harness.doctor.finding import Finding
 from harness.paths import Checkout
-from tests.doctor.helpers import CPU, PARAMS, RUN, messages, record, statuses, write_scale
+from tests.doctor.helpers import CPU, PARAMS, messages, record, scored_with, statuses, write_scale
 from tests.paths import ROOT
 
 
 def test_data(root):
-    params = read(Params, PARAMS, "test")
-    assert statuses(checks.check_data(params, root), "data") == ["warning"]
+    assert statuses(checks.check_data(["tiny"], root), "data") == ["warning"]
     prepare("tiny", root / "data" / "tiny", root)
-    (found,) = checks.check_data(params, root)
+    (found,) = checks.check_data(["tiny"], root)
     assert (found.status, found.details["count"], found.details["stand_in"]) == ("ok", 20, True)
     with open(root / "data" / "tiny" / "train.npy", "r+b") as handle:
         handle.seek(-1, 2)
         byte = handle.read(1)
         handle.seek(-1, 2)
         handle.write(bytes([byte[0] ^ 1]))
-    assert "pixels are not those of its card" in messages(checks.check_data(params, root))
+    assert "pixels are not those of its card" in messages(checks.check_data(["tiny"], root))
     (root / "data" / "tiny" / "train.npy").unlink()
-    assert statuses(checks.check_data(params, root), "data") == ["error"]
+    assert statuses(checks.check_data(["tiny"], root), "data") == ["error"]
 
 
 def test_data_of_another_definition(root):
     prepare("tiny", root / "data" / "tiny", root)
     file = root / "experiments" / "datasets.yaml"
     file.write_text(file.read_text().replace("split: drawn", "split: other"))
-    (found,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    (found,) = checks.check_data(["tiny"], root)
     assert (found.status, "another definition" in found.message) == ("error", True)
-
-
-def scoring(weights):
-    return read(Params, PARAMS | {"scoring": PARAMS["scoring"] | {"weights": weights}}, "test")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +46,7 @@ def scoring(weights):
 )
 def test_weights_that_are_not_there_are_not_fetched(weights, status, tmp_path, monkeypatch):
     monkeypatch.delenv("HARNESS_INCEPTION", raising=False)
-    assert statuses(checks.check_weights(scoring(weights), tmp_path), "weights") == [status]
+    assert statuses(checks.check_weights(weights, tmp_path), "weights") == [status]
     assert not list(tmp_path.iterdir())
 
 
@@ -62,7 +55,7 @@ def test_weights_that_are_not_what_their_name_says(tmp_path, monkeypatch):
 
     np.savez(tmp_path / TRUNK_NAME, x=np.zeros(3))
     monkeypatch.setenv("HARNESS_INCEPTION", str(tmp_path))
-    (found,) = checks.check_weights(scoring("trunk"), tmp_path)
+    (found,) = checks.check_weights("trunk", tmp_path)
     assert found.status == "error"
     assert TRUNK_NAME in found.message
 
@@ -167,8 +160,7 @@ def test_all_that_is_missing_is_listed_at_once(root, fit_machine, monkeypatch):
         f"{name}-seed0": {"experiment": name, "seed": 0, "dataset": "tiny"}
         for name in ("wrong-network", "released", "absent")
     }
-    scoring = PARAMS["scoring"] | {"weights": "trunk"}
-    write_scale(root, {"runs": PARAMS["runs"] | runs, "scoring": scoring})
+    write_scale(root, {"runs": PARAMS["runs"] | runs} | scored_with(root, inception="trunk", layer=768))
     (root / "experiments" / "datasets.yaml").write_text(
         yaml.safe_dump(
             {"tiny": {"source": "folder", "path": "no/images", "split": "all", "resolution": 32, "licence": "x"}}
@@ -190,7 +182,7 @@ def test_all_that_is_missing_is_listed_at_once(root, fit_machine, monkeypatch):
 
 
 def test_a_snapshot_that_no_training_leaves(root, fit_machine):
-    dump = {**RUN, "snapshot": "123"}
+    dump = {**PARAMS["dumps"]["tiny-sngan-seed0-last"], "snapshot": "123"}
     write_scale(root, {"dumps": {"tiny-sngan-seed0-123": dump}})
     findings, cost = checks.examine(root / "params.yaml", root, "cpu")
     assert (cost, "no snapshot '123'" in messages(findings)) == (None, True)
@@ -228,14 +220,14 @@ def test_data_that_has_to_be_fetched_says_from_where(root, monkeypatch):
     (root / "experiments" / "datasets.yaml").write_text(yaml.safe_dump({"tiny": entry}))
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.delenv("HARNESS_CACHE", raising=False)
-    (absent,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    (absent,) = checks.check_data(["tiny"], root)
     assert "put cifar-10-python.tar.gz into a folder and set HARNESS_DATA" in absent.message
     (root / "cifar-10-python.tar.gz").touch()
     monkeypatch.setenv("HARNESS_DATA", str(root))
-    (there,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    (there,) = checks.check_data(["tiny"], root)
     assert f"makes it from {root / 'cifar-10-python.tar.gz'}" in there.message
     monkeypatch.setenv("HARNESS_DATA", str(root / "nowhere"))
-    (wrong,) = checks.check_data(read(Params, PARAMS, "test"), root)
+    (wrong,) = checks.check_data(["tiny"], root)
     assert (wrong.status, "no such folder" in wrong.message) == ("error", True)
 
 

@@ -23,8 +23,9 @@ from harness.networks.operations import Count
 from harness.paths import Checkout
 from harness.pipeline import suite
 from harness.pipeline.plan import find_problems
-from tests.doctor.helpers import CPU, FIGURES, SPEED, record, write_scale
+from tests.doctor.helpers import CPU, FIGURES, PROTOCOL, SPEED, record, write_scale
 from tests.paths import ROOT
+from tests.scoring import chosen, entry, scored
 
 GPU = Machine("a card", "cuda", "H100", {"float32": 1e12}, 4, FIGURES)
 
@@ -135,26 +136,39 @@ def test_dumps_choices_and_scores_by_hand(root: Path) -> None:
     """A scorer sees every dump and each data set's reals once; `choose` draws and scores each candidate with torch."""
     scale = write_scale(root)
     plain = cost(scale)
-    scorers = len(suite.Suite.scorers)
+    scorers = 2  # tf and clean
     share = FIGURES.efficiency["cpu"].inception.value
     image = FIGURES.inception_flop.value / (SPEED * share)
     assert plain.total.seconds["score"] == pytest.approx(scorers * (64 + 16) * image)
     assert plain.shared.seconds["score"] == pytest.approx(scorers * 16 * image)
-    key, entry = next(iter(scale.params.runs.items()))
-    chosen = cost(write_scale(root, {"choices": {key: vars(entry)}}))
-    candidates = len(scale.run(entry.experiment, entry.seed).recipe.snapshots_nimg) + 1
-    images = candidates * scale.params.scoring.n_choose
+    key, run = next(iter(scale.params.runs.items()))
+    choice = {"experiment": run.experiment, "seed": run.seed, "dataset": "tiny"} | chosen(**PROTOCOL)
+    both = cost(write_scale(root, {"choices": {key: choice}}))
+    candidates = len(scale.run(run.experiment, run.seed).recipe.snapshots_nimg) + 1
+    images = candidates * PROTOCOL["n_fake"]
     drawn = plain.total.seconds["sample"] / 64 * images
-    assert chosen.total.seconds["choose"] == pytest.approx(images * image + drawn)
-    assert chosen.shared.seconds["score"] == pytest.approx((scorers + 1) * 16 * image), "torch's own reference"
-    assert chosen.total.seconds["train"] == plain.total.seconds["train"]
+    assert both.total.seconds["choose"] == pytest.approx(images * image + drawn)
+    assert both.shared.seconds["score"] == pytest.approx((scorers + 1) * 16 * image), "torch's own reference"
+    assert both.total.seconds["train"] == plain.total.seconds["train"]
 
 
-def test_counts_are_those_of_the_data_set(root: Path) -> None:
-    scoring = {"n_fake": 64, "n_real": 16, "weights": "stand-in", "counts": {"tiny": {"n_fake": 32, "n_real": 8}}}
-    counts = image_counts(write_scale(root, {"scoring": scoring}))
-    assert counts.dumps["tiny-sngan-seed0-last"].images == 32
-    assert set(counts.references.values()) == {8}
+def test_one_pass_serves_many_protocols(root: Path) -> None:
+    """The largest count of those that share a pass; another quantisation is another file and another pass."""
+    names = {
+        "small": {"n_fake": 32, "references": {"any": {"n_real": 8}}},
+        "large": {"n_fake": 64, "references": {"any": {"n_real": 16}}},
+        "floats": {"n_fake": 16, "quantisation": "float"},
+    }
+    entries = {name: entry(**changes) for name, changes in names.items()}
+    (root / "experiments/protocols/more.yaml").write_text(yaml.safe_dump(entries))
+    dump = write_scale(root).params.dumps["tiny-sngan-seed0-last"]
+    found = [scored("tiny", name, **changes) for name, changes in names.items()]
+    scores = {s: {k: v for one in found for k, v in one["scores"][s].items()} for s in ("tf", "clean")}
+    mine = vars(dump) | {"n_fake": 64, "variants": ["rounded", "float"], "scores": scores}
+    counts = image_counts(write_scale(root, {"dumps": {"tiny-sngan-seed0-last": mine}}))
+    of_dump = counts.dumps["tiny-sngan-seed0-last"]
+    assert (of_dump.images, of_dump.bytes_each, of_dump.scored) == (64, 5, {"tf": 80, "clean": 80})
+    assert counts.references == {("tf", "tiny"): 20, ("clean", "tiny"): 20}
 
 
 def test_a_limit_of_one_training_is_kept(root: Path) -> None:

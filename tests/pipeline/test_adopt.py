@@ -20,8 +20,9 @@ from harness.paths import Checkout
 from harness.pipeline import adopt, contributed, suite
 from harness.records import chain, score_record
 from harness.training import published
-from tests.conftest import TINY, tiny_root
+from tests.conftest import tiny_root
 from tests.paths import ROOT
+from tests.scoring import entry
 
 OUT = Path("results/tiny")
 RUN, RECORDS = OUT / "runs/f/seed0", OUT / "records/f/seed0"
@@ -42,11 +43,17 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
         link.unlink()
         (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
     shutil.copy(ROOT / "experiments/overlays.yaml", root / "experiments")
-    shutil.copytree(ROOT / "experiments/protocols", root / "experiments/protocols", dirs_exist_ok=True)
+    (root / "experiments/protocols/choice.yaml").write_text(yaml.safe_dump({"choice": entry(n_fake=4)}))
     (root / "experiments/suites").mkdir()
-    scoring = TINY["params.yaml"]["scoring"] | {"n_choose": 4}
     rows = {"f": {"snapshots": ["last", "best"]}}
-    made = {"about": "", "threads": 1, "scoring": scoring, "scorers": ["torch"], "tables": {"t": rows}}
+    made = {
+        "about": "",
+        "threads": 1,
+        "protocols": ["tiny"],
+        "choose": "choice",
+        "scorers": ["torch"],
+        "tables": {"t": rows},
+    }
     (root / "experiments/suites/tiny.yaml").write_text(yaml.safe_dump(made))
     suite.write([suite.generate(Checkout(root), "tiny", root)])
     Repo.init(str(root), no_scm=True).close()
@@ -61,7 +68,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(provenance, "commit", lambda _: COMMIT)
         with Repo(str(root)) as repo:
             ran = repo.reproduce([f"score-torch@f-seed0-{snapshot}" for snapshot in LAST])
-    assert {stage.name for stage in ran} == STAGES | {"plan"}
+    assert {stage.name for stage in ran} == STAGES | {"plan", "references-tiny"}
     return root
 
 
@@ -200,7 +207,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "damaged dump": (lambda s: flip(s / "runs/f/seed0/last/samples/rounded.npy"), r"rounded\.npy.*sha256"),
     "another file": (
         lambda s: shutil.copy(s / "runs/f/seed0/last/samples/rounded.npy", s / "runs/f/seed0/last/samples/float.npy"),
-        r"float\.npy: no stage of .*params\.yaml makes it",
+        r"samples: files is \['float\.npy', 'rounded\.npy'\], expected \['rounded\.npy'\]",
     ),
     "no record": (
         lambda s: (s / "records/f/seed0/train/train.json").unlink(),
@@ -212,7 +219,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"holds last, planned are 8, last",
     ),
     "half a dump": (lambda s: (s / "records/f/seed0/last/grid.png").unlink(), r"grid\.png: missing, so stage sample@"),
-    "no dump": (lambda s: shutil.rmtree(s / "runs/f/seed0/last"), r"rounded\.npy: missing, so stage sample@"),
+    "no dump": (lambda s: shutil.rmtree(s / "runs/f/seed0/last"), r"samples: missing, so stage sample@"),
     "another seed": (
         lambda s: shutil.copytree(s / "runs/f/seed0", s / "runs/f/seed1"),
         "plans no training of 'f' with",
@@ -296,7 +303,8 @@ def without_files(sent: Path) -> Path:
 def test_sound_records_are_judged_alone(here: Path, sent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params = yaml.safe_load((here / "params.yaml").read_text())
     params["runs"] = {"f-seed5": params["runs"]["f-seed0"] | {"seed": 5}}  # other seeds than ours are welcome
-    (here / "params.yaml").write_text(yaml.safe_dump(params | {"dumps": {}, "choices": {}}))
+    params["dumps"] = {"f-seed5-last": params["dumps"]["f-seed0-last"] | {"seed": 5}}
+    (here / "params.yaml").write_text(yaml.safe_dump(params | {"choices": {}}))
     assert findings(here, without_files(sent)) == (["sound"] * 5, True)
     assert findings(here, sent / "records") == (["sound"] * 5, True)
     with pytest.raises(SystemExit) as end:

@@ -19,6 +19,7 @@ from harness.metrics.score import score
 from harness.networks import registry
 from harness.pipeline import best_snapshot
 from harness.sampling import draw
+from tests.scoring import chosen, entry
 from tests.training import tiny
 
 N = 12
@@ -30,10 +31,11 @@ def trained(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tiny_scale)
     monkeypatch.setenv("HARNESS_CACHE", str(tiny_scale / "cache"))
     params = yaml.safe_load(Path("params.yaml").read_text())
-    params["scoring"]["n_choose"] = N
-    params["choices"] = {"e-seed0": dict(params["runs"]["e-seed0"])}
+    params["choices"] = {"e-seed0": params["runs"]["e-seed0"] | chosen("tiny", "choice", n_fake=N)}
+    Path("experiments/protocols/choice.yaml").write_text(yaml.safe_dump({"choice": entry(n_fake=N)}))
     params["dumps"]["e-seed0-best"] = {**params["dumps"]["e-seed0-last"], "snapshot": "best", "weights": "chosen"}
     Path("params.yaml").write_text(yaml.safe_dump(params))
+    run("references", "tiny")
     run("train", "e", "--checkpoints", "checkpoints")
     return tiny_scale
 
@@ -79,11 +81,10 @@ def test_a_score_of_best_says_how_it_was_chosen(trained: Path) -> None:
     assert sample_record["selection"] == (
         f"lowest FID of 2 snapshots, {N} other samples each, torch scorer, stand-in Inception, layer 64"
     )
-    samples, card = "out/runs/e/seed0/best/samples/rounded.npy", "out/records/e/seed0/best/samples.json"
-    common = ("--samples", samples, "--run", card, "--reference", "data/tiny", "--weights", "stand-in", "--layer", "64")
-    run("score", *common, "--scorer", "torch", "--out", "tf.json")
-    assert read("tf.json")["protocol"]["selection"] == sample_record["selection"]
-    assert read("tf.json")["run"]["snapshot"] == "best"
+    run("score-dump", "e", "--snapshot", "best", "--scorer", "torch")
+    score = read("out/records/e/seed0/best/torch/tiny.json")
+    assert score["protocol"]["selection"] == sample_record["selection"]
+    assert score["run"]["snapshot"] == "best"
 
 
 @pytest.mark.parametrize(("limit_nimg", "partial"), [(None, False), (12, True)])
@@ -94,7 +95,7 @@ def test_the_best_of_a_whole_training_is_not_partial(trained: Path, limit_nimg: 
     run("train", "e", "--checkpoints", "others")
     run("choose", "e")
     for snapshot, expected in (("best", partial), ("last", partial), ("8", True)):
-        run("sample", "e", "--snapshot", snapshot)
+        run("sample", "e", "--snapshot", snapshot, "--n", "3")
         assert read(f"out/records/e/seed0/{snapshot}/samples.json")["partial"] is expected
 
 

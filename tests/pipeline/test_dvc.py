@@ -15,7 +15,7 @@ import yaml
 
 from harness.paths import Checkout
 from harness.pipeline import suite
-from tests.conftest import TINY, tiny_root
+from tests.conftest import tiny_root
 from tests.paths import ROOT
 
 SCORERS = ("tf", "clean")
@@ -60,7 +60,7 @@ def write_suite(folder: Path, rows: dict) -> None:
     path = folder / "experiments/suites/tiny.yaml"
     path.parent.mkdir(exist_ok=True)
     path.write_text(
-        yaml.safe_dump({"about": "", "threads": 1, "scoring": TINY["params.yaml"]["scoring"], "tables": {"t": rows}})
+        yaml.safe_dump({"about": "", "threads": 1, "protocols": ["tiny"], "choose": "tiny", "tables": {"t": rows}})
     )
     (folder / "experiments/claims.yaml").write_text("level: {value: 0.95, because: a test}\nscales: {}\nclaims: {}\n")
     if not (folder / "experiments/overlays.yaml").exists():
@@ -84,7 +84,7 @@ def scale(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(folder, "dvc", "init", "--no-scm", "-q").returncode == 0
     ran = repro(folder)
     assert {"plan", "data@tiny", "train@e-seed0", "score-clean@f-seed0-last", "tables", "check", "report"} <= ran
-    assert len(ran) == 13
+    assert len(ran) == 14
     return folder
 
 
@@ -152,7 +152,7 @@ def test_another_device_is_no_new_work(scale: Path):
 
 def test_a_params_file_that_its_suite_would_not_give_stops(scale: Path):
     text = (scale / "params.yaml").read_text()
-    edit(scale / "params.yaml", {"scoring": {"n_real": 10}})
+    edit(scale / "params.yaml", {"dumps": {"e-seed0-last": {"n_fake": 11}}})
     done = run(scale, "dvc", "repro", "plan")
     (scale / "params.yaml").write_text(text)
     assert done.returncode != 0

@@ -11,7 +11,7 @@ import yaml
 from harness.cli import group
 from harness.paths import Checkout
 from harness.pipeline import suite
-from tests.conftest import TINY, tiny_root
+from tests.conftest import tiny_root
 from tests.paths import ROOT
 from tests.pipeline.test_dvc import run as start
 
@@ -42,21 +42,11 @@ def pipeline(folder: Path) -> None:
     """Every stage of the tiny scale in this process, then what DVC writes down of it."""
     own = ("--params", f"{folder}/{SCALE}")
     harness("plan", *own)
+    harness("references", "tiny", *own)
     for experiment in "ef":
         harness("train", experiment, *own)
         harness("sample", experiment, *own)
-        records = f"{folder}/{SCALE}/records/{experiment}/seed0/last"
-        harness(
-            *(
-                "score",
-                "--scorer",
-                "torch",
-                "--samples",
-                f"{folder}/{SCALE}/runs/{experiment}/seed0/last/samples/rounded.npy",
-            ),
-            *("--run", f"{records}/samples.json", "--reference", f"{folder}/data/tiny", "--n-real", "20"),
-            *("--weights", "stand-in", "--layer", "64", "--out", f"{records}/torch/tiny.json"),
-        )
+        harness("score-dump", experiment, "--scorer", "torch", *own)
     harness("tables", *own)
     harness("check", "--write", *own)
     harness("report", *own)
@@ -73,8 +63,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (shutil.copytree if target.is_dir() else shutil.copy)(target, link)
     (folder / "params.yaml").unlink()
     (folder / "experiments/suites").mkdir()
-    scoring = {**TINY["params.yaml"]["scoring"], "clean": {}}
-    rows = {"about": "", "threads": 1, "scoring": scoring, "scorers": ["torch"], "tables": {"t": {"e": {}, "f": {}}}}
+    rows = {"about": "", "threads": 1, "protocols": ["tiny"], "scorers": ["torch"], "tables": {"t": {"e": {}, "f": {}}}}
     (folder / "experiments/suites/tiny.yaml").write_text(yaml.safe_dump(rows))
     (folder / "experiments/claims.yaml").write_text("level: {value: 0.95, because: a test}\nscales: {}\nclaims: {}\n")
     shutil.copy(ROOT / "experiments/overlays.yaml", folder / "experiments")

@@ -13,8 +13,8 @@ from harness.config import experiments, schema
 from harness.paths import Checkout
 from harness.pipeline import suite
 from models.transgan.generator import build_generator
+from tests import scoring
 from tests.comparison import reviewer
-from tests.conftest import TINY
 from tests.models.test_official import export
 
 
@@ -22,8 +22,10 @@ from tests.models.test_official import export
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     """The reviewer's checkout with two experiments of its row, one trained and one with released weights."""
     reviewer.checkout(tmp_path)
-    scoring = TINY["params.yaml"]["scoring"] | {"n_fake": reviewer.N_FAKE, "n_real": reviewer.N_REAL}
-    suite_of_checkpoints = {"about": "", "scorers": ["torch"], "scoring": scoring, "tables": {}}
+    protocol = scoring.entry(n_fake=reviewer.N_FAKE, references={"any": {"n_real": reviewer.N_REAL}})
+    (tmp_path / "experiments/protocols").unlink()  # a link to the project's
+    reviewer.write(tmp_path / "experiments/protocols/tiny.yaml", {"tiny": protocol})
+    suite_of_checkpoints = {"about": "", "scorers": ["torch"], "protocols": ["tiny"], "tables": {}}
     reviewer.write(tmp_path / "experiments/suites/checkpoints.yaml", suite_of_checkpoints)
     torch.manual_seed(0)
     torch.save({"avg_gen_state_dict": export(build_generator(32, size="XS"))}, tmp_path / "theirs")

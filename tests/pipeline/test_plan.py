@@ -13,12 +13,13 @@ from harness.errors import HarnessError
 from harness.pipeline.plan import write_plan
 from tests.conftest import TINY
 from tests.paths import ROOT
+from tests.scoring import scored
 
 
 def written(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     """The tiny checkout without data.
 
-    `changes`: place, as in `params.yaml: scoring.n_fake`, to value; None deletes.
+    `changes`: place, as in `params.yaml: limit_nimg`, to value; None deletes.
     """
     files: dict[str, Any] = copy.deepcopy(TINY)
     for place, value in (changes or {}).items():
@@ -69,7 +70,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "other resolution": ({"experiments/datasets.yaml: tiny.resolution": 40}, "data set 'tiny' is 40 px"),
     "data set": ({"experiments/datasets.yaml: tiny.source": "nowhere"}, "tiny.source"),
     "count of a data set": ({"experiments/datasets.yaml: tiny.count": "many"}, "tiny.count: expected a whole number"),
-    "too many reals": ({"params.yaml: scoring.n_real": 41}, "41 reals of 'tiny', which has 40 images"),
+    "too many reals": (
+        {"experiments/datasets.yaml: tiny.count": 19},
+        "protocol 'tiny': 20 reals of 'tiny', which has 19 images",
+    ),
+    "protocol that changed": (
+        {"experiments/protocols/tiny.yaml: tiny.n_fake": 11},
+        "protocol 'tiny' changed since: it was 1-",
+    ),
+    "protocol that is gone": ({"experiments/protocols/tiny.yaml: tiny": None}, "unknown protocol"),
     "based on a list": ({f"{RECIPE}.based_on": ["x"]}, "based_on: ['x']"),
     "based on a number": ({f"{RECIPE}.based_on": 5}, "based_on: 5"),
     "circle": ({f"{RECIPE}.based_on": "tiny"}, "in a circle: tiny -> tiny"),
@@ -94,7 +103,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_cannot_run_is_refused(tmp_path: Path, name: str) -> None:
     changes, words = WRONG[name]
-    dump = {"experiment": "e", "seed": 0, "dataset": "tiny", "weights": "weights"}
+    dump = {"experiment": "e", "seed": 0, "dataset": "tiny", "weights": "weights"} | scored("tiny")
     changes = {k: {**dump, **v} if "dumps." in k else v for k, v in changes.items()}
     scale = find_scale(written(tmp_path, changes))
     with pytest.raises(HarnessError) as error:

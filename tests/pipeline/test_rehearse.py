@@ -23,7 +23,6 @@ from harness.pipeline.rehearse import ENDS, Job, Outcome, Step, common, perform,
 from harness.training.progressive_growing import lod_at
 from harness.training.schedules import check_recipe, half_width
 from models.transgan import build_generator, official
-from tests.conftest import TINY
 from tests.paths import ROOT
 
 KNOWN = experiments.definitions(ROOT)
@@ -31,8 +30,8 @@ KNOWN = experiments.definitions(ROOT)
 
 def write_suite(root: Path, rows: dict[str, Any]) -> None:
     """The suite `tiny` with these rows, scored by the torch scorer, and what its last stages read."""
-    scoring = TINY["params.yaml"]["scoring"]
-    value = {"about": "", "scoring": scoring, "tables": {"t": rows}, "scorers": ["torch"], "device": "cpu"}
+    value = {"about": "", "protocols": ["tiny"], "choose": "tiny", "tables": {"t": rows}}
+    value |= {"scorers": ["torch"], "device": "cpu"}
     path = root / "experiments/suites/tiny.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump(value))

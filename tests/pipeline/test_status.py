@@ -64,12 +64,8 @@ def test_what_comes_after_training(folder: Path, capsys: pytest.CaptureFixture[s
     assert rows()["e-seed0"].stage == "trained"
     run("sample", "e")
     assert rows()["e-seed0"].stage == "sampled"
-    records = folder / "out/records/e/seed0/last"
-    run(
-        *("score", "--scorer", "torch", "--samples", "out/runs/e/seed0/last/samples/rounded.npy"),
-        *("--run", str(records / "samples.json"), "--reference", "data/tiny", "--n-real", "20"),
-        *("--weights", "stand-in", "--layer", "64", "--out", str(records / "torch/tiny.json")),
-    )
+    run("references", "tiny")
+    run("score-dump", "e", "--scorer", "torch")
     row = rows()["e-seed0"]
     assert (row.stage, row.nimg) == ("scored", 16)
     assert row.score.startswith("FID ")

@@ -9,13 +9,14 @@ import yaml
 from click.testing import CliRunner
 
 from harness.cli import group
-from harness.commands.score import device_of
 from harness.config import experiments, schema
 from harness.errors import HarnessError
 from harness.paths import Checkout
 from harness.pipeline import suite
+from harness.pipeline.score import scorer_device
 from tests.conftest import TINY
 from tests.paths import ROOT
+from tests.scoring import entry
 
 KEYS = {f.name for f in dataclasses.fields(schema.Params)}
 SCALES = suite.names(Checkout(ROOT))
@@ -34,6 +35,10 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
+def write_protocols(checkout: Checkout, **entries: dict[str, Any]) -> None:
+    (checkout.root / "experiments/protocols/more.yaml").write_text(yaml.safe_dump(entries))
+
+
 OVERLAYS = {
     "half": {
         "about": "",
@@ -46,8 +51,8 @@ OVERLAYS = {
 def write(root: Path, rows: dict[str, Any], **others: Any) -> None:
     path = root / "experiments/suites/tiny.yaml"
     path.parent.mkdir(exist_ok=True)
-    scoring = TINY["params.yaml"]["scoring"]
-    path.write_text(yaml.safe_dump({"about": "", "scoring": scoring, "tables": {"t": rows}, **others}))
+    value = {"about": "", "protocols": ["tiny"], "choose": "tiny", "tables": {"t": rows}}
+    path.write_text(yaml.safe_dump(value | others))
 
 
 def made(checkout: Checkout, **options: Any) -> experiments.Scale:
@@ -92,19 +97,10 @@ def test_seeds_and_snapshots_of_a_row(checkout: Checkout) -> None:
     assert params.dumps["f-seed1-best"].weights == "chosen"
 
 
-def test_counts_of_a_data_set(checkout: Checkout) -> None:
-    scoring = TINY["params.yaml"]["scoring"] | {"counts": {"tiny": {"n_real": 30}}}
-    write(checkout.root, {"e": {}}, scoring=scoring)
-    scale = made(checkout)
-    assert scale.params.scoring.counts_of("tiny") == (10, 30)
-    score = suite.generate(checkout, "tiny").pipeline["stages"]["score-tf"]
-    assert score["foreach"]["e-seed0-last"]["n_real"] == 30
-    suite.check(scale)
-
-
 def test_more_reals_than_there_are_is_refused(checkout: Checkout) -> None:
-    write(checkout.root, {"e": {}}, scoring=TINY["params.yaml"]["scoring"] | {"n_real": 41})
-    with pytest.raises(HarnessError, match="41 reals of 'tiny', which has 40 images"):
+    write_protocols(checkout, large=entry(references={"any": {"n_real": 41}}))
+    write(checkout.root, {"e": {}}, protocols=["large"])
+    with pytest.raises(HarnessError, match="protocol 'large': 41 reals of 'tiny', which has 40 images"):
         suite.check(made(checkout))
 
 
@@ -135,9 +131,7 @@ def test_what_a_machine_decides_may_differ(checkout: Checkout, key: str, value: 
 @pytest.mark.parametrize("key", sorted(KEYS - {*suite.FREE, "scale", "overlay"}))
 def test_everything_else_is_the_suite_s(checkout: Checkout, key: str) -> None:
     scale = made(checkout)
-    other: Any = {"scoring": dataclasses.replace(scale.params.scoring, layer=192)}.get(key)
-    if other is None:
-        other = {} if isinstance(getattr(scale.params, key), dict) else "other"
+    other: Any = {} if isinstance(getattr(scale.params, key), dict) else "other"
     params = dataclasses.replace(scale.params, **{key: other})
     with pytest.raises(HarnessError, match=f"`{key}` is not what .*run `harness scale write tiny`"):
         suite.check(dataclasses.replace(scale, params=params))
@@ -171,10 +165,10 @@ def test_an_experiment_stands_in_one_table(checkout: Checkout) -> None:
         suite.generate(checkout, "tiny")
 
 
-def test_a_weights_path_cannot_become_a_command(checkout: Checkout) -> None:
-    weights = "my weights; touch x.npz"
-    write(checkout.root, {"e": {}}, scoring=TINY["params.yaml"]["scoring"] | {"weights": weights})
-    with pytest.raises(HarnessError, match=r"scoring\.weights: 'my weights; touch x\.npz' must be one shell word"):
+def test_a_protocol_cannot_become_a_command(checkout: Checkout) -> None:
+    write_protocols(checkout, **{"a; touch x": entry()})
+    write(checkout.root, {"e": {}}, protocols=["a; touch x"])
+    with pytest.raises(HarnessError, match=r"the name 'a; touch x' must be a name"):
         suite.generate(checkout, "tiny")
 
 
@@ -191,11 +185,9 @@ def test_a_weights_path_cannot_become_a_command(checkout: Checkout) -> None:
 def test_scores_are_made_on_the_scale_s_device(checkout: Checkout, setting: str, scorer: str, device: str) -> None:
     """The setting reaches a score stage through params.yaml, not through its command line, which DVC compares."""
     write(checkout.root, {"e": {}}, device=setting)
-    scale = made(checkout)
     command = suite.generate(checkout, "tiny").pipeline["stages"]["score-tf"]["do"]["cmd"]
-    assert "--params params.yaml" in command
     assert "--device" not in command
-    assert device_of(scale.path, scorer) == device
+    assert scorer_device(setting, scorer) == device
 
 
 def test_an_overlay_lies_elsewhere_and_changes_recipes(checkout: Checkout) -> None:

@@ -12,6 +12,7 @@ from harness.config.schema import Experiment
 from harness.errors import HarnessError
 from harness.networks import registry
 from harness.paths import Checkout
+from harness.pipeline import planned_scores as planner
 from harness.pipeline import suite
 from harness.training import schedules
 from tests.paths import ROOT
@@ -94,12 +95,13 @@ def test_best_stands_beside_last_where_a_source_may_report_it(
 
 
 @pytest.mark.parametrize("scale", ["paper", "checkpoints"])
-def test_counts_are_those_of_the_data(scale: str) -> None:
-    params = suite.generate(CHECKOUT, scale).params
-    datasets = experiments.load_datasets(ROOT)
-    for name, counts in params["scoring"]["counts"].items():
-        assert counts == {"n_fake": 50_000, "n_real": datasets[name]["count"]}
-    assert params["scoring"]["weights"] == "official"
+def test_all_models_share_a_protocol_and_the_official_weights(scale: str) -> None:
+    found = experiments.open_scale(ROOT / "results" / scale / "params.yaml")
+    planner.check_references(found)
+    assert {one.inception for one in planner.all_planned(found)} == {"official"}
+    for key, dump in found.params.dumps.items():
+        assert "train-50k" in dump.scores["tf"], key
+        assert "train-50k" in dump.scores["clean"], key
 
 
 def test_what_a_training_is_made_from_has_a_stage() -> None:
@@ -109,6 +111,8 @@ def test_what_a_training_is_made_from_has_a_stage() -> None:
     for scale in suite.names(CHECKOUT):
         trainings = suite.generate(CHECKOUT, scale).pipeline["stages"]["train"]["foreach"]
         assert {one["source"] for one in trainings.values()} <= outputs
+        found = experiments.open_scale(suite.generate(CHECKOUT, scale).folder / "params.yaml")
+        assert {f"data/{name}/train.npy" for name in planner.references(found)} <= outputs
 
 
 def test_three_seeds() -> None:

@@ -18,24 +18,11 @@ def test_from_plan_to_report(tiny_scale: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tiny_scale)
     monkeypatch.setenv("HARNESS_CACHE", str(tiny_scale / ".cache"))
     run("plan")
+    run("references", "tiny")
     for experiment in "ef":
         run("train", experiment)
         run("sample", experiment)
-        dump, records = f"out/runs/{experiment}/seed0/last", f"out/records/{experiment}/seed0/last"
-        for scorer in ("torch",):
-            run(
-                *(
-                    "score",
-                    "--scorer",
-                    scorer,
-                    "--samples",
-                    f"{dump}/samples/rounded.npy",
-                    "--run",
-                    f"{records}/samples.json",
-                ),
-                *("--reference", "data/tiny", "--n-real", "20", "--weights", "stand-in", "--layer", "64"),
-                *("--out", f"{records}/{scorer}/tiny.json"),
-            )
+        run("score-dump", experiment, "--scorer", "torch")
     run("tables")
     run("check", "--write")
     run("report")

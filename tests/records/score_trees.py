@@ -48,6 +48,7 @@ PROTOCOL: dict[str, Any] = {
     "declared": (),
     "caveats": (),
 }
+DUMP = {"n_fake": 50_000, "variants": ["rounded"], "references": "cifar10"}
 RUN: dict[str, Any] = {
     "scale": "test",
     "nimg": ...,  # of the experiment's recipe, as is planned_nimg
@@ -127,14 +128,15 @@ def scale_of(out: Path) -> experiments.Scale:
             (root / name).symlink_to(ROOT / name)
     found = results.load(out).scores
     known = experiments.load(ROOT)
-    runs, dumps, shorter = {}, {}, []
+    runs, dumps, shorter = {}, dict[str, Any](), []
     for one in found.to_dict("records"):
         run = {"experiment": one["experiment"], "seed": one["seed"], "dataset": known[one["experiment"]].dataset}
         runs[run_name(run["experiment"], run["seed"])] = run
-        dumps[dump_name(run["experiment"], run["seed"], one["snapshot"])] = run | {"snapshot": one["snapshot"]}
+        key = dump_name(run["experiment"], run["seed"], one["snapshot"])
+        dump = dumps.setdefault(key, run | {"snapshot": one["snapshot"]} | DUMP | {"scores": {}})
+        dump["scores"].setdefault(one["scorer"], {})[one["protocol"]] = f"{one['protocol_version']}-00000000"
         if one["snapshot"] == "last" and one["nimg"] < length_of(one["experiment"]):
             shorter.append(one["nimg"])
-    scoring = {"n_fake": 50_000, "n_real": 50_000, "weights": "official"}
-    params = {"scale": "test", "root": "../../", "out": "", "scoring": scoring, "runs": runs, "dumps": dumps}
+    params = {"scale": "test", "root": "../../", "out": "", "runs": runs, "dumps": dumps}
     write_text(out / "params.yaml", yaml.safe_dump(params | {"limit_nimg": min(shorter, default=None)}))
     return experiments.open_scale(out / "params.yaml")
