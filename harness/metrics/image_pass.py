@@ -89,7 +89,7 @@ def one_pass(
             done = 0
             for n in sorted(n for n in counts if seen < n <= seen + len(pixels)):
                 moments.update(rows[done : n - seen])
-                gaussians[n], done = (moments.mean, moments.covariance), n - seen
+                gaussians[n], done = moments.gaussian(), n - seen
             moments.update(rows[done:])
             if keep is not None and features is not None and seen < features.count:
                 keep(rows[: features.count - seen])

@@ -109,7 +109,7 @@ class Moments:
             HarnessError: no row was seen.
         """
         self._require(1)
-        return self._with(Block.of(self._waiting[: self._pending]))[0] if self._pending else self._mean.copy()
+        return self._whole()[0]
 
     @property
     def covariance(self) -> np.ndarray:
@@ -118,13 +118,26 @@ class Moments:
         Raises:
             HarnessError: fewer than two rows were seen.
         """
+        return self.gaussian()[1]
+
+    def gaussian(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and covariance of the rows seen so far, as the properties do, for the work of one.
+
+        Raises:
+            HarnessError: fewer than two rows were seen.
+        """
         self._require(2)
-        scatter = self._scatter
-        if self._pending:
-            block = Block.of(self._waiting[: self._pending])
-            scatter = scatter + block.scatter
-            scatter += self._with(block)[1]
-        return (scatter + scatter.T) / (2 * (self.count - 1))
+        mean, scatter = self._whole()
+        return mean, (scatter + scatter.T) / (2 * (self.count - 1))
+
+    def _whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and scatter with the rows of the unfinished block, which go on waiting."""
+        if not self._pending:
+            return self._mean.copy(), self._scatter
+        block = Block.of(self._waiting[: self._pending])
+        mean, between = self._with(block)
+        between += self._scatter + block.scatter  # in the order of `join`: sums of two numbers commute
+        return mean, between
 
     def _with(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean with a block's rows, and what the distance of the two means adds to the scatter."""

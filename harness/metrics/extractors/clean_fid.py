@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.device import check_device
 from harness.errors import HarnessError
 from harness.metrics.extractors import resize
-from harness.metrics.extractors.base import Extractor, Setup
+from harness.metrics.extractors.base import Extractor, Setup, parts
 from harness.metrics.inception import torch_module, weights
 from harness.metrics.inception.topology import Parameters
 from harness.metrics.inception.torchscript import write_script
@@ -49,8 +49,8 @@ class CleanExtractor:
         """Return features; see `harness.metrics.extractors.base.Extractor`."""
         # TF32 convolutions, cuDNN's default, would make the score depend on the kind of GPU
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = self._features(images)
-        return features.float().cpu().numpy(), None
+            features = [self._features(part).float().cpu().numpy() for part in parts(images, self.device_used)]
+        return np.concatenate(features), None
 
 
 def open_extractor(setup: Setup, resizer: str = "clean-bicubic") -> Extractor:

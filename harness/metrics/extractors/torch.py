@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from harness.device import check_device
-from harness.metrics.extractors.base import Extractor, Setup
+from harness.metrics.extractors.base import Extractor, Setup, parts
 from harness.metrics.extractors.resize import FILTERS, INCEPTION_SIZE
 from harness.metrics.inception import torch_module, weights
 
@@ -30,12 +30,15 @@ class TorchExtractor:
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return features and logits; see `harness.metrics.extractors.base.Extractor`."""
-        resized = FILTERS[self.resizer](images, INCEPTION_SIZE, self.device_used)
-        pixels = resized.contiguous(memory_format=torch.channels_last)
         # TF32 convolutions, cuDNN's default, lose the digits that the parity with TensorFlow needs
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features = self._network(pixels).cpu().numpy()
+            features = np.concatenate([self._features(part) for part in parts(images, self.device_used)])
         return features, None if self._softmax is None else features @ self._softmax
+
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        resized = FILTERS[self.resizer](images, INCEPTION_SIZE, self.device_used)
+        features: np.ndarray = self._network(resized.contiguous(memory_format=torch.channels_last)).cpu().numpy()
+        return features
 
 
 def open_extractor(setup: Setup, resizer: str = "tf1-bilinear") -> Extractor:
