@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from harness.bench import scores
-from harness.bench.contenders import CONTENDERS
+from harness.bench.contenders import CEILING, CEILING_FLOP, CONTENDERS
 from harness.errors import HarnessError
 
 
@@ -31,16 +31,26 @@ def test_no_comparison_between_different_statistics():
 
 
 def test_every_contender_exists_and_the_table_names_machine_and_miss():
-    assert {name for comparison in scores.COMPARISONS for name in (comparison.ours, *comparison.peers)} == set(
-        CONTENDERS
-    )
+    compared = {name for comparison in scores.COMPARISONS for name in (comparison.ours, *comparison.peers)}
+    assert compared | {CEILING} == set(CONTENDERS)
     row = scores._row(scores.Comparison("r", "a", ("b",), 5.0, 1e-3), "b", rounds([1.0], [3.0]))
     machine = scores._machine(threads=2) | {"load_average_after": [0.0, 0.0, 0.0]}
     record = {"images": 50, "resolution": 32, "batch": 50, "rounds": 1, "weights": "stand-in"}
-    table = scores.markdown(record | {"comparisons": [row], "machine": machine})
+    shares = {"ceiling_flop_per_sec": 2e11, "reached": {"tf": 0.974, "clean": 0.9}}
+    table = scores.markdown(record | {"comparisons": [row], "shares": shares, "machine": machine})
+    assert "(200 GFLOP/s, measured in turns with the scorers): tf 0.97, clean 0.90." in table
     assert machine["cpu"] in table
     assert "torch-fidelity 0.4" in table
     assert "| r | a | 1.00 | b | 3.00 | 3.00 | 5.0 | no | 1.50 |" in table
+
+
+def test_shares_are_of_the_fastest_rounds():
+    rounds = {CEILING: [{"sec": 4.0}, {"sec": 2.0}], "tf": [{"sec": 1.0}], "clean": [{"sec": 5.0}, {"sec": 2.0}]}
+    found = scores._shares(rounds, images=100)
+    assert found["inception_flop"] == 11_422_336_192  # twice what hooks on the 94 convolutions count
+    assert found["ceiling_flop_per_sec"] == CEILING_FLOP / 2
+    assert found["reached"]["tf"] == pytest.approx(2 * 100 * 11_422_336_192 / CEILING_FLOP)
+    assert found["reached"]["clean"] == pytest.approx(found["reached"]["tf"] / 2)
 
 
 def test_fewer_images_than_a_batch_are_refused(tmp_path):
