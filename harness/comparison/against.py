@@ -22,6 +22,7 @@ EQUAL, PRESUMED, DECLARED = "equal", "presumed", "declared"
 OTHERWISE, PRESUMED_OTHERWISE, UNKNOWN = "stated otherwise", "presumed otherwise", "unknown"
 NO_EFFECT, THEIRS, NOT_PINNED = "presumed, effect unknown", "the authors'", "not pinned"
 ASKED = {"ema": "true|false", "snapshot": "last|best|checkpoint", "quantisation": "'uint8, rounded'"}
+IN_FULL, NAMED = 8, 3  # rows that are printed field by field; names in a sentence
 SCORING = ("n_fake", "n_real", "split", "resizer", "inception", "layer", "is_splits", "is_bias")  # a protocol's choices
 
 
@@ -175,16 +176,20 @@ def _short(values: dict[str, str]) -> dict[str, str]:
 
 
 def _too_few(measured: Mapping[str, Any], rows: Sequence[Judged], ledger: Ledger) -> list[str]:
-    """Return a sentence a protocol whose source used more samples than there are."""
-    out, n = [], int(measured["n_fake"])
+    """Return a sentence on the protocols whose sources used more samples than there are; none if there are none."""
+    n, more = int(measured["n_fake"]), list[str]()
     for protocol in dict.fromkeys(judged.protocol for judged in rows):
         theirs = ledger.protocols[protocol].fields["n_fake"].values
         if theirs and n < min(theirs):
-            out.append(
-                f"{n:,} samples, fewer than the {' or '.join(f'{count:,}' for count in theirs)} of {protocol}: FID "
-                "falls and IS rises with the number of samples, so the scores are not comparable."
-            )
-    return out
+            more.append(f"{' or '.join(f'{count:,}' for count in theirs)} of {protocol}")
+    why = "FID falls and IS rises with the number of samples, so the scores are not comparable"
+    return [f"{n:,} samples, fewer than the {_some(more)}: {why}."] if more else []
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
@@ -202,22 +207,30 @@ def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
 
 def _scored_as(ledger: Ledger, rows: Sequence[Judged], used: str) -> list[str]:
     """Return the named protocols that score as rows were scored which cannot be compared."""
-    out = []
+    links: dict[str, list[str]] = {}
     for judged in rows:
         named = ledger.protocols[judged.protocol].scored_as
-        blocked = [name for names in judged.verdicts["blocking_fields"] for name in names]
-        if named is not None and named != used and set(blocked) & set(SCORING):
-            out.append(f"{judged.link} was scored as --protocol {named} scores.")
-    return out
+        blocked = {name for names in judged.verdicts["blocking_fields"] for name in names}
+        if named is not None and named != used and blocked & set(SCORING):
+            links.setdefault(named, []).append(judged.link)
+    if len(rows) > IN_FULL:
+        return [f"the ledger names protocols for rows here: --protocol {', '.join(links)}."] if links else []
+    return [f"the ledger names a protocol for {_some(found)}: --protocol {named}." for named, found in links.items()]
 
 
 # ---------------------------------------------------------------- for people
 
 
 def text(answer: Answer) -> str:
-    """Return the answer for a terminal: for each row its fields as a table, then a line a metric."""
+    """Return the answer for a terminal: for each row its fields as a table, then a line a metric.
+
+    Of many rows the fields are left out.
+    """
     from tabulate import tabulate
 
+    if len(answer.rows) > IN_FULL:
+        lines = [f"{judged.link}: {line}" for judged in answer.rows for line in _outcomes(judged)]
+        return "\n".join([*lines, "", f"{len(answer.rows)} rows; name one, or add --json, to see it field by field."])
     parts = []
     for judged in answer.rows:
         headers = [*judged.fields.columns[:3], *(str(metric).upper() for metric in judged.fields.columns[3:])]

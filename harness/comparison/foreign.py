@@ -98,7 +98,7 @@ def comparisons(
     A record of a run that a checkout made is held against the rows of its experiment, any other one that claims nothing
     against `links`; without a claim such lines are comparable with nothing. Without rows they name none.
     """
-    claims, lines = {str(Path(path)): record.claim for record, path in entries}, list[dict[str, Any]]()
+    claims, lines = {path: record.claim for record, path in entries}, list[dict[str, Any]]()
     for first, part in protocols.groups(scores(entries)):
         claim, experiment = claims[first["path"]], experiments.get(str(first["experiment"]))
         if claim is not None:
