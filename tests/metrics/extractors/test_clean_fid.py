@@ -101,6 +101,17 @@ def test_shallow_layers_use_the_librarys_resize(setup, layer):
     assert relative(features, expected) < 1e-5
 
 
+@pytest.mark.parametrize("resizer", ["clean-bicubic", "tf1-bilinear"])
+def test_floats_are_taken_and_a_batch_cut_into_parts_has_the_same_features(setup, resizer):
+    extractor = clean_fid.open_extractor(dataclasses.replace(setup, layer=64), resizer)
+    batch = images(33)
+    whole, _ = extractor(batch)
+    alone = np.concatenate([extractor(batch[i : i + 3])[0] for i in range(0, 33, 3)])
+    assert relative(alone, whole) < 1e-5
+    np.testing.assert_array_equal(extractor(batch.astype(np.float32))[0], whole)
+    assert relative(extractor(batch + np.float32(0.4))[0], whole) > 1e-4, "nothing is rounded"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["clean", "legacy_tensorflow"])
 def test_fid_is_the_librarys_own_from_png_folders(setup, script, tmp_path, mode):
