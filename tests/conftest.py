@@ -79,6 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once; deterministic kernels need it
+    os.environ["DVC_NO_ANALYTICS"] = "1"  # each dvc command would start a process that tries to reach the network
     torch.set_num_threads(1)
 
 
