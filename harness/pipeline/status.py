@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import experiments
 from harness.config.experiments import Run, Scale
 from harness.errors import HarnessError
 from harness.files import read_json
@@ -51,7 +50,7 @@ def _status(scale: Scale, name: str, run: Run) -> Status:
     if finished is not None:
         stage = _beyond(scale, run) + ("" if _as_planned(finished, run) else ", planned otherwise since then")
         return Status(name, stage, finished.nimg, length, finished.cost.images_per_sec or None, score=score)
-    if experiments.load(scale.root)[run.experiment].checkpoint:
+    if scale.definitions.experiments[run.experiment].checkpoint:
         return Status(name, "waits for released weights", 0, length, score=score)
     folder = run_folder(scale.checkout.checkpoints, run)
     rows = history.read(folder / "history.csv") if folder else []
