@@ -17,7 +17,7 @@ NOT_RUN = {  # whole commands as regular expressions -> why they are not typed h
     r"make (repro|test)|pip (install|wheel) .*|pytest|dvc repro": "installs gigabytes, or runs for minutes; CI does it",
     r"dvc repro results/.*|git restore .* && .*": "hours, or minutes; tests/pipeline/test_dvc.py",
     r"harness check": "needs the scores of `make repro`; .github/workflows/quick.yml",
-    r"dvc exp run .*|dvc (push|pull) .*|dvc checkout .*": "tests/pipeline/test_dvc_clone.py does it on a small scale",
+    r"dvc exp run .*|dvc (push|pull) .*": "tests/pipeline/test_dvc_clone.py does it on a small scale",
     r"dvc remote add -d lab (s3|ssh):.*": "an alternative to the folder, with an account",
     r"export HARNESS_\w+=.*|HARNESS_DATA=.*": "a folder or file of the reader's",
     r"harness data (cifar10|stl10)": "downloads the official archive",
