@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import progress
 from harness.data.image_file import check_image, only, read_image
 from harness.errors import HarnessError
 
@@ -17,7 +18,6 @@ _OTHER_IMAGES = (
     *(".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif"),
     *(".heic", ".jp2", ".jxl", ".exr", ".psd", ".svg"),
 )
-PATIENCE = 2.0  # seconds before a progress bar appears
 _SYSTEM = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
 
 
@@ -115,11 +115,9 @@ class FolderPixels:
     """The images of a folder, square and of one size, decoded slice by slice: uint8 [n, R, R, 3]."""
 
     def __init__(self, listing: ImageFolder):
-        from tqdm import tqdm
-
         sizes: dict[tuple[int, int], Path] = {}
-        files = tqdm(listing.files, f"look at {listing.folder.name}", unit="image", delay=PATIENCE, leave=False)
-        for file in files:
+        files = listing.files
+        for file in progress.over(files, len(files), "image", f"look at {listing.folder.name}", is_brief=True):
             sizes.setdefault(check_image(file, listing.convert)[1], file)
         folder = listing.folder
         how = (

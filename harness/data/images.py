@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from harness import progress
 from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
-from harness.data.image_folder import PATIENCE, FolderPixels, list_images
+from harness.data.image_folder import FolderPixels, list_images
 from harness.data.packed import CARD, IMAGES, load
 from harness.errors import HarnessError
 from harness.files import read_json
@@ -92,10 +93,8 @@ class Images:
         Raises:
             HarnessError: the pixels are not the recorded ones.
         """
-        from tqdm import tqdm
-
         done = self.stream(_HASHED_AT_ONCE, counts)
-        with tqdm(total=len(self), unit="image", desc=f"hash {self.path.name}", delay=PATIENCE, leave=False) as bar:
+        with progress.brief(len(self), "image", f"hash {self.path.name}") as bar:
             for batch in done:
                 bar.update(len(batch))
         return {n: done.hashes[n] for n in counts}

@@ -48,9 +48,9 @@ def checkouts(folder: Path) -> tuple[Path, Path]:
     (project / "results/reported").rmdir()
     (project / "results/reported").symlink_to(ROOT / "results/reported")
     run = {"experiment": "xs", "seed": 0, "dataset": "shapes"}
+    dump = run | {"snapshot": "last"} | score_trees.DUMP | {"scores": {"torch": {"ours": "1-00000000"}}}
     params = {"scale": "ours", "root": "", "out": "out/", "limit_nimg": None, "runs": {"xs-seed0": run}}
-    params |= {"scoring": {"n_fake": reviewer.N_FAKE, "n_real": reviewer.N_REAL, "weights": "stand-in", "layer": 64}}
-    reviewer.write(fixture / "params.yaml", params | {"dumps": {"xs-seed0-last": run | {"snapshot": "last"}}})
+    reviewer.write(fixture / "params.yaml", params | {"dumps": {"xs-seed0-last": dump}})
     length = reviewer.RECIPE["length_nimg"]
     protocol = {"n_fake": reviewer.N_FAKE, "n_real": reviewer.N_REAL, "dataset": "shapes", "layer": 64}
     score_trees.add(
