@@ -18,7 +18,7 @@ from harness.comparison import foreign, reported
 from harness.comparison.reported import CHECKED, Ledger
 from harness.comparison.table_formats import NONE, Table, Words, as_text
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.files import one_at_a_time, write_text
 
 LINE = re.compile(r"(?:.*/)?([^/:]+\.csv):([0-9]+)")  # a row by its place: transgan.csv:27
 SAID = ("paper", "version", "table", "model", "variant", "dataset", "resolution", "metric", "value", "std", "protocol")
@@ -139,6 +139,20 @@ def confirm(
     Raises:
         HarnessError: no such row, or none left; nobody named; a value for several rows; a value that cannot be.
     """
+    if not check.by.strip():
+        raise HarnessError("nobody is named; say who checked the row with --by WHO.")
+    with one_at_a_time(folder):
+        return _confirm(folder, names, check, value, std, values)
+
+
+def _confirm(
+    folder: Path,
+    names: Sequence[str],
+    check: Check,
+    value: str | None,
+    std: str | None,
+    values: dict[str, str | None],
+) -> list[dict[str, Any]]:
     ledger = reported.load(folder)
     chosen: dict[tuple[str, int], dict[str, Any]] = {}
     for name in names:
@@ -147,8 +161,6 @@ def confirm(
     if (value is not None or std is not None) and len(chosen) != 1:
         places = ", ".join(f"{_place(row)} ({row['metric']})" for row in chosen.values())
         raise HarnessError(f"a value is of one number, these are {len(chosen)}: {places}; name one by its line.")
-    if not check.by.strip():
-        raise HarnessError("nobody is named; say who checked the row with --by WHO.")
     on = check.on or datetime.date.today().isoformat()
     changes: dict[str, dict[int, dict[str, str]]] = {}
     for (file, line), row in chosen.items():

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,16 @@ def test_a_whole_table_is_confirmed_at_once_and_verified_rows_stay(folder: Path)
     assert (again[again["table"] == "T3-mtct-localinit"]["confidence"] == "verified").all()
     with pytest.raises(HarnessError, match="none of its numbers is left to confirm"):
         confirm.confirm(folder, ["T3-mtct-localinit"], CHECK)
+
+
+def test_two_people_at_once_lose_nothing(folder: Path) -> None:
+    rows = confirm.select(reported.load(folder), confidence="unverified").to_dict("records")[:6]
+    places = [f"{row['file']}:{row['line']}" for row in rows]
+    with ThreadPoolExecutor(len(places)) as pool:
+        list(pool.map(lambda place: confirm.confirm(folder, [place], CHECK), places))
+    again = reported.load(folder).rows
+    assert (again["checked_by"] == CHECK.by).sum() == len(places)
+    assert not list(folder.glob(".*")), "nothing is left behind"
 
 
 @pytest.mark.parametrize(
