@@ -222,24 +222,54 @@ def check_links(experiments: Mapping[str, schema.Experiment], ledger: Ledger) ->
 def comparisons(
     scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment], ledger: Ledger, datasets: Datasets
 ) -> pd.DataFrame:
-    """Hold every measured score against every ledger row of its experiment: one line per pair, metric and seed.
+    """Hold measured scores against the ledger rows of their experiment: one line per pair, metric and seed.
 
-    The clean scorer is held only against rows scored with its resizer, the others only against the rest: a resizer is
-    not compared with one it never meant to match. An experiment without any such row has lines too, comparable with
-    nothing. The numbers of unverified rows are left out.
+    A row is judged under its own protocol (see `judged_under`). The clean scorer is held only against rows scored with
+    its resizer, the others only against the rest: a resizer is not compared with one it never meant to match. An
+    experiment without any such row has lines too, comparable with nothing. The numbers of unverified rows are left out.
     """
     lines: list[dict[str, Any]] = []
+    common = common_protocols(scores)
     for name, of_experiment in scores.groupby("experiment", sort=True, dropna=False):
         experiment = experiments.get(str(name))
         links = experiment.reported if experiment else ()
         rows = [r for link in links for r in reported_rows_for(ledger, link, experiment).to_dict("records")]  # type: ignore[arg-type]
         released = experiment is not None and experiment.recipe in ledger.aids.released_weights
         found: list[dict[str, Any]] = []
-        for first, part in groups(of_experiment):
-            fitting = [r for r in rows if (first["scorer"] == "clean") == _is_clean(ledger.protocols[r["protocol"]])]
-            found += lines_of(part, fitting, ledger, datasets, released)
+        for named in dict.fromkeys(r["protocol"] for r in rows):
+            theirs = ledger.protocols[named]
+            for first, part in groups(judged_under(of_experiment, theirs, common)):
+                if (first["scorer"] == "clean") == _is_clean(theirs):
+                    mine = [r for r in rows if r["protocol"] == named]
+                    found += lines_of(part, mine, ledger, datasets, released)
         lines += found or lines_without_a_row(of_experiment)
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def common_protocols(scores: pd.DataFrame) -> dict[str, str]:
+    """Return the protocol that most experiments share, for each scorer; the first by name of equals."""
+    found = {}
+    for scorer, part in scores.groupby("scorer"):
+        found[str(scorer)] = str(part.groupby("protocol")["experiment"].nunique().sort_index().idxmax())
+    return found
+
+
+def judged_under(scores: pd.DataFrame, theirs: Protocol, common: Mapping[str, str]) -> pd.DataFrame:
+    """Return those of an experiment's scores that rows of a reported protocol are held against.
+
+    Of a snapshot that was scored under the named protocol that scores as the source did (`scored_as`), these. Of the
+    others, each scorer's under the scale's common protocol, so that a row says which field forbids a comparison.
+    """
+    kept = []
+    for _, part in scores.groupby(["scale", "snapshot"], sort=False, dropna=False):
+        own = part["protocol"] == theirs.scored_as
+        if own.any():
+            kept.append(part[own])
+            continue
+        for scorer, of_scorer in part.groupby("scorer", sort=False):
+            shared = of_scorer["protocol"] == common.get(str(scorer))
+            kept.append(of_scorer[shared] if shared.any() else of_scorer)
+    return pd.concat(kept).sort_index() if kept else scores
 
 
 def _is_clean(protocol: Protocol) -> bool:

@@ -269,6 +269,7 @@ def paper_table(
     for cell in sorted(rows.to_dict("records"), key=lambda cell: spec.ledger.index(cell["table"])):
         by_link.setdefault(cell["link"], []).append(cell)
     lines, shown = [], []
+    common = protocols.common_protocols(results.scores)
     absent = {"scale": results.scores["scale"].iloc[0], "seeds": 0}
     for link, cells in by_link.items():
         names = [
@@ -277,9 +278,10 @@ def paper_table(
             if link in {r.rstrip("/") for r in experiment.reported}
             and cells[0]["dataset"] == reported.family(experiment.dataset)
         ]
-        found = _main_groups(results.scores[results.scores["experiment"].isin(names)]) if names else []
+        theirs = ledger.protocols[cells[0]["protocol"]]
+        found = _main_groups(results.scores[results.scores["experiment"].isin(names)], theirs, common) if names else []
         shown += [part for _, part in found]
-        said = [_measured(first, part, cells, results, comparisons) for first, part in found]
+        said = [_measured(first, part, cells, results, comparisons, common) for first, part in found]
         lines += [line | _reported(cells) for line in said or [absent]]
     note = (f"{words.MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
     note += run_tables.common_note(pd.concat(shown)) if shown else ""
@@ -305,10 +307,13 @@ def _measured(
     cells: list[dict[str, Any]],
     results: Results,
     comparisons: pd.DataFrame,
+    common: Mapping[str, str],
 ) -> dict[str, Any]:
     scores = results.scores
     same = (scores["experiment"] == first["experiment"]) & (scores["snapshot"] == first["snapshot"])
     clean = scores[same & (scores["scorer"] == "clean")]
+    if (clean["protocol"] == common.get("clean")).any():  # all models under one, not the mean of several
+        clean = clean[clean["protocol"] == common["clean"]]
     mine = comparisons
     for key in ("experiment", "snapshot", "scorer", "protocol_id"):
         mine = mine[mine[key] == first[key]]
@@ -328,10 +333,13 @@ def _measured(
     }
 
 
-def _main_groups(scores: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """Return groups of the best TF-Inception scorer that each (experiment, snapshot) has."""
+def _main_groups(
+    scores: pd.DataFrame, theirs: reported.Protocol, common: Mapping[str, str]
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Return groups of the best TF-Inception scorer that each (experiment, snapshot) has under a row's own protocol."""
     kept = []
     for _, part in scores.groupby(["experiment", "snapshot"], sort=True):
+        part = protocols.judged_under(part, theirs, common)
         have = [s for s in REFERENCE_SCORERS if s in set(part["scorer"])] or ["clean"]
         kept += protocols.groups(part[part["scorer"] == have[0]])
     return kept

@@ -242,3 +242,39 @@ def test_data_that_is_not_there_is_named_before_anything_runs(
     assert (
         "tiny: neither packed nor in HARNESS_DATA, so the rows of 3 trainings wait for `harness data tiny`" in sentence
     )
+
+
+def test_a_changed_protocol_concerns_the_dumps_that_ask_for_it(checkout: Checkout) -> None:
+    """And of these the scorers that serve it: the stamps are what DVC's score stages depend on."""
+    rows = {"e": {}, "f": {"protocols": ["own"]}}
+    write_protocols(checkout, own=entry(scorers={"tf": "tf1-bilinear"}, kid=[]))
+    write(checkout.root, rows)
+    before = suite.generate(checkout, "tiny")
+    write_protocols(checkout, own=entry(scorers={"tf": "tf1-bilinear"}, kid=[], version=2))
+    after = suite.generate(checkout, "tiny")
+    assert before.pipeline == after.pipeline
+    old, new = before.params["dumps"], after.params["dumps"]
+    assert old["e-seed0-last"] == new["e-seed0-last"]
+    assert old["f-seed0-last"]["scores"]["clean"] == new["f-seed0-last"]["scores"]["clean"]
+    assert old["f-seed0-last"]["scores"]["tf"]["tiny"] == new["f-seed0-last"]["scores"]["tf"]["tiny"]
+    assert old["f-seed0-last"]["scores"]["tf"]["own"] != new["f-seed0-last"]["scores"]["tf"]["own"]
+    do = after.pipeline["stages"]["score-tf"]["do"]
+    assert {"params.yaml": ["dumps.${key}.scores.tf", "threads"]} in do["params"]
+
+
+def test_a_protocol_draws_what_it_needs(checkout: Checkout) -> None:
+    write_protocols(checkout, own=entry(n_fake=12, quantisation="float"))
+    write(checkout.root, {"e": {}, "f": {"protocols": ["own"]}})
+    dumps = made(checkout).params.dumps
+    assert (dumps["e-seed0-last"].n_fake, dumps["e-seed0-last"].variants) == (10, ("rounded",))
+    assert (dumps["f-seed0-last"].n_fake, dumps["f-seed0-last"].variants) == (12, ("rounded", "float"))
+
+
+def test_a_protocol_that_no_scorer_of_the_suite_serves(checkout: Checkout) -> None:
+    write_protocols(checkout, own=entry(scorers={"torch": "tf1-bilinear"}, kid=[]))
+    write(checkout.root, {"e": {"protocols": ["own"]}})
+    with pytest.raises(HarnessError, match="protocol 'own' is served by torch, the suite's scorers are tf, clean"):
+        made(checkout)
+    write(checkout.root, {"e": {"protocols": ["onw"]}})
+    with pytest.raises(HarnessError, match=r"unknown protocol in suite: e: 'onw'\. Did you mean 'own'"):
+        made(checkout)
