@@ -20,9 +20,9 @@ VARIANTS: dict[str, schema.Variant] = {  # quantisation of the samples -> file o
     "float": "float",
 }
 Quantisation = Literal["uint8, rounded", "uint8, truncated", "uint8, min-max stretched", "float"]
-RESIZERS = {  # that each scorer has
+RESIZERS = {  # scorer -> the resizers that it can stand behind, its own first; see `metrics.extractors.resize`
     "tf": ("tf1-bilinear",),
-    "torch": ("tf1-bilinear", "torch-bilinear"),
+    "torch": ("tf1-bilinear", "torch-bilinear", "pil-bicubic"),
     "clean": ("clean-bicubic", "tf1-bilinear"),
 }
 SOURCED = (  # fields that name a source, or say why a value stands for one that no source states

@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from harness.config import reader
+from harness.config import protocols, reader
 from harness.config.ranges import Count, Images, Matches, Name, Seed, Snapshot
 from harness.files import write_json
 from harness.records.chain import sealed
 
 SCHEMA = 3
 Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "a sha256, 64 hexadecimal digits")]
-VARIANTS = {  # name of a dump's file -> quantisation of its images, as protocols name it
-    "rounded": "uint8, rounded",
-    "truncated": "uint8, truncated",
-    "float": "float",
-    "min-max": "uint8, min-max stretched",
+VARIANTS: dict[str, str] = {  # name of a dump's file -> quantisation of its images, as protocols name it
+    variant: quantisation for quantisation, variant in protocols.VARIANTS.items()
 }
 
 

@@ -11,14 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from harness.config.protocols import RESIZERS as RESIZERS
 from harness.errors import HarnessError, nearest
 
 LAYERS = (64, 192, 768, 2048)  # channels of the layer; pytorch-fid's `--dims`
-RESIZERS = {  # scorer -> the resizers that it can stand behind, its own first; see `resize`
-    "tf": ("tf1-bilinear",),
-    "torch": ("tf1-bilinear", "torch-bilinear", "pil-bicubic"),
-    "clean": ("clean-bicubic", "tf1-bilinear"),
-}
 SCORERS = tuple(RESIZERS)
 
 
