@@ -38,6 +38,7 @@ def command(
       harness rehearse paper --only 'stl10-*' --out docs/rehearsal.md
     """
     import datetime
+    import signal
     import sys
 
     from tqdm import tqdm
@@ -48,6 +49,7 @@ def command(
     from harness.pipeline.rehearse import ENDS, GIB, STARTS, Outcome, rehearse
     from harness.pipeline.suite import read
 
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary folder goes
     checkout = Checkout.clone(root)
     rows = len(read(checkout, scale).rows())
     changes = {"threads": threads} | ({"device": device} if device else {})
@@ -61,6 +63,7 @@ def command(
             bar.update()
 
         outcomes = rehearse(checkout, scale, run_stage, only=only, memory_gib=memory_gib, report=report, **changes)
+    signal.signal(signal.SIGTERM, before)
     click.echo(rehearsal_page.plain(outcomes))
     failed = [one.name for one in outcomes if one.problems]
     counted = [one for one in outcomes if one.name not in (STARTS, ENDS)]
