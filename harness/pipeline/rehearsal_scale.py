@@ -18,7 +18,7 @@ from harness.data.fetch import prepare
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.paths import Checkout
-from harness.pipeline import references, suite
+from harness.pipeline import suite
 from harness.pipeline.planned_scores import Planner
 from harness.pipeline.suite import Generated, Row, Suite
 from models.transgan import official
@@ -65,10 +65,14 @@ def generate(
         short[name] = Row((row.seeds or (0,))[:1], snapshots(row, recipe), None, row.protocols)
     _write(copy.overlays, {OVERLAY: schema.Overlay("whole networks, two steps", {}, tuple(exceptions))})
     shutil.rmtree(copy.protocols)
-    choosing = {original.choose} - {*original.protocols}
+    named, choosing = known.protocols, {original.choose} - {*original.protocols}
+    dumped = {n: DUMPED + i for i, n in enumerate(sorted({one.n_fake for one in named.values()}))}  # nested, too
     _write(
         copy.protocols / "rehearsal.yaml",
-        {name: short_protocol(one, name in choosing) for name, one in known.protocols.items()},
+        {
+            name: short_protocol(one, CHOSEN_BY if name in choosing else dumped[one.n_fake])
+            for name, one in named.items()
+        },
     )
     planner = Planner(checkout, dataclasses.replace(original, tables={"": dict(rows)}), known.experiments)
     names = dict.fromkeys(known.experiments[name].dataset for name in rows)
@@ -88,17 +92,15 @@ def generate(
     opened = experiments.open_scale(suite.write([generated])[0])
     for name in names:
         prepare(name, copy.data(name), copy.root)
-    for names_of_file in Planner(copy, made, known.experiments).references().values():
-        references.write(opened, names_of_file)
     return generated, opened
 
 
-def short_protocol(protocol: Protocol, chooses: bool) -> dict[str, Any]:
+def short_protocol(protocol: Protocol, n_fake: int) -> dict[str, Any]:
     """Return the entry of a protocol with few samples, few reals and the stand-in Inception; the rest is kept."""
     return {key: value for key, value in dataclasses.asdict(protocol).items() if key not in ("name", "presumed")} | {
-        "n_fake": CHOSEN_BY if chooses else DUMPED,
+        "n_fake": n_fake,
         "references": {
-            key: {"n_real": REALS} | ({"data": line.data} if line.data else {})
+            key: {"n_real": "all" if line.n_real == "all" else REALS - 2} | ({"data": line.data} if line.data else {})
             for key, line in protocol.references.items()
         },
         "inception": "stand-in",

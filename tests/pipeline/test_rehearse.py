@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.files import sha256_file
 from harness.paths import Checkout
 from harness.pipeline import rehearsal_page, rehearsal_scale, suite
-from harness.pipeline.rehearse import ENDS, Job, Outcome, Step, common, perform, steps
+from harness.pipeline.rehearse import ENDS, STARTS, Job, Outcome, Step, common, perform, steps
 from harness.training.progressive_growing import lod_at
 from harness.training.schedules import check_recipe, half_width
 from models.transgan import build_generator, official
@@ -61,7 +61,7 @@ def test_a_failing_row_is_reported_and_the_others_run(tiny_scale: Path) -> None:
     assert "FAILED train: e: diverged before" in lines["e"]
     heads, rows = rehearsal_page._read(page.read_text())
     assert heads[4:8] == ["train", "choose", "sample", "score-torch"]
-    assert [row[0] for row in rows] == ["e", "f", ENDS]
+    assert [row[0] for row in rows] == [STARTS, "e", "f", ENDS]
     assert "1 of 2 experiments passed" in page.read_text()
     page.unlink()
     assert state(tiny_scale) == before, "a rehearsal writes nothing into the checkout"
@@ -157,7 +157,8 @@ def test_the_suite_becomes_short_and_keeps_its_names(tiny_scale: Path, tmp_path:
     assert [step.stage for step in found] == ["train", "choose", *["sample"] * 3, *["score-torch"] * 3]
     assert found[0].command == "harness train f --seed 1"
     assert not any("$" in text for step in found for text in (step.command, *step.deps, *step.outs))
-    _, after = common(made.pipeline["stages"], made.params)
+    before, after = common(made.pipeline["stages"], made.params)
+    assert [step.command for step in before] == ["harness references tiny"]
     assert [step.stage for step in after] == ["tables", "check", "report"]
     with pytest.raises(HarnessError, match="--only x: no experiment of 'tiny' matches"):
         rehearsal_scale.generate(checkout, "tiny", tmp_path / "other", ("x",))
