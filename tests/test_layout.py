@@ -133,6 +133,31 @@ def test_training_and_sampling_need_no_other_package(tiny_scale: Path):
     assert (tiny_scale / "out/runs/e/seed0/last/samples/rounded.npy").is_file()
 
 
+ON_A_CARD = """
+import sys
+for name in ("tensorflow", "cleanfid", "dvc"):
+    sys.modules[name] = None
+import pytest
+places = sys.argv[1:]
+assert pytest.main(["-q", "-p", "no:cacheprovider", "-m", "gpu", "--collect-only", "tests"]) == 0
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "cpu or cuda", *places]))
+"""
+
+
+@pytest.mark.slow
+def test_tests_of_a_card_need_neither_tensorflow_nor_dvc_nor_clean_fid() -> None:
+    """Every module is collected, and the tests' CPU variants pass, where none of these can be imported."""
+    files = sorted(
+        {name(path) for path in modules("tests") if "tests.devices" in path.read_text() and "test_" in path.name}
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_CARD, *files], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout
+    assert len(files) >= 3
+
+
 @pytest.mark.parametrize(("package", "home"), [("tensorflow", "tensorflow.py"), ("cleanfid", "clean_fid.py")])
 def test_scorers_libraries_are_imported_in_one_module_only_and_lazily(package: str, home: str):
     product = modules("harness", "models", "baselines")

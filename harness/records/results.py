@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import progress
+from harness.config.reader import read_yaml
 from harness.errors import HarnessError
 from harness.files import read_json
-from harness.paths import ScaleFolder
+from harness.paths import PARAMS, ScaleFolder
 from harness.records import chain, score_record
 from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
 
@@ -97,6 +98,9 @@ def load(path: Path | str = "results") -> Results:
         >>> results = harness.load_results("results/quick")
         >>> results.summary().query("metric == 'fid' and snapshot == 'last'")
 
+    A scale whose params.yaml lies beside its records and names an overlay is called `SCALE+OVERLAY` in all frames, so
+    that nothing pools its scores with those of the scale itself.
+
     Raises:
         HarnessError: no scores there; a broken record; one in another's place; one that is there twice; records that
             disagree on the samples or weights that they are of.
@@ -113,9 +117,10 @@ def load(path: Path | str = "results") -> Results:
         _check_chain(folder, records)
         found = [row(record, file) for file, record in records.items()]
         scale = _scale_of(found)
-        scores += found
-        training += [_training(scale, file) for file in folder.train_records()]
-        curves += [_curve(scale, file) for file in folder.histories()]
+        name = f"{scale}+{overlay}" if (overlay := _overlay_of(folder)) else scale
+        scores += [one | {"scale": name} for one in found]
+        training += [_training(scale, file) | {"scale": name} for file in folder.train_records()]
+        curves += [_curve(name, file) for file in folder.histories()]
     if not scores:
         raise HarnessError(
             f"{path}: no scores (records/EXPERIMENT/seedS/SNAPSHOT/SCORER/PROTOCOL.json); run `dvc repro` first."
@@ -207,6 +212,12 @@ def _scale_of(rows: list[dict[str, Any]]) -> str:
                 "one folder holds one scale: move the others away."
             )
     return str(first["scale"])
+
+
+def _overlay_of(folder: ScaleFolder) -> str:
+    """Return the overlay that the params.yaml of a scale's folder names; empty without one."""
+    path = folder.out / PARAMS
+    return str(read_yaml(path).get("overlay") or "") if path.is_file() else ""
 
 
 def _refuse_copies(rows: list[dict[str, Any]]) -> None:
@@ -316,7 +327,7 @@ def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
         dump = dumps.get((one["experiment"], one["seed"], one["snapshot"]))
         if dump is None:
             return "no dump of params.yaml"
-        if one["scale"] != params.scale:
+        if one["scale"].split("+")[0] != params.scale:
             return f"scale '{one['scale']}', planned '{params.scale}'"
         stamp = dump.scores.get(one["scorer"], {}).get(one["protocol"])
         if stamp is None:

@@ -21,6 +21,7 @@ from models.transgan.blocks import (
     relative_index,
 )
 from models.transgan.generator import upsample
+from tests.devices import CUDA
 from tests.paths import GOLDEN as GOLDEN_DIR
 
 GOLDEN: dict[str, Any] = json.loads((GOLDEN_DIR / "golden.json").read_text())
@@ -67,13 +68,12 @@ def test_first_tokens_are_those_of_the_whole(fused: bool, masked: bool, bias_sid
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("device", [CUDA])
 @pytest.mark.parametrize("depth", [4, 6])
 @pytest.mark.parametrize("masked", [False, True])
-def test_fused_attention_needs_no_square_array(depth: int, masked: bool) -> None:
+def test_fused_attention_needs_no_square_array(depth: int, masked: bool, device: str) -> None:
     """Last stage at 64 px, batch 8, forward and backward: the N x N logits alone would take 2.1 GB."""
-    q, k, v = (torch.randn(8, 4, 4096, depth, device="cuda", requires_grad=True) for _ in range(3))
+    q, k, v = (torch.randn(8, 4, 4096, depth, device=device, requires_grad=True) for _ in range(3))
     mask = locality_mask("band", 64, 8, q.device) if masked else None
     torch.cuda.reset_peak_memory_stats()
     fused_attention(q, k, v, mask).sum().backward()

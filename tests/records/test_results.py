@@ -35,6 +35,18 @@ def test_the_summary_pools_seeds_and_never_snapshots(tmp_path: Path) -> None:
     assert rows.loc[("last", "clean")].to_list() == [3, 20.0, 0.0]
 
 
+def test_nothing_pools_a_scale_with_itself_under_an_overlay(tmp_path: Path) -> None:
+    for seed, folder in enumerate((tmp_path / "plain", tmp_path / "plain", tmp_path / "fast")):
+        score_trees.add(folder, seed=seed, fid=10.0 + seed)
+    (tmp_path / "fast/params.yaml").write_text("overlay: fast\n")
+    (tmp_path / "plain/params.yaml").write_text("overlay: ''\n")
+    found = harness.load_results(tmp_path)
+    pooled = found.summary().query("metric == 'fid'").set_index("scale")["n"].to_dict()
+    assert pooled == {"test": 2, "test+fast": 1}
+    for table in (found.training, found.curves):
+        assert set(table["scale"]) == {"test", "test+fast"}
+
+
 @pytest.mark.parametrize("field", ["resize", "selection", "reference", "declared", "real_pixels_sha256", "n_fake"])
 def test_the_summary_never_pools_two_protocols(tmp_path: Path, field: str) -> None:
     other = {"declared": ("split",), "real_pixels_sha256": "ef" * 32, "n_fake": 10}.get(field, "another")
