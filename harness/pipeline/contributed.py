@@ -48,17 +48,25 @@ def examine(scale: Scale, folder: Path) -> Contributed:
             f"{folder}: no records here; name a folder that holds records/EXPERIMENT/seedN, as a scale's results do."
         )
     ours = _with_trainings_of(scale, source)
-    lines, good = [], True
+    lines, unsound = [], set[Path]()
     seen: dict[str, Path] = {sha256: path for path, sha256 in _weights(scale.folder)} if scale.out != source.out else {}
-    for path in sorted([*source.train_records(), *source.sample_records(), *source.scores()]):
+    for path in [
+        *source.train_records(),
+        *source.sample_records(),
+        *source.scores(),
+    ]:  # what rests on others comes last
         said = read_json(path)
         provenance = said.get("provenance") if isinstance(said, dict) else None
         provenance = provenance if isinstance(provenance, dict) else {}
         try:
+            for other in _rests_on(source, path):
+                if other in unsound:
+                    raise HarnessError(f"rests on {other}, which is not sound.")
             _check(ours, source, path, seen)
             finding = "; ".join([SOUND, *adopt_checks.commit_of(path, provenance)])
         except HarnessError as error:
-            finding, good = str(error), False
+            finding = str(error)
+            unsound.add(path)
         lines.append(
             {
                 "record": str(path.relative_to(source.all_records)),
@@ -67,10 +75,18 @@ def examine(scale: Scale, folder: Path) -> Contributed:
                 "finding": finding.replace(f"{source.all_records}/", ""),
             }
         )
-    bad = sum(not line["finding"].startswith(SOUND) for line in lines)
-    note = f"{len(lines)} records, {bad} not sound."
+    note = f"{len(lines)} records, {len(unsound)} not sound."
     findings = Table("contributed", "Contributed records", pd.DataFrame(lines, columns=COLUMNS), note=note)
-    return Contributed(findings, check.check(ours) if good else None)
+    return Contributed(findings, None if unsound else check.check(ours))
+
+
+def _rests_on(source: ScaleFolder, path: Path) -> list[Path]:
+    """Return the records of the training and of the dump that a record is of."""
+    folder = path.relative_to(source.all_records).parts
+    others = [source.all_records.joinpath(*folder[:2], "train", "train.json")]
+    if len(folder) == len(("experiment", "seed", "snapshot", "scorer", "protocol.json")):
+        others.append(source.all_records.joinpath(*folder[:3], "samples.json"))
+    return [other for other in others if other != path]
 
 
 def _check(scale: Scale, source: ScaleFolder, path: Path, seen: dict[str, Path]) -> None:

@@ -112,13 +112,19 @@ def test_stages_are_recorded_as_a_repro_records_them(elsewhere: Path, here: Path
     assert [one.stages for one in adopt.adopt(find_scale(here), sent)] == [one.stages], "a second time changes nothing"
 
 
-def test_a_training_alone_is_enough_and_its_dumps_are_made_here(here: Path, sent: Path) -> None:
+def test_a_training_alone_is_enough_and_its_dumps_are_made_here(
+    here: Path, sent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for snapshot in LAST:
         shutil.rmtree(sent / f"records/f/seed0/{snapshot}")
         shutil.rmtree(sent / f"runs/f/seed0/{snapshot}")
     shutil.rmtree(sent / "runs/f/seed0/chosen")
-    (one,) = adopt.adopt(find_scale(here), sent)
-    assert one.stages == ("train@f-seed0",)
+    unknown = {"git_commit": None, "git_commit_unknown": "no git here", "device": "cuda"}
+    edited(sent / "records/f/seed0/train/train.json", lambda v: v["provenance"].update(unknown))
+    assert cli.run(["adopt", str(sent), "--params", str(here)]) == 0
+    said, noted = capsys.readouterr()
+    assert said.splitlines()[-1] == "f, seed 0, trained on cuda: train@f-seed0"
+    assert "train.json names no commit of the code that made it (no git here)" in noted
     assert stale(here) & STAGES == STAGES - {"train@f-seed0"}
 
 
@@ -338,7 +344,8 @@ def test_a_record_without_those_it_rests_on_says_nothing(here: Path, sent: Path)
     assert sum("no samples.json of its dump beside it" in sentence for sentence in said) == 1
     (sent / "records/f/seed0/train/train.json").unlink()
     said, _ = findings(here, sent)
-    assert all("no train.json of its training beside it" in sentence for sentence in said)
+    assert sum("no train.json of its training beside it" in sentence for sentence in said) == 2
+    assert sum("rests on f/seed0/best/samples.json, which is not sound" in sentence for sentence in said) == 1
 
 
 def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
@@ -348,7 +355,9 @@ def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
     assert sum("one training, twice" in sentence for sentence in said) == 1
     assert findings(here, here / OUT) == (["sound"] * 5, True), "the scale's own"
     shutil.copytree(sent / "records/f/seed0", sent / "records/f/seed1")
-    assert sum("seed1/train/train.json: is not the training" in one for one in findings(here, sent)[0]) == 5
+    said, _ = findings(here, sent)
+    assert sum("seed1/train/train.json: is not the training" in one for one in said) == 1
+    assert sum("rests on f/seed1/train/train.json, which is not sound" in one for one in said) == 4
 
 
 def test_an_experiment_that_the_scale_has_not_is_named(here: Path, sent: Path) -> None:
