@@ -5,7 +5,7 @@ own, but not its public interface; a test holds the entries against those of a r
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ def record(stages: Iterable[Stage]) -> None:
     done = [stage.dvc for stage in stages]
     for stage in done:
         uncached = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
-        stage.save(run_cache=not uncached)  # the rule of `dvc repro`
-        stage.commit()
+        with chdir(stage.wdir):  # DVC's cache of runs takes the working folder for one inside the repository
+            stage.save(run_cache=not uncached)  # the rule of `dvc repro`
+            stage.commit()
     for dvcfile in {stage.dvcfile for stage in done}:
         dvcfile.dump_stages([stage for stage in done if stage.dvcfile == dvcfile], update_pipeline=False)
