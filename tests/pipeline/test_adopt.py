@@ -369,7 +369,9 @@ def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
 
 def test_an_experiment_that_the_scale_has_not_is_named(here: Path, sent: Path) -> None:
     shutil.move(sent / "records/f", sent / "records/g")
-    assert all("has no row of 'g'" in sentence for sentence in findings(here, sent)[0])
+    said, judged = findings(here, sent)
+    assert not judged
+    assert ["has no row of 'g'" in sentence or "rests on g/seed0" in sentence for sentence in said] == [True] * 5
     with pytest.raises(HarnessError, match="no records here"):
         contributed.examine(find_scale(here), sent / "runs")
     assert cli.run(["check", "--params", str(here), "--records", str(sent), "--write"]) == cli.USAGE
