@@ -1,6 +1,10 @@
 """The reference scorer: the frozen 2015 graph, run by TensorFlow. The only module that imports TensorFlow."""
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,7 +38,8 @@ class TensorFlowExtractor:
         self.versions = {"tensorflow": tf.__version__}
         self._softmax = found.parameters.softmax_weights if setup.layer == 2048 else None
         self.biases = found.parameters.softmax_biases if setup.layer == 2048 else None
-        self._session, self._input, self._features = _open(tf, found.parameters, setup)
+        with _silent():
+            self._session, self._input, self._features = _open(tf, found.parameters, setup)
         is_gpu = any(device.device_type == "GPU" for device in self._session.list_devices())
         if setup.device.startswith("cuda") and not is_gpu:
             raise HarnessError(f"device '{setup.device}': TensorFlow sees no such GPU here; use --device cpu.")
@@ -77,10 +82,32 @@ def open_extractor(setup: Setup) -> Extractor:
     return TensorFlowExtractor(setup)
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what TensorFlow's C++ writes to stderr when it starts out of sight; after an error it is shown.
+
+    TF_CPP_MIN_LOG_LEVEL comes too late for what is logged before logging is set up.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as log:
+        before = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(before, log.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
 def _tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import tensorflow
+        with _silent():
+            import tensorflow
     except ImportError as error:
         raise HarnessError(
             f"--scorer tf needs TensorFlow ({error}); pip install -c constraints.txt -e ., or use --scorer torch."
