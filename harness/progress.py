@@ -44,8 +44,8 @@ class Bar(tqdm):
         """Return the state as text; a log's line has no bar."""
         if self.is_log:
             unit = "B" if self.unit == "B" else f" {self.unit}s"
-            known = f" of {{total_fmt}}{unit}, {{rate_fmt}}, {{remaining}} left"
-            self.bar_format = "{desc}: {n_fmt}" + (known if self.total else f"{unit}, {{rate_fmt}}")
+            known = f" of {{total_fmt}}{unit}, {{rate_noinv_fmt}}, {{remaining}} left"
+            self.bar_format = "{desc}: {n_fmt}" + (known if self.total else f"{unit}, {{rate_noinv_fmt}}")
         return str(super().__str__())
 
     def close(self) -> None:
