@@ -202,6 +202,11 @@ class Checkout:
         """A released checkpoint, as `harness import` wrote it."""
         return self.data("checkpoints") / name
 
+    @property
+    def self_test(self) -> Path:
+        """What the scorers gave on real data with the official weights; see `metrics.self_test`."""
+        return self.results / "self-test.json"
+
     def train_records(self) -> list[Path]:
         """Every train.json of every scale, in order."""
         return sorted(self.results.glob("*/records/*/seed*/train/train.json"))

@@ -116,7 +116,7 @@ def command(
 
     if self_test:
         place = cache or cache_of(root)
-        _self_test(Setup(batch=batch, threads=threads, device=device, cache=place))
+        _self_test(Setup(batch=batch, threads=threads, device=device, cache=place), root)
         return
     dumps, reference = _sides(inputs, samples, reference)
     if against is None and (kind is not None or len(dumps) > 1):
@@ -218,15 +218,21 @@ def _check_out(out: Path) -> None:
         raise HarnessError(f"--out {out}: cannot be written there ({error.strerror or error}).") from None
 
 
-def _self_test(setup: "Setup") -> None:
+def _self_test(setup: "Setup", root: Path | None) -> None:
     from harness.errors import HarnessError
     from harness.metrics import self_test
+    from harness.paths import Checkout
+
+    try:
+        out = Checkout.find(root).self_test
+    except HarnessError:
+        out = None  # outside a checkout there is no table that it belongs to
 
     def report(part: self_test.Part) -> None:
         verdict = {True: "passed", False: "FAILED", None: "not run"}[part.passed]
         click.echo(f"{verdict:<8} {part.name}: {part.detail}")
 
-    parts = self_test.run(setup, report)
+    parts = self_test.run(setup, report, out)
     missing = [part.name for part in parts if not part.passed]
     if missing:
         raise HarnessError(f"self-test: {len(missing)} of {len(parts)} parts failed or could not run, see above.")

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.files import write_npy
+from harness.files import write_json, write_npy
 from harness.metrics.extractors.base import Setup
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.inception import weights
@@ -32,16 +33,19 @@ class Part:
     detail: str
 
 
-def run(setup: Setup, report: Callable[[Part], None]) -> list[Part]:
+def run(setup: Setup, report: Callable[[Part], None], out: Path | None = None) -> list[Part]:
     """Run all parts with the given cache, batch, threads and device; `report` is called after each.
 
     `setup.weights`, `setup.layer` are each part's own.
+
+    Args:
+        out: where to write what the official weights gave beside the known figures, and which file they were.
     """
     parts = []
     for name, part in (
         ("scorers agree", _agreement),
         ("layer 768", _layer_768),
-        ("layer 2048, official weights", _official),
+        ("layer 2048, official weights", partial(_official, out=out)),
     ):
         try:
             found = part(setup)
@@ -88,13 +92,27 @@ def _deep_enough(setup: Setup) -> str:
     return "trunk"
 
 
-def _official(setup: Setup) -> list[Part]:
+def _official(setup: Setup, out: Path | None) -> list[Part]:
+    found = weights.load("official", setup.cache)
     train, test = find_reference("cifar10"), find_reference("cifar10-test")
     result = score(Request(Path(train), str(test), "tf", replace(setup, weights="official", layer=2048)))
-    return [
+    parts = [
         _compared("IS of CIFAR-10 train", result.values.is_mean, INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE),
         _compared("FID of CIFAR-10 train against test", result.values.fid, FID, FID_TOLERANCE),
     ]
+    if out is not None:
+        figures = {"is_mean": INCEPTION_SCORE, "fid": FID}
+        write_json(
+            out,
+            {
+                "holds": all(part.passed for part in parts),
+                "file": Path(found.where).name,
+                "sha256": found.sha256,
+                "found": {key: getattr(result.values, key) for key in figures},
+                "known": figures,
+            },
+        )
+    return parts
 
 
 def _compared(name: str, found: float | None, expected: float, tolerance: float) -> Part:

@@ -19,7 +19,9 @@ from harness.files import sha256_pixels
 from harness.metrics import score, self_test
 from harness.metrics.extractors.base import Setup
 from harness.metrics.kid import kernel_distance
+from harness.paths import Checkout
 from harness.records.score_record import Run, Values
+from tests import claims
 from tests.metrics.features import inception_score
 from tests.metrics.inception.helpers import PixelExtractor, noise_images, shape_images
 from tests.paths import ROOT
@@ -335,7 +337,10 @@ def test_end_to_end_with_tensorflow(tmp_path):
     assert found["protocol"]["stand_in_inception"]
 
 
-def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, monkeypatch):
+def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_scale, monkeypatch):
+    monkeypatch.chdir(tiny_scale)
+    official = SimpleNamespace(where="/cache/classify_image_graph_def.pb", sha256="ab" * 32)
+    monkeypatch.setattr(self_test.weights, "load", lambda *_: official)
     values = {2048: Values(is_mean=11.24, fid=4.0)}
 
     def missing(setup):
@@ -352,9 +357,20 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, monkey
     assert lines[1] == "not run  layer 768: data/cifar10 is not packed"
     assert lines[2] == "passed   IS of CIFAR-10 train: 11.2400, expected 11.24 ± 0.02"
     assert lines[3].startswith("FAILED   FID of CIFAR-10 train against test: 4.0000")
+    kept = Checkout.find().self_test
+    assert json.loads(kept.read_text())["holds"] is False
     values[2048] = Values(is_mean=11.24, fid=3.15)
     monkeypatch.setattr(self_test, "_layer_768", lambda setup: [self_test.Part("trunk", True, "")])
     assert CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)]).exit_code == 0
+    assert json.loads(kept.read_text()) == {
+        "holds": True,
+        "file": "classify_image_graph_def.pb",
+        "sha256": "ab" * 32,
+        "found": {"is_mean": 11.24, "fid": 3.15},
+        "known": {"is_mean": 11.24, "fid": 3.15},
+    }
+    (claim,) = claims.first_contact(Checkout.find())
+    assert claim.endswith("11.24 (known 11.24) and 3.15 (known 3.15), classify_image_graph_def.pb, sha256 abababababab")
 
 
 @pytest.mark.network
