@@ -15,6 +15,7 @@ from tests.tree import name
 
 NOT_RUN = {  # whole commands as regular expressions -> why they are not typed here
     r"make (repro|test)|pip (install|wheel) .*|pytest|dvc repro": "installs gigabytes, or runs for minutes; CI does it",
+    r"pytest -m gpu": "needs a GPU",
     r"dvc repro results/.*|git restore .* && .*": "hours, or minutes; tests/pipeline/test_dvc.py",
     r"harness check": "needs the scores of `make repro`; .github/workflows/quick.yml",
     r"dvc exp run .*|dvc (push|pull) .*": "tests/pipeline/test_dvc_clone.py does it on a small scale",
