@@ -113,6 +113,7 @@ def test_what_needs_a_checkout_says_so(python: Path, empty: Path) -> None:
         ["train", "x"],
         ["tables"],
         ["status"],
+        ["protocols", "--coverage"],
         ["scale", "write"],
         ["reported", "--confirm", "T1-pairing", "--by", "x"],
     ):

@@ -59,4 +59,4 @@ def pipeline(out: Path) -> None:
     from harness.bench import pipeline as bench
     from harness.paths import Checkout
 
-    bench.run(out, Checkout.find())
+    bench.run(out, Checkout.clone())

@@ -38,7 +38,7 @@ def command(scale: str | None, gpu: str | None, by: str, device: str | None, as_
 
     if gpu and device:
         raise click.UsageError("--gpu names a card, --device one of this machine; give one of them.")
-    checkout = Checkout.find(root)
+    checkout = Checkout.clone(root)
     opened = open_scale(params_of(checkout, scale))
     runs, problems = find_problems(opened)
     if problems:

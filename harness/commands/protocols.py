@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool, coverage: bool, write: bool, root: 
         from harness.paths import Checkout
         from harness.pipeline import coverage as of_ledger
 
-        checkout = Checkout.find(root)
+        checkout = Checkout.clone(root)
         rows = of_ledger.rows(checkout)
         if write:
             of_ledger.write(checkout, rows)
