@@ -192,12 +192,18 @@ def _sides(inputs: tuple[str, ...], samples: tuple[str, ...], reference: str | N
 
 
 def _check_row(name: str, root: Path | None) -> None:
-    """Raise BadParameter, with the nearest names, unless `name` stands for rows of the ledger: before a long pass."""
-    from harness.comparison import foreign, reported
+    """Raise BadParameter, with the nearest names, unless `name` stands for rows of the ledger; before a long pass.
+
+    Raises:
+        HarnessError: the ledger or the tolerances cannot be read.
+    """
+    from harness.comparison import foreign, reported, verdicts
     from harness.errors import HarnessError
     from harness.paths import Checkout
 
-    ledger = reported.load(Checkout.find(root).reported)
+    checkout = Checkout.find(root)
+    verdicts.load(checkout.tolerances)
+    ledger = reported.load(checkout.reported)
     try:
         foreign.find_rows(ledger, name)
     except HarnessError as error:
