@@ -195,19 +195,20 @@ def perform(job: Job, outcome: Outcome, run: Subcommand, memory_gib: float) -> O
                 kind, stage, *rest = receiver.recv()
                 if kind == "done":
                     outcome.seconds[stage] = outcome.seconds.get(stage, 0.0) + rest[0]
-                    outcome.peak_bytes = rest[1]
+                    outcome.peak_bytes = max(outcome.peak_bytes, rest[1])
                 elif kind == "problem":
                     outcome.problems.append(f"{stage}: {rest[0]}")
             held = _resident(process.pid)
+            outcome.peak_bytes = max(outcome.peak_bytes, held)
             if held > memory_gib * GIB:
                 process.kill()
                 ours = True
-                outcome.peak_bytes = held
                 outcome.problems.append(f"{stage}: ended because it held more than {memory_gib:g} GiB")
                 break
     process.join()
     if process.exitcode and not ours:
-        outcome.problems.append(f"{stage}: its process ended with exit code {process.exitcode}")
+        why = " (killed, most often because memory was used up)" if process.exitcode == -9 else ""
+        outcome.problems.append(f"{stage}: its process ended with exit code {process.exitcode}{why}")
     outcome.wall_sec = time.perf_counter() - started
     if outcome.problems:
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []

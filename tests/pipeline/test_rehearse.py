@@ -96,7 +96,7 @@ def test_every_way_to_fail_has_its_sentence(tmp_path: Path) -> None:
         "choose: it wrote no nothing",
         "score-tf: exit code 3",
         "score-torch: ValueError: first line (test_rehearse.py)",
-        "score-clean: its process ended with exit code -9",
+        "score-clean: its process ended with exit code -9 (killed, most often because memory was used up)",
     ]
     assert "second line" in outcome.log
     assert list(outcome.seconds) == ["train", "choose", "score-tf", "score-torch"]
