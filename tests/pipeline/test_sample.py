@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import harness
-from harness.config.experiments import find_scale
+from harness.config.experiments import Scale, find_scale
 from harness.config.reader import merge
 from harness.data.images import open_dump
 from harness.errors import HarnessError
@@ -22,13 +22,19 @@ from tests.devices import DEVICES
 from tests.metrics.inception.helpers import PixelExtractor
 
 
+def asking_for(scale: Scale, variants: list[str]) -> Scale:
+    """The scale with protocols that ask for these variants of f's dump."""
+    dump = replace(scale.params.dumps["f-seed0-last"], variants=tuple(variants))
+    return replace(scale, params=replace(scale.params, dumps={**scale.params.dumps, "f-seed0-last": dump}))
+
+
 def test_the_variants_asked_for_are_written_and_recorded(tiny_scale: Path) -> None:
     scale = find_scale(tiny_scale)
     train("f", scale=scale)
     run = scale.run("f", 0)
-    plain = sample(scale, run, n=70)
+    plain = sample(asking_for(scale, ["rounded"]), run, n=70)
     assert {path.name for path in scale.folder.samples("f", 0, "last").iterdir()} == {"rounded.npy"}
-    several = sample(scale, run, n=70, variants=["truncated", "float", "min-max"])
+    several = sample(asking_for(scale, ["truncated", "float", "min-max"]), run, n=70)
     assert several.samples_sha256 == plain.samples_sha256 == plain.files["rounded.npy"].sha256, "it names the drawing"
     card = scale.folder.sample_record("f", 0, "last")
     chain.check_sample(card, json.loads(card.read_text()))
@@ -37,6 +43,7 @@ def test_the_variants_asked_for_are_written_and_recorded(tiny_scale: Path) -> No
         images, _ = open_dump(scale.folder.samples("f", 0, "last") / name, card)
         assert (images.quantisation, images.sha256()) == (file.quantisation, file.sha256)
         assert images.pixels[0:70].dtype == (np.float32 if name == "float.npy" else np.uint8)
+    np.save(scale.folder.dump("f", 0, "last"), np.zeros((70, 32, 32, 3), np.uint8))
     with pytest.raises(HarnessError, match=r"says nothing of rounded\.npy, only of float\.npy, min-max\.npy, trunc"):
         open_dump(scale.folder.dump("f", 0, "last"), card)
 
@@ -44,7 +51,7 @@ def test_the_variants_asked_for_are_written_and_recorded(tiny_scale: Path) -> No
 def test_a_dump_of_floats_is_scored_as_its_record_says(tiny_scale: Path, pixel_scorer: list[PixelExtractor]) -> None:
     scale = find_scale(tiny_scale)
     train("f", scale=scale)
-    sample(scale, scale.run("f", 0), n=20, variants=["float", "rounded"])
+    sample(asking_for(scale, ["float", "rounded"]), scale.run("f", 0), n=20)
     card, found = scale.folder.sample_record("f", 0, "last"), {}
     score = partial(harness.score, reference="tiny", record=card, layer=64, cache=tiny_scale, root=tiny_scale)
     for variant in ("float", "rounded"):
