@@ -53,12 +53,12 @@ def test_cifar10(split, form, local, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "npz"])
-@pytest.mark.parametrize("split", ["train+unlabeled", "unlabeled"])
+@pytest.mark.parametrize("split", ["train+unlabeled", "unlabeled", "test"])
 def test_stl10_in_split_order_and_resized_as_torchvision_does(split, form, local, tmp_path):
     from torchvision.transforms import Resize
 
     members, images = official.stl10(train=4, unlabeled=7)
-    images = images if split == "train+unlabeled" else images[4:]
+    images = {"train+unlabeled": images, "unlabeled": images[4:], "test": images[:1]}[split]
     archive_md5 = ""
     if form == "archive":
         official.tar(local / "stl10_binary.tar.gz", "stl10_binary", members)
