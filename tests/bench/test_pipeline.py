@@ -42,7 +42,7 @@ def test_a_repro_of_the_copy_runs_nothing(checkout: Checkout, tmp_path: Path) ->
 @pytest.mark.slow
 def test_a_repro_that_would_run_something_is_no_measurement(checkout: Checkout, tmp_path: Path) -> None:
     pipeline.up_to_date_copy(checkout, tmp_path)
-    (tmp_path / "results/quick/metrics.json").write_text("{}\n\n")
+    (tmp_path / "results/quick/tables/placeholder").write_text("other\n")
     with pytest.raises(HarnessError, match="Running stage 'tables'"):
         pipeline.seconds(Command("", ("dvc", "repro", "--dry"), "", None, "Running stage"), tmp_path)
 
