@@ -1,4 +1,4 @@
-"""`harness report`: verdicts, tables, pictures and curves -> one static page."""
+"""`harness report`: finding, scores, samples, curves, verdicts and tables -> one static page."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 @click.command("report")
 @scale_options
 def command(scale: "Scale") -> None:
-    """Write OUT/report/index.html: tables with verdicts, samples beside real images, training curves.
+    """Write OUT/report/index.html: the finding, curves, scores, samples, verdicts, the paper's tables.
 
-    The page is one file and asks no network for anything.
+    The page is one file and asks no network for anything; its figures lie beside it as SVG files, too. No pixel of a
+    data set is in it.
 
     Example: harness report --params results/cpu
     """

@@ -159,7 +159,7 @@ def caveats(row: Mapping[str, Any]) -> list[str]:
     if plain(row["stand_in_inception"]) is not False:
         marks.append("STAND-IN INCEPTION" if row["stand_in_inception"] else "perhaps a stand-in Inception")
     if plain(row["partial"]) is not False:
-        marks.append(f"partial run ({count(row['nimg'])} of {count(row['planned_nimg'])})")
+        marks.append(f"after {count(row['nimg'])} of {count(row['planned_nimg'])} images")  # the run may be whole
     if row["layer"] != 2048:
         marks.append(f"{plain(row['layer']):.0f}-channel layer")
     return [*marks, *(plain(row["caveats"]) or ())]

@@ -10,15 +10,14 @@ import pandas as pd
 from harness.comparison import words
 from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
-from harness.files import replacing, write_text
-from harness.paths import ScaleFolder
+from harness.files import write_text
 from harness.records.results import Results
-from harness.report import pictures
+from harness.report import charts, finding, pictures
+from harness.report import scores as measured_scores
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
 
-CURVES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
 VERDICT_CLASSES = {
     "within": "good",
     "near": "fair",
@@ -27,6 +26,7 @@ VERDICT_CLASSES = {
     "insufficient-runs": "none",
     "not-comparable": "none",
     "not run": "absent",
+    **{name: name for name in finding.SYMBOLS},  # of claims
 }
 STATUS_CLASSES = {"pass": "good", "fail": "bad", "undecided": "range", "none": "none"}
 NUMBER = re.compile(r"[+-]?\d[\d.]*[kM]?( ± [\d.]+)?( †)?( \(and .* on CPU\))?")
@@ -57,27 +57,27 @@ def cell(column: str, text: str) -> dict[str, str]:
 
 
 def view(table: Table) -> dict[str, Any]:
-    """A table as the template wants it, without columns that say nothing or nothing new."""
+    """A table as the template wants it, without columns that say nothing or nothing new; rows not run are apart."""
     frame = table.frame
     said = {"comparable"} if "verdict FID" in frame else set()  # the verdict names the same fields
     if "source" in frame and frame["source"].nunique() == 1:
         said.add("source")
-    empty = {c for c in frame.columns if len(frame) and all(value == NONE for value in frame[c])}
-    kept = [c for c in frame.columns if c not in said | empty]
-    rows = [
-        {"cells": [cell(c, str(row[c])) for c in kept], "muted": row.get("experiment") == "not run"}
-        for row in frame.to_dict("records")
-    ]
-    measured_rows = sum(not row["muted"] for row in rows)
+    once = [c for c in ("data set", "one protocol", "protocol") if c in frame and frame[c].nunique() == 1]
+    absent = frame["experiment"] == "not run" if "experiment" in frame else pd.Series(False, index=frame.index)
     return {
         "name": table.name,
         "title": table.title,
         "note": table.note,
-        "columns": kept,
-        "rows": rows,
-        "measured_rows": measured_rows,
-        "open": bool(measured_rows),
+        "once": [(c, frame[c].iloc[0]) for c in once],
+        **_part(frame[~absent], {*said, *once}),
+        "unmeasured": _part(frame[absent], {*said, *once, "experiment"}) if absent.any() else None,
     }
+
+
+def _part(frame: pd.DataFrame, said: set[str]) -> dict[str, Any]:
+    empty = {c for c in frame.columns if len(frame) and frame[c].isin([NONE, "not run"]).all()}
+    kept = [c for c in frame.columns if c not in said | empty]
+    return {"columns": kept, "rows": [[cell(c, str(row[c])) for c in kept] for row in frame.to_dict("records")]}
 
 
 def warnings(found: Results) -> list[str]:
@@ -111,82 +111,41 @@ def cut_short(found: Results) -> list[str]:
     return sorted({experiment for experiment, _ in planned[longest.reindex(planned.index) < planned].index})
 
 
-def galleries(out: ScaleFolder, found: Results, data: Path) -> list[dict[str, Any]]:
-    """Per data set: real images, and beside them the samples of each run, with training grids on the way."""
-    blocks = []
-    for dataset, part in found.scores.groupby("dataset", sort=True):
-        shown = []
-        dumps = part.drop_duplicates(["experiment", "seed", "snapshot"])
-        for row in dumps.sort_values(["experiment", "seed", "nimg", "snapshot"]).to_dict("records"):
-            grid = out.grid(row["experiment"], row["seed"], row["snapshot"])
-            if not grid.is_file():
-                continue
-            scores = part[
-                (part["experiment"] == row["experiment"])
-                & (part["seed"] == row["seed"])
-                & (part["snapshot"] == row["snapshot"])
-            ]
-            shown.append(
-                {
-                    "name": row["experiment"],
-                    "caption": f"seed {row['seed']}, {row['snapshot']}, {words.count(row['nimg'])} images seen",
-                    "scores": ", ".join(
-                        f"FID {s['fid']:.1f} ({s['scorer']})" for s in scores.to_dict("records") if pd.notna(s["fid"])
-                    ),
-                    "picture": pictures.samples(grid),
-                    "steps": _steps(out.records(row["experiment"], row["seed"])) if row["snapshot"] == "last" else [],
-                }
-            )
-        if shown:
-            stand_in, png = bool(part["stand_in_data"].any()), pictures.real_images(data / str(dataset))
-            beside = out.report / f"real-{dataset}.png"
-            real = pictures.embedded(png) if stand_in and png is not None else _beside(beside, png)
-            blocks.append({"dataset": dataset, "real": real, "stand_in": stand_in, "shown": shown})
-    return blocks
-
-
-def _steps(folder: Path, most: int = 4) -> list[dict[str, str]]:
-    """At most `most` training grids, spread over the run, first and last included."""
-    grids = sorted(folder.glob("**/grids/*.png"))
-    if len(grids) > most:
-        grids = [grids[round(i * (len(grids) - 1) / (most - 1))] for i in range(most)]
-    names = [f"{words.count(int(g.stem))} images seen" if g.stem.isdigit() else g.stem for g in grids]
-    return [{"caption": name, "picture": pictures.samples(g)} for name, g in zip(names, grids, strict=True)]
-
-
-def charts(found: Results) -> list[dict[str, str]]:
-    """Training curves per data set, and FID against images seen where a run has several snapshots."""
-    datasets = found.scores.drop_duplicates("experiment").set_index("experiment")["dataset"]
-    out = []
-    have = [c for c in CURVES if c in found.curves and found.curves[c].notna().any()]
-    history = found.curves.assign(dataset=found.curves["experiment"].map(datasets))
-    if have:
-        for dataset, part in history.groupby("dataset", sort=True):
-            svg = pictures.curves(part, tuple(have), tuple(CURVES[c] for c in have))
-            out.append({"title": f"Losses, {dataset}", "svg": svg})
-    for (dataset, scorer), part in found.scores.groupby(["dataset", "scorer"], sort=True):
-        points = part.groupby(["experiment", "seed"])["nimg"].transform("nunique")
-        several = part[points > 1]
-        if len(several):
-            svg = pictures.curves(several, ("fid",), (f"FID ({scorer})",))
-            out.append({"title": f"FID on the way, {dataset}", "svg": svg})
-    return out
-
-
 def provenance(scores: pd.DataFrame) -> list[tuple[str, str]]:
     """How the scores were made, for the foot of the page."""
-
-    def distinct(column: str) -> str:
-        return ", ".join(sorted({str(v) for v in scores[column].dropna()})) or "not known"
-
-    dirty = " (with uncommitted changes)" if scores["git_dirty"].fillna(False).astype(bool).any() else ""
     return [
-        ("Scale", distinct("scale")),
-        ("Commit", distinct("git_commit") + dirty),
-        ("Inception weights (sha256)", distinct("inception_sha256")),
-        ("Real images (sha256 of the pixels)", distinct("real_pixels_sha256")),
-        ("Scorers", distinct("scorer")),
-        ("Devices", distinct("device")),
+        ("Scale", _distinct(scores, "scale")),
+        ("Commit", commit(scores)),
+        ("Inception weights (sha256)", _distinct(scores, "inception_sha256")),
+        ("Real images (sha256 of the pixels)", _distinct(scores, "real_pixels_sha256")),
+        ("Scorers", _distinct(scores, "scorer")),
+        ("Devices", _distinct(scores, "device")),
+    ]
+
+
+def commit(scores: pd.DataFrame, digits: int = 40) -> str:
+    """Return the commits that scores were made at, counted where shortened; says if changes were uncommitted."""
+    dirty = scores["git_dirty"].fillna(False).astype(bool).any()
+    names = sorted({str(v)[:digits] for v in scores["git_commit"].dropna()})
+    said = f"{len(names)} commits, listed below" if digits < 40 and len(names) > 1 else ", ".join(names)
+    return (said or "not known") + (" (with uncommitted changes)" if dirty else "")
+
+
+def _distinct(scores: pd.DataFrame, column: str) -> str:
+    return ", ".join(sorted({str(v) for v in scores[column].dropna()})) or "not known"
+
+
+def facts(scale: str, found: Results) -> list[tuple[str, str]]:
+    """Return scale, seeds, cost and commit, for the head of the page."""
+    runs = found.scores.drop_duplicates(["experiment", "seed"])
+    training, scoring = measured_scores.total_hours(found)
+    return [
+        ("Scale", scale),
+        ("Trained", f"{found.scores['experiment'].nunique()} experiments, {len(runs)} runs"),
+        ("Seeds", ", ".join(str(seed) for seed in sorted(set(found.scores["seed"])))),
+        ("Scores", str(len(found.scores))),
+        ("Cost", f"{training:.2f} device hours of training, {scoring:.2f} of scoring"),
+        ("Commit", commit(found.scores, 10)),
     ]
 
 
@@ -204,39 +163,57 @@ def render(context: Mapping[str, Any]) -> str:
     return environment.get_template("page.html.j2").render(context)
 
 
-def _beside(path: Path, png: bytes | None) -> str | None:
-    """Write real images beside the page, never into it: the page may be published, a data set's pixels may not."""
-    path.unlink(missing_ok=True)
-    if png is None:
-        return None
-    with replacing(path) as temporary:
-        temporary.write_bytes(png)
-    return path.name
+def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> dict[str, Any]:
+    """Return what the template shows of a scale."""
+    found = checked.measured.results
+    views = {table.name: view(table) for table in checked.tables}
+    runs = views.pop("runs")
+    status = checked.verdicts["status"].value_counts()
+    claims = list(finding.claims(checked))
+    samples = pictures.rows(scale.folder, found.scores)
+    papers = list(views.values())
+    return {
+        "scale": scale.params.scale,
+        "warnings": [*overlay_warning(scale), *warnings(found)],
+        "findings": finding.findings(found),
+        "comparability": finding.comparability(checked),
+        "claims": claims,
+        "claim_counts": [(v, sum(c["verdict"] == v for c in claims), s) for v, s in finding.SYMBOLS.items()],
+        "claims_table": view(checked.claims_table()) if claims else None,
+        "facts": facts(scale.params.scale, found),
+        "counts": [(name, int(status.get(name, 0))) for name in STATUS_CLASSES],
+        "comparable": bool((checked.verdicts["verdict"] != "not-comparable").any()),
+        "reasons": finding.reasons(checked),
+        "verdicts": view(checked.listing()),
+        "scores": measured_scores.score_table(found),
+        "protocols": measured_scores.protocol_lines(found.scores),
+        "places": charts.colour_indices(found.scores),
+        "samples": [row for row in samples if not row["stand_in"]],
+        "drawn": [row for row in samples if row["stand_in"]],
+        "charts": [one for one in figures if one.name.startswith("fid-")],
+        "losses": [one for one in figures if not one.name.startswith("fid-")],
+        "runs": runs,
+        "papers": [table for table in papers if table["rows"]],
+        "unmeasured": [table for table in papers if not table["rows"]],
+        "costs": measured_scores.costs(found),
+        "provenance": provenance(found.scores),
+        "light": charts.palette(charts.LIGHT),
+        "dark": charts.palette(charts.DARK),
+    }
 
 
 def write(scale: "Scale", checked: Checked) -> Path:
-    """Write the page of a scale: verdicts, tables, pictures from its records, real images from its data sets.
+    """Write the page of a scale, and every figure of it as an SVG file beside it.
 
     Returns:
         the page's path.
     """
-    found = checked.measured.results
-    views = [view(table) for table in checked.tables]
-    measured = [v for v in views if v["name"] in ("runs", "protocol")]
-    status = checked.verdicts["status"].value_counts()
-    context = {
-        "scale": scale.params.scale,
-        "warnings": [*overlay_warning(scale), *warnings(found)],
-        "counts": [(name, int(status.get(name, 0)), STATUS_CLASSES[name]) for name in STATUS_CLASSES],
-        "n_scores": len(found.scores),
-        "n_runs": len(found.scores.drop_duplicates(["experiment", "seed"])),
-        "verdicts": view(checked.listing()),
-        "galleries": galleries(scale.folder, found, scale.checkout.data()),
-        "charts": charts(found),
-        "measured": measured,
-        "papers": [v for v in views if v not in measured],
-        "provenance": provenance(found.scores),
-    }
-    path = scale.folder.report / "index.html"
-    write_text(path, render(context))
-    return path
+    found, folder = checked.measured.results, scale.folder.report
+    figures = [*charts.fid_charts(found, checked.measured.comparisons), *charts.loss_charts(found)]
+    for old in (path for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")):  # of an earlier page
+        if old.name not in {f"{one.name}.svg" for one in figures}:
+            old.unlink()
+    for one in figures:
+        write_text(folder / f"{one.name}.svg", one.svg)
+    write_text(folder / "index.html", render(context(scale, checked, figures)))
+    return folder / "index.html"

@@ -1,5 +1,7 @@
 """The report page: whole, static, honest about stand-ins."""
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,14 +11,14 @@ import pytest
 from PIL import Image
 
 from harness.comparison import check
-from harness.config.experiments import Scale
-from harness.data import seal
+from harness.config.experiments import Scale, open_scale
 from harness.errors import HarnessError
-from harness.files import write_json, write_npy
 from harness.records import results
-from harness.report import page, pictures
+from harness.report import charts, page, pictures
+from harness.sampling.grid import grid_png
 from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
+from tests.paths import ROOT
 from tests.records import score_trees
 
 
@@ -56,31 +58,28 @@ def checked(scale: Scale) -> check.Checked:
 
 
 @pytest.fixture(scope="module")
-def data(out: Path) -> Path:
-    folder = out.parent.parent / "data"
-    for name in ("standin-cifar10", "cifar10"):
-        write_npy(folder / name / "train.npy", noise(50, 32, 32, 3))
-        write_json(folder / name / "card.json", seal({"count": 50, "resolution": 32, "labels": False}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def html(scale: Scale, checked: check.Checked, data: Path) -> str:
+def html(scale: Scale, checked: check.Checked) -> str:
     return page.write(scale, checked).read_text(encoding="utf-8")
 
 
-def test_the_page_asks_nobody_for_anything(html: str) -> None:
+def test_the_page_asks_nobody_for_anything(out: Path, html: str) -> None:
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert sources
-    assert all(s.startswith(("data:image/png;base64,", "#")) or s == "real-cifar10.png" for s in sources)
-    assert "<script" not in html
+    beside = {path.name for path in (out / "report").glob("*.svg")}
+    assert all(s.startswith(("data:", "#")) or s in beside for s in sources)
+    assert "<script src" not in html
     assert "@import" not in html
     assert "url(http" not in html
 
 
+def test_no_pixel_of_a_data_set_is_in_the_page_or_beside_it(out: Path, html: str) -> None:
+    assert {path.suffix for path in (out / "report").iterdir()} == {".html", ".svg"}
+    assert html.count("data:image/png") == html.count("<img") == html.count('alt="16 samples of ')
+
+
 def test_the_page_is_well_formed(html: str) -> None:
     class Tags(HTMLParser):
-        void = ("meta", "img", "path", "use", "br", "rect")
+        void = ("meta", "img", "path", "use", "br", "rect", "link")
 
         def __init__(self) -> None:
             super().__init__()
@@ -100,7 +99,7 @@ def test_the_page_is_well_formed(html: str) -> None:
 
 
 def test_stand_ins_are_loud(html: str) -> None:
-    alarm = html.split('role="alert"')[1].split("</div>")[0]
+    alarm = html.split('class="alarm"')[1].split("</div>")[0]
     assert "STAND-IN DATA" in alarm
     assert "STAND-IN INCEPTION" in alarm
     assert "768-channel layer" in alarm
@@ -113,7 +112,7 @@ def test_stand_ins_are_loud(html: str) -> None:
 def test_verdicts_have_their_colours(html: str) -> None:
     assert '<span class="pill good">within (presumed)</span>' in html
     assert '<span class="pill none">insufficient-runs (presumed)</span>' in html
-    assert '<span class="pill absent">not run</span>' in html
+    assert "not run<" not in html, "those rows are apart, without a verdict"
 
 
 @pytest.mark.parametrize(
@@ -142,34 +141,27 @@ def test_nothing_but_a_verdict_of_within_is_green() -> None:
     assert green == ["within"]
 
 
-def test_samples_stand_beside_real_images_and_training_steps(html: str) -> None:
-    block = html.split('id="samples"')[1].split(">standin-cifar10")[1].split("</section>")[0]
-    assert "drawn training images" in block
-    captions = re.findall(r"<figcaption>([\d.]+k?) images seen</figcaption>", block)
-    assert captions == ["0", "500", "1.5k", "2k"]
-    assert block.count("<img") == 6
+def test_samples_are_shown_early_in_the_middle_and_at_the_end(html: str) -> None:
+    section = html.split('id="samples"')[1].split("</section>")[0]
+    block = section.split("quick-cifar10-transgan")[1].split("<h3>")[0]
+    assert re.findall(r"<figcaption>([\d.]+k?) images seen</figcaption>", section)[-3:] == ["256", "1k", "2k"]
+    assert "<details" in section.split("quick-cifar10-transgan")[0], "stand-in data are folded"
+    assert "standin-cifar10" in block
 
 
-def test_pixels_of_a_data_set_lie_beside_the_page_not_in_it_unless_they_are_drawn(out: Path, html: str) -> None:
-    assert [path.name for path in (out / "report").glob("*.png")] == ["real-cifar10.png"]
-    assert html.count("data:image/png") == html.count("<img") - 1
-
-
-def test_real_images_that_are_not_here_are_missed_aloud(
-    scale: Scale, checked: check.Checked, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "real_images", lambda folder: None)
-    assert "were not on the machine" in page.write(scale, checked).read_text(encoding="utf-8")
-
-
-def test_curves_are_drawn_with_fid_on_the_way(html: str) -> None:
-    assert html.count("<svg") == 3  # losses of both data sets, FID of the run with two snapshots
-    assert "FID on the way, cifar10" in html
-    assert "cpu-sngan" in html.split("FID on the way, cifar10")[1].split("</svg>")[0]
+def test_figures_lie_beside_the_page_and_in_it(out: Path, html: str) -> None:
+    names = sorted(path.name for path in (out / "report").glob("*.svg"))
+    assert names == ["fid-cifar10-tf.svg", "losses-cifar10.svg", "losses-standin-cifar10.svg"]
+    assert html.count("<svg") == html.count("</desc>") == 3
+    panel = (out / "report" / "fid-cifar10-tf.svg").read_text()
+    assert "cpu-sngan from 14.30 to 14.30 at 2k" in panel
+    assert "t4-transgan-s" not in panel, "one point is no curve"
 
 
 def test_the_same_input_gives_the_same_page(scale: Scale, checked: check.Checked, html: str) -> None:
-    assert page.write(scale, checked).read_bytes() == page.write(scale, checked).read_bytes()
+    first = {path.name: path.read_bytes() for path in page.write(scale, checked).parent.iterdir()}
+    (scale.folder.report / "fid-gone.svg").write_text("of an earlier page")
+    assert {path.name: path.read_bytes() for path in page.write(scale, checked).parent.iterdir()} == first
 
 
 def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Checked, tmp_path: Path) -> None:
@@ -182,31 +174,9 @@ def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Chec
     assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
 
 
-def test_a_grid_of_released_weights_is_shown_by_its_name(tmp_path: Path) -> None:
-    grid(tmp_path / "train" / "grids" / "imported.png")
-    assert [step["caption"] for step in page._steps(tmp_path)] == ["imported"]
-
-
-def test_text_is_escaped() -> None:
-    import pandas as pd
-
-    from harness.comparison.table_formats import Table
-
-    view = page.view(Table("t", "T", pd.DataFrame({"model": ["<b>&"]})))
-    context = {
-        "scale": "s",
-        "warnings": [],
-        "counts": [],
-        "n_scores": 0,
-        "n_runs": 0,
-        "verdicts": view,
-        "galleries": [],
-        "charts": [],
-        "measured": [],
-        "papers": [],
-        "provenance": [],
-    }
-    assert "&lt;b&gt;&amp;" in page.render(context)
+def test_text_is_escaped(scale: Scale, checked: check.Checked) -> None:
+    context = page.context(scale, checked, [])
+    assert "&lt;b&gt;&amp;" in page.render(context | {"findings": ["<b>&"]})
 
 
 def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
@@ -215,18 +185,49 @@ def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
         pictures.samples(tmp_path / "grid.png")
 
 
-def test_real_and_sampled_grids_have_one_layout(data: Path, tmp_path: Path) -> None:
-    """Ten columns, borders of two pixels, four rows, as `harness.sampling.grid` draws them."""
-    import base64
-    import io
+@pytest.mark.parametrize(("most", "size"), [(16, (8 * 34 + 2, 2 * 34 + 2)), (4, (2 * 34 + 2, 2 * 34 + 2))])
+def test_samples_are_cut_from_a_grid(tmp_path: Path, most: int, size: tuple[int, int]) -> None:
+    """They are the first samples, with the borders that `harness.sampling.grid` draws."""
+    images = noise(100, 32, 32, 3)
+    grid_png(images, tmp_path / "grid.png")
+    uri = pictures.samples(tmp_path / "grid.png", most)
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
+        assert image.size == size
+        assert np.array_equal(np.asarray(image)[2:34, 2:34], images[0])
+        assert np.array_equal(np.asarray(image)[-34:-2, -34:-2], images[most - 1])
 
-    from harness.sampling.grid import grid_png
 
-    def size(uri: str | None) -> tuple[int, int]:
-        assert uri is not None
-        return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size
+def test_snapshots_on_the_way_are_told_by_their_counts(html: str) -> None:
+    table = html.split('class="sortable"')[1].split("</table>")[0]
+    assert ">1k of 2k</td>" in table
+    assert "partial" not in html.split('id="scores"')[1].split('id="verdicts"')[0]
 
-    grid_png(noise(100, 32, 32, 3), tmp_path / "grid.png")
-    real = pictures.real_images(data / "standin-cifar10")
-    assert real is not None
-    assert Image.open(io.BytesIO(real)).size == size(pictures.samples(tmp_path / "grid.png"))
+
+def test_a_row_under_another_protocol_says_so(scale: Scale, checked: check.Checked) -> None:
+    rows = page.context(scale, checked, [])["scores"]["rows"]
+    assert [row["flags"] for row in rows if row["experiment"] == "t1-autogan-autogan"] == [[]]
+    flags = [row["flags"] for row in rows if row["experiment"] == "cpu-sngan"]
+    assert len(flags) == 2
+    assert all("tf: 50k vs 50k cifar10 train, official 768" in found[0] for found in flags)
+
+
+def test_a_mean_over_seeds_has_sd_and_interval(scale: Scale, checked: check.Checked) -> None:
+    rows = page.context(scale, checked, [])["scores"]["rows"]
+    cells = next(row["cells"] for row in rows if row["experiment"] == "t1-autogan-autogan")
+    assert cells["FID, TF"][0] == "12.50 ± 0.10"
+    assert cells["95 % over seeds"][0] == "12.25 to 12.75"  # 12.5 ± 4.303 * 0.1 / sqrt(3)
+    assert cells["seeds"][0] == "3"
+
+
+def test_rows_that_were_not_measured_are_counted_and_folded(html: str) -> None:
+    papers = html.split('id="paper"')[1].split("</section>")[0]
+    assert "reported rows not measured at this scale</summary>" in papers
+    assert "Reported, and not measured at this scale" in papers
+
+
+def test_published_figures_are_those_of_the_published_records() -> None:
+    """README shows one of them."""
+    measured = check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured
+    drawn = [*charts.fid_charts(measured.results, measured.comparisons), *charts.loss_charts(measured.results)]
+    published = {path.stem: path.read_text() for path in (ROOT / "results/cpu/report").glob("*.svg")}
+    assert published == {chart.name: chart.svg for chart in drawn}

@@ -1,0 +1,244 @@
+"""Curves as SVG: FID against images seen, and losses. The same inputs give the same bytes."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison import words
+from harness.records.results import GROUP, Results
+from harness.report.finding import Panel, panels
+
+# Light and dark colours, each at least 4.5 : 1 on the page's ground; the order keeps neighbours apart for
+# colour-blind readers, as that of Okabe and Ito (2008), whose own yellow and sky blue are too pale for lines on white.
+LIGHT = ("#0b62a8", "#b84a00", "#00755a", "#a13d7b", "#7d5f00", "#187389", "#5b4bb5", "#8a3a2e")
+DARK = ("#6db3f2", "#ff9a5c", "#4fd1a5", "#f095c9", "#e6c04a", "#7fd3ee", "#b9adff", "#e8a195")
+INK, SOFT, GRID, PAPER = "#1c2431", "#566172", "#e0e5ec", "#fefefe"  # roles; each a colour that no other has
+VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"}
+VARIABLES |= {colour: f"--m{i}" for i, colour in enumerate(LIGHT)}
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # of the first eight models, the next eight, the next
+LOSSES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
+STYLE: Any = {
+    "svg.hashsalt": "harness",  # element ids otherwise differ from run to run
+    "svg.fonttype": "none",  # text stays text, in the page's font
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": SOFT,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "figure.facecolor": PAPER,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: the file beside the page, its text, and the SVG with fixed colours."""
+
+    name: str
+    title: str
+    description: str
+    svg: str
+
+    @property
+    def inline(self) -> str:
+        """The SVG for inside the page: ids of its own, and the page's colours, light or dark."""
+        text = re.sub(r'\bid="', f'id="{self.name}-', self.svg)
+        text = re.sub(r'href="#', f'href="#{self.name}-', text).replace("url(#", f"url(#{self.name}-")
+        text = re.sub(r'aria-labelledby="title desc"', f'aria-labelledby="{self.name}-title {self.name}-desc"', text)
+        for colour, variable in VARIABLES.items():
+            text = text.replace(colour, f"var({variable})")
+        return text
+
+
+def colour_indices(scores: pd.DataFrame) -> dict[str, int | None]:
+    """Return experiment -> place in the palette, the same in all figures and tables; None for untrained controls."""
+    trained = sorted(set(scores.loc[scores["planned_nimg"] > 0, "experiment"]))
+    places: dict[str, int | None] = {str(name): i for i, name in enumerate(trained)}
+    return dict.fromkeys(sorted(set(scores["experiment"]) - set(trained))) | places
+
+
+def look(place: int | None) -> dict[str, Any]:
+    """Return colour and dashes of a model."""
+    if place is None:
+        return {"color": SOFT, "ls": (0, (6, 3))}
+    return {"color": LIGHT[place % len(LIGHT)], "ls": DASHES[place // len(LIGHT) % len(DASHES)]}
+
+
+def fid_charts(found: Results, comparisons: pd.DataFrame) -> list[Chart]:
+    """Return a chart a panel: FID against images seen, with controls and reported values that can be compared."""
+    places, summary = colour_indices(found.scores), found.summary()
+    out: list[Chart] = []
+    for panel in panels(found.scores):
+        name = f"fid-{panel.dataset}-{panel.scorer}"
+        name += f"-{n + 1}" if (n := sum(c.name.startswith(name) for c in out)) else ""
+        out.append(_fid_chart(name, panel, summary, _reported(panel, comparisons), places))
+    return out
+
+
+def _reported(panel: Panel, comparisons: pd.DataFrame) -> dict[str, float]:
+    """Return experiment -> reported FID, where the scores of the panel can be held against it."""
+    mine = comparisons[(comparisons["metric"] == "fid") & (comparisons["scorer"] == panel.scorer)]
+    mine = mine[mine["experiment"].isin(set(panel.curves["experiment"]))]
+    able = mine[[not fields for fields in mine["blocking_fields"]]].drop_duplicates("experiment")
+    return {str(row["experiment"]): float(row["reported"]) for row in able.to_dict("records")}
+
+
+def _fid_chart(
+    name: str,
+    panel: Panel,
+    summary: pd.DataFrame,
+    reported: Mapping[str, float],
+    places: Mapping[str, int | None],
+) -> Chart:
+    points = panel.curves[[*GROUP, "nimg"]].drop_duplicates([*GROUP])
+    points = points.merge(summary[summary["metric"] == "fid"], on=[*GROUP])
+    unit, divisor = _unit(points["nimg"].max())
+    labels, said = [], []
+    with _figure(1, height=2.6 + 0.12 * max(0, points["experiment"].nunique() - 8)) as (figure, (axis,)):
+        for experiment, rows in points.groupby("experiment", sort=True):
+            rows = rows.sort_values("nimg")
+            x, mine = rows["nimg"] / divisor, look(places[str(experiment)])
+            axis.plot(x, rows["mean"], marker="o", ms=4, lw=1.8, **mine)
+            if rows["low"].notna().any():
+                axis.fill_between(x, rows["low"], rows["high"], color=mine["color"], alpha=0.18, lw=0)
+            labels.append((x.iloc[-1], rows["mean"].iloc[-1], str(experiment), mine["color"]))
+            ends = f"{rows['mean'].iloc[0]:.2f} to {rows['mean'].iloc[-1]:.2f}"
+            said.append(f"{experiment} from {ends} at {words.count(rows['nimg'].max())}")
+        for experiment, part in panel.controls.groupby("experiment", sort=True):
+            value = float(part["fid"].mean())
+            axis.axhline(value, lw=1.4, **look(None))
+            label = str(experiment) if "untrained" in str(experiment) else f"{experiment} (untrained)"
+            labels.append((None, value, label, SOFT))
+            said.append(f"untrained {experiment} {value:.2f}")
+        for experiment, value in reported.items():
+            axis.axhline(value, lw=1.2, color=look(places[experiment])["color"], ls=(0, (1, 3)))
+            labels.append((None, value, f"{experiment}, reported", look(places[experiment])["color"]))
+            said.append(f"reported for {experiment} {value:.2f}")
+        axis.set_ylim(bottom=0)
+        axis.set_xlim(left=0)
+        axis.set_xlabel(unit)
+        axis.set_ylabel("FID (lower is better)")
+        _direct_labels(axis, labels)
+        svg = _svg(figure)
+    bands = " Bands: 95 % interval of the mean over seeds." if points["low"].notna().any() else ""
+    description = f"FID against images seen: {'; '.join(said)}.{bands}"
+    return _chart(name, f"{panel.dataset}: {panel.title}", description, svg)
+
+
+def loss_charts(found: Results) -> list[Chart]:
+    """Return a chart a data set: the training losses against images seen, a panel each."""
+    have = [name for name in LOSSES if name in found.curves and found.curves[name].notna().any()]
+    datasets = found.scores.drop_duplicates("experiment").set_index("experiment")["dataset"]
+    history = found.curves.assign(dataset=found.curves["experiment"].map(datasets))
+    places, out = colour_indices(found.scores), []
+    for dataset, part in history.groupby("dataset", sort=True) if have else ():
+        part = part[part["nimg"] > 0]
+        if part[have].dropna(how="all").empty:
+            continue
+        unit, divisor = _unit(part["nimg"].max())
+        with _figure(len(have), height=2.6) as (figure, axes):
+            for axis, column in zip(axes, have, strict=True):
+                for experiment, runs in part.groupby("experiment", sort=True):
+                    for j, (_, run) in enumerate(runs.groupby("seed", sort=True)):
+                        points = run.sort_values("nimg")[["nimg", column]].dropna()
+                        label = str(experiment) if j == 0 else None
+                        axis.plot(
+                            points["nimg"] / divisor, points[column], label=label, lw=1.4, **look(places[experiment])
+                        )
+                axis.set_xlabel(unit)
+                axis.set_ylabel(LOSSES[column])
+            figure.subplots_adjust(wspace=0.28)
+            handles, names = axes[0].get_legend_handles_labels()
+            figure.legend(handles, names, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.0))
+            svg = _svg(figure)
+        said = f"Training losses on {dataset} against images seen, of {', '.join(sorted(set(part['experiment'])))}."
+        out.append(_chart(f"losses-{dataset}", f"Losses, {dataset}", said, svg))
+    return out
+
+
+# ---------------------------------------------------------------- drawing
+
+
+@contextmanager
+def _figure(columns: int, height: float) -> Iterator[tuple[Any, Any]]:
+    """Yield a matplotlib figure and its axes in the style of the page."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, columns, figsize=(3.5 * columns, height), squeeze=False)
+        try:
+            yield figure, axes[0]
+        finally:
+            plt.close(figure)
+
+
+def _unit(most: float) -> tuple[str, int]:
+    for divisor, name in ((1_000_000, "million images seen"), (1_000, "thousand images seen")):
+        if most >= 2 * divisor:
+            return name, divisor
+    return "images seen", 1
+
+
+def _direct_labels(axis: Any, labels: Sequence[tuple[float | None, float, str, str]]) -> None:
+    """Write each line's name at the right of the panel, at its own height or the nearest free one."""
+    low, high = axis.get_ylim()
+    left, right = axis.get_xlim()
+    figure_height = axis.figure.get_size_inches()[1] * 72 * 0.75  # of the panel in points, about
+    heights = spread([value for _, value, _, _ in labels], 13 * (high - low) / figure_height)
+    for (x, value, text, colour), height in zip(labels, heights, strict=True):
+        start = (right if x is None else x, value)
+        axis.annotate(
+            text,
+            xy=start,
+            xytext=(right + 0.06 * (right - left), height),
+            color=colour,
+            va="center",
+            fontsize=10,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 4},
+        )
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Return heights at least `gap` apart, in the order of the values and near them; none below 0."""
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    out = list(values)
+    for before, i in zip([None, *order], order, strict=False):
+        out[i] = max(out[i], gap / 2 if before is None else out[before] + gap)
+    return out
+
+
+def _svg(figure: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()) + "\n"
+
+
+def _chart(name: str, title: str, description: str, svg: str) -> Chart:
+    """Return a chart whose SVG says what it shows."""
+    head, rest = svg.split(">", 1)
+    said = f'<title id="title">{escape(title)}</title>\n<desc id="desc">{escape(description)}</desc>'
+    text = f'{head} role="img" aria-labelledby="title desc">\n{said}{rest}'
+    return Chart(name, title, description, text)
+
+
+def palette(colours: Iterable[str]) -> str:
+    """Return the models' colours as CSS variables."""
+    return " ".join(f"--m{i}: {colour};" for i, colour in enumerate(colours))

@@ -1,0 +1,162 @@
+"""What a scale found, in sentences made from its scores by fixed rules."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison import words
+from harness.comparison.check import Checked
+from harness.comparison.run_tables import ONE_PROTOCOL, REFERENCE_SCORERS, common_nimg
+from harness.records.results import Results
+
+SCORERS = {
+    "tf": "TensorFlow Inception",
+    "torch": "torch Inception",
+    "clean": "clean-fid",
+}  # in this order
+OF_TRAINING = ("ema", "selection")  # fields of a protocol in which models may differ and still be ranked
+REASONS = words.LABELS | {"partial": "scored before the recipe's end"}
+SYMBOLS = {"supported": "✓", "contradicted": "✗", "undecidable": "?"}
+STAND_INS = (
+    "This scale has no finding: its images are drawn stand-ins or its Inception has random weights, so its scores show "
+    "that every line runs and say nothing about any model."
+)
+NO_CURVE = (
+    "This scale has no finding yet: no model was scored at two or more image counts on real data, "
+    "so there is no curve to compare at."
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """FID of one data set under one scorer and protocol: models with at least two points, and untrained controls."""
+
+    dataset: str
+    scorer: str
+    curves: pd.DataFrame
+    controls: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """Scorer and protocol in words."""
+        row = self.curves.iloc[0].to_dict()
+        counts = f"{int(row['n_fake']):,} samples against {int(row['n_real']):,} {row['split']} images"
+        return f"{SCORERS[self.scorer]}, {counts}, {int(row['layer'])} channels"
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether the scores measure nothing, or nobody knows."""
+        return bool(stand_ins(self.curves).any())
+
+
+def stand_ins(scores: pd.DataFrame) -> pd.Series:
+    """Return which scores are of stand-ins, or not known to be of real data and a real Inception."""
+    real = scores[["stand_in_data", "stand_in_inception"]].map(lambda value: value is False)
+    return ~real.all(axis=1)
+
+
+def panels(scores: pd.DataFrame) -> list[Panel]:
+    """Return the panels of a scale, by data set and scorer; a scorer without a curve of two points has none."""
+    out = []
+    scores = scores[scores["fid"].notna() & (scores["snapshot"] != "best")]
+    alike = [name for name in ONE_PROTOCOL if name not in (*OF_TRAINING, "dataset")]
+    for (dataset, scorer, *_), part in scores.groupby(["dataset", "scorer", *alike], sort=True, dropna=False):
+        trained = part[part["planned_nimg"] > 0]
+        curves = trained[trained.groupby("experiment")["nimg"].transform("nunique") > 1]
+        if len(curves):
+            out.append(Panel(str(dataset), str(scorer), curves, part[part["planned_nimg"] == 0]))
+    return sorted(out, key=lambda panel: (panel.dataset, list(SCORERS).index(panel.scorer), panel.title))
+
+
+def findings(found: Results) -> list[str]:
+    """Return one sentence a data set: the best, the worst and the control at the largest image count of all curves."""
+    every = panels(found.scores)
+    shown = [panel for panel in every if not panel.stand_in]
+    if not shown:
+        return [STAND_INS if bool(stand_ins(found.scores).all()) else NO_CURVE]
+    by_dataset: dict[str, list[Panel]] = {}
+    for panel in shown:
+        by_dataset.setdefault(panel.dataset, []).append(panel)
+    return [_finding(dataset, its) for dataset, its in by_dataset.items()]
+
+
+def _finding(dataset: str, its: list[Panel]) -> str:
+    first, *others = its
+    nimg = common_nimg(first.curves)
+    if nimg is None:
+        return f"The curves of {dataset} share no image count, so their models are not ranked."
+    means = ranked(first, nimg)
+    counts = [len(part) for _, part in first.curves[first.curves["nimg"] == nimg].groupby("experiment")]
+    seeds = f"{min(counts)} to {max(counts)} seeds" if min(counts) < max(counts) else f"{counts[0]} seeds"
+    seeds = "one seed each, so without an interval" if max(counts) == 1 else f"means of {seeds}"
+    best, worst = means.index[0], means.index[-1]
+    said = f"At {nimg:,} images seen, the largest count that all curves of {dataset} share, "
+    if len(means) == 1:
+        said = f"At {nimg:,} images seen {best}, the only curve of {dataset}, has FID {means[best]:.2f}"
+    else:
+        said += f"{best} has the lowest FID, {means[best]:.2f}, and {worst} the highest, {means[worst]:.2f}"
+    control = _controls(first)
+    said += "".join(f"; the untrained control {name} has {value:.2f}" for name, value in control.items())
+    said += f" ({first.title}; {seeds})"
+    return said + "".join(_second(panel, nimg, best, worst, control) for panel in others) + "."
+
+
+def _second(panel: Panel, nimg: int, best: str, worst: str, control: Mapping[str, float]) -> str:
+    """Return what another scorer says of the same models at the same count; empty where it has not scored them."""
+    means = ranked(panel, nimg)
+    if not {best, worst} <= set(means.index):
+        return ""
+    here = _controls(panel)
+    named = dict.fromkeys((best, worst))
+    values = [means[name] for name in named] + [here[name] for name in control if name in here]
+    numbers = ", ".join(f"{value:.2f}" for value in values)
+    agrees = (means.index[0], means.index[-1]) == (best, worst)
+    other = "" if agrees else f", and others in front: {means.index[0]} is lowest, {means.index[-1]} highest"
+    return f"; {SCORERS[panel.scorer]} gives {numbers}{other}"
+
+
+def ranked(panel: Panel, nimg: int) -> pd.Series:
+    """Return the mean FID over seeds of each curve at an image count, lowest first."""
+    at = panel.curves[panel.curves["nimg"] == nimg]
+    return at.groupby("experiment")["fid"].mean().sort_values(kind="stable")
+
+
+def _controls(panel: Panel) -> dict[str, float]:
+    return {str(name): float(value) for name, value in panel.controls.groupby("experiment")["fid"].mean().items()}
+
+
+def comparability(checked: Checked) -> str:
+    """Return a sentence on whether any score of the scale can be held against a reported one, and why not."""
+    lines = checked.verdicts[checked.verdicts["kind"] != "regression"]
+    able = [not fields for fields in lines["blocking_fields"]]
+    if any(able):
+        counts = Counter(line["verdict"] for line in lines[able].to_dict("records"))
+        said = ", ".join(f"{n} {name}" for name, n in counts.items())
+        return f"{sum(able)} of {len(able)} comparisons with a reported number are possible: {said}."
+    scores = checked.measured.results.scores
+    why = [name for name, _ in reasons(checked)]
+    layers = sorted({f"{layer:.0f}-channel features" for layer in scores["layer"] if layer != 2048})
+    why = ["stand-ins"] * bool(stand_ins(scores).all()) + layers + why
+    return f"Nothing here can be compared with the paper's numbers: {', '.join(dict.fromkeys(why))}."
+
+
+def reasons(checked: Checked) -> list[tuple[str, int]]:
+    """Return why scores cannot be held against reported ones, with counts, the most frequent first."""
+    fields = Counter(field for names in checked.verdicts["blocking_fields"] for field in names or ())
+    return [(REASONS.get(name, name), n) for name, n in fields.most_common()]
+
+
+def claims(checked: Checked) -> Iterator[dict[str, Any]]:
+    """Yield the paper's claims, a verdict each, with its symbol and reasons."""
+    for _, part in checked.claims.groupby("claim", sort=False):
+        verdict = part["claim_verdict"].iloc[0]
+        why = "; ".join(dict.fromkeys(f"{reason}" for reason in part["reason"] if reason))
+        yield {"says": part["says"].iloc[0], "verdict": verdict, "symbol": SYMBOLS[verdict], "why": why}
+
+
+def main_scorer(scores: pd.DataFrame) -> str:
+    """Return the scorer whose interval a table shows: the first of TensorFlow, torch and clean-fid that has scores."""
+    return next((name for name in (*REFERENCE_SCORERS, "clean") if (scores["scorer"] == name).any()), "tf")

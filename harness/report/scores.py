@@ -1,0 +1,146 @@
+"""The one table of scores, the protocol that its rows share, and what the trainings cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.comparison import run_tables, words
+from harness.comparison.protocols import plain
+from harness.comparison.table_formats import NONE
+from harness.records.results import GROUP, Results
+from harness.report.finding import SCORERS, main_scorer
+
+COLUMNS = (  # scorer, column of scores, heading, digits
+    ("tf", "fid", "FID, TF", 2),
+    ("torch", "fid", "FID, torch", 2),
+    ("clean", "fid", "FID, clean", 2),
+    ("tf", "is_mean", "IS, TF", 2),
+    ("torch", "is_mean", "IS, torch", 2),
+    ("clean", "kid", "KID, clean", 4),
+)
+ROW = ["dataset", "experiment", "nimg", "snapshot", "protocol"]
+
+
+def said_of(row: Mapping[str, Any]) -> str:
+    """Return how a score was made, in words."""
+    return f"{words.measured_protocol(row)} channels, {row['resizer']} resize, {row['quantisation']}"
+
+
+def caveats(row: Mapping[str, Any]) -> list[str]:
+    """Return a score's caveats; a snapshot before the end is none, as the table shows how far it was."""
+    return words.caveats({**row, "partial": False})
+
+
+def shared(scores: pd.DataFrame) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    """Return (data set, scorer) -> the protocol that most of its scores have, and the caveats that all of them have."""
+    out = {}
+    for key, part in scores.groupby(["dataset", "scorer"], sort=True):
+        rows = part.to_dict("records")
+        most = pd.Series([said_of(row) for row in rows]).mode().iloc[0]
+        common = [text for text in caveats(rows[0]) if all(text in caveats(row) for row in rows)]
+        out[str(key[0]), str(key[1])] = (str(most), common)
+    return out
+
+
+def protocol_lines(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the shared protocols for the text above the table: scorer and data set, words."""
+    found = sorted(shared(scores).items(), key=lambda item: (item[0][0], list(SCORERS).index(item[0][1])))
+    return [
+        (f"{SCORERS[scorer]}, {dataset}", "; ".join([said, *common])) for (dataset, scorer), (said, common) in found
+    ]
+
+
+def score_table(found: Results) -> dict[str, Any]:
+    """Return the table for the template: a row a model, snapshot and protocol, its seeds put together.
+
+    Cells are (text, number to sort by); columns without any number are left out and named in `absent`.
+    """
+    scores, common = found.scores, shared(found.scores)
+    intervals = found.summary().query("metric == 'fid'").set_index([*GROUP])[["low", "high"]]
+    main = main_scorer(scores)
+    rows: list[dict[str, Any]] = []
+    for (dataset, experiment, nimg, _, _), part in scores.groupby(ROW, sort=True, dropna=False):
+        first = part.iloc[0].to_dict()
+        cells: dict[str, tuple[str, float | None]] = {}
+        for scorer, column, heading, digits in COLUMNS:
+            mean, sd = run_tables.mean_sd(part.loc[part["scorer"] == scorer, column])
+            cells[heading] = (words.mean_sd("x", digits)({"x": mean, "x_sd": sd}), mean)
+        mine = part[part["scorer"] == main]
+        cells["95 % over seeds"] = _interval(mine, intervals)
+        seeds = sorted(set(part["seed"]))
+        cells["seeds"] = (str(len(seeds)), len(seeds))
+        cost = run_tables.cost(found.training, str(experiment), seeds)
+        whole = bool(((found.training["experiment"] == experiment) & (found.training["nimg"] == nimg)).any())
+        hours = [value for value in (cost["gpu_hours"], cost["cpu_hours"]) if value is not None]
+        cells["hours"] = (f"{sum(hours):.2f}", sum(hours)) if whole and hours else (NONE, None)
+        rows.append(
+            {
+                "dataset": str(dataset),
+                "experiment": str(experiment),
+                "images": (_images(first), float(nimg)),
+                "cells": cells,
+                "flags": _flags(part, common),
+            }
+        )
+    headings = list(rows[0]["cells"])
+    kept = [h for h in headings if any(row["cells"][h][1] is not None for row in rows)]
+    return {
+        "rows": rows,
+        "columns": kept,
+        "absent": [h for h in headings if h not in kept],
+        "datasets": scores["dataset"].nunique() > 1,
+        "main": SCORERS[main],
+        "flagged": any(row["flags"] for row in rows),
+    }
+
+
+def _images(row: Mapping[str, Any]) -> str:
+    name = f" ({row['snapshot']})" if row["snapshot"] == "best" else ""
+    if plain(row["partial"]) and row["planned_nimg"] > row["nimg"]:
+        return f"{words.count(row['nimg'])} of {words.count(row['planned_nimg'])}{name}"
+    return f"{words.count(row['nimg'])}{name}"
+
+
+def _interval(mine: pd.DataFrame, intervals: pd.DataFrame) -> tuple[str, float | None]:
+    keys = {tuple(row) for row in mine[[*GROUP]].itertuples(index=False, name=None)}
+    known = [intervals.loc[[key]].iloc[0] for key in keys if key in intervals.index]
+    known = [one for one in known if pd.notna(one["low"])]
+    if len(known) != 1:
+        return NONE, None
+    return f"{known[0]['low']:.2f} to {known[0]['high']:.2f}", float(known[0]["high"] - known[0]["low"])
+
+
+def _flags(part: pd.DataFrame, common: Mapping[tuple[str, str], tuple[str, list[str]]]) -> list[str]:
+    """Return where a row differs from what is said above the table."""
+    out = []
+    for row in part.to_dict("records"):
+        said, texts = common[row["dataset"], row["scorer"]]
+        if said_of(row) != said:
+            out.append(f"{row['scorer']}: {said_of(row)}")
+        out += [text for text in caveats(row) if text not in texts]
+    return list(dict.fromkeys(out))
+
+
+def costs(found: Results) -> list[dict[str, str]]:
+    """Return what each experiment's trainings cost: seeds, images, hours, devices."""
+    rows: list[dict[str, Any]] = []
+    for experiment, part in found.training.groupby("experiment", sort=True):
+        hours = float(part["device_sec"].sum()) / 3600
+        speed = part["nimg"].sum() / part["wall_sec"].sum() if part["nimg"].sum() else None
+        rows.append(
+            {
+                "experiment": str(experiment),
+                "seeds": str(part["seed"].nunique()),
+                "images": f"{int(part['nimg'].sum()):,}",
+                "hours": f"{hours:.2f}",
+                "images/s": NONE if speed is None else f"{speed:,.1f}",
+                "device": ", ".join(sorted(set(part["device"]))),
+            }
+        )
+    return rows
+
+
+def total_hours(found: Results) -> tuple[float, float]:
+    """Return device hours of all trainings, and of all scores where a record says so."""
+    return float(found.training["device_sec"].sum()) / 3600, float(found.scores["device_sec"].sum()) / 3600

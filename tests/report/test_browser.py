@@ -1,0 +1,114 @@
+"""The report page in a real browser: nothing is missing, nothing is asked of a network, a phone can read it."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.comparison.test_check import autogan
+from tests.comparison.test_tables import STAND_IN
+from tests.records import score_trees
+from tests.report.test_finding import curve
+from tests.report.test_page import grid
+
+pytestmark = pytest.mark.browser
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: the dev extra has it")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip(f"needs a browser on PATH: {', '.join(NAMES)}")
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium refuses to run as root with one
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=sandbox)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with all that it can hold: curves, seeds, verdicts, stand-ins, a control, samples."""
+    from harness.comparison import check
+    from harness.report import page
+
+    out = tmp_path_factory.mktemp("browser") / "results" / "test"
+    score_trees.add(out, **STAND_IN)
+    for seed in (0, 1):
+        curve(out, "cpu-sngan", {1000: 6.0 + seed, 2000: 2.0 + seed}, seed=seed, layer=768)
+    score_trees.add(out, experiment="cpu-untrained", nimg=0, planned_nimg=0, fid=20.0, layer=768)
+    autogan(out, 12.4)
+    grid(out / "records/cpu-sngan/seed0/last/grid.png")
+    grid(out / "records/quick-cifar10-transgan/seed0/last/grid.png")
+    scale = score_trees.scale_of(out)
+    return page.write(scale, check.check(scale))
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_opens_without_a_fault(browser: Any, report: Path, viewport: dict[str, int], scheme: str) -> None:
+    page = browser.new_page(viewport=viewport, color_scheme=scheme)
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: faults.append(request.url) if request.url.startswith("http") else None)
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    assert faults == []
+    images = page.eval_on_selector_all("img", "all => all.map((one) => one.naturalWidth)")
+    assert len(images) == 2
+    assert all(images)
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    heights = page.eval_on_selector_all("table, svg", "all => all.map((one) => one.getBoundingClientRect().height)")
+    assert len(heights) > 10
+    assert min(heights) > 20
+    page.close()
+
+
+def test_the_finding_is_on_the_first_screen(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport=PHONE)
+    page.goto(report.as_uri())
+    box = page.locator(".finding").first.bounding_box()
+    assert box["y"] + box["height"] < PHONE["height"]
+    page.close()
+
+
+def test_the_score_table_sorts_with_the_keyboard(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport=DESK)
+    page.goto(report.as_uri())
+
+    def values() -> list[str]:
+        rows = "table.sortable tbody tr"
+        found = page.eval_on_selector_all(rows, "all => all.map((row) => row.cells[3].dataset.value)")
+        return [value for value in found if value]
+
+    button = page.locator("table.sortable th button", has_text="FID, TF")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("FID, TF")
+    rising = [float(value) for value in values()]
+    assert rising == sorted(rising)
+    assert len(set(rising)) > 3
+    page.keyboard.press("Enter")
+    assert [float(value) for value in values()] == rising[::-1]
+    page.close()
+
+
+def test_headings_are_in_order_and_tables_are_labelled(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport=DESK)
+    page.goto(report.as_uri())
+    levels = page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map((one) => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert page.locator("th:not([scope])").count() == 0
+    assert page.locator("svg:not(:has(title)), svg:not(:has(desc)), img:not([alt])").count() == 0
+    page.close()

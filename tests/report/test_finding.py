@@ -1,0 +1,140 @@
+"""The sentences at the head of the page follow from the scores by a rule."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.comparison import check
+from harness.records import results
+from harness.report import charts, finding
+from tests.comparison.test_check import autogan
+from tests.comparison.test_tables import STAND_IN
+from tests.records import score_trees
+
+
+def curve(out: Path, experiment: str, points: dict[int, float], scorer: str = "tf", **changes: object) -> None:
+    for nimg, fid in points.items():
+        last = nimg == max(points)
+        snapshot = "last" if last else str(nimg)
+        run = {"snapshot": snapshot, "nimg": nimg, "planned_nimg": max(points), "partial": not last}
+        score_trees.add(out, scorer, experiment=experiment, fid=fid, **run, **changes)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Two curves that share 2,000 images, one point of a third model, and a control; the scorers disagree."""
+    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "cpu-sngan", {2000: 6.0, 4000: 2.0})
+    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.5}, "clean")
+    curve(tmp_path, "cpu-sngan", {2000: 4.5, 4000: 2.5}, "clean")
+    score_trees.add(tmp_path, experiment="t4-transgan-s", fid=1.0)
+    score_trees.add(tmp_path, experiment="cpu-untrained", nimg=0, planned_nimg=0, fid=20.0)
+    return tmp_path
+
+
+def test_best_and_worst_are_those_at_the_largest_shared_count(out: Path) -> None:
+    (said,) = finding.findings(results.load(out))
+    assert said.startswith("At 2,000 images seen, the largest count that all curves of cifar10 share, cpu-transgan has")
+    assert "lowest FID, 5.00, and cpu-sngan the highest, 6.00; the untrained control cpu-untrained has 20.00" in said
+    assert "50,000 samples against 50,000 train images, 2048 channels; one seed each" in said
+    assert "clean-fid gives 5.50, 4.50, and others in front: cpu-sngan is lowest, cpu-transgan highest" in said
+
+
+def test_seeds_are_averaged_and_counted(out: Path) -> None:
+    for name, points in (("cpu-transgan", {1000: 9.0, 2000: 7.0}), ("cpu-sngan", {2000: 8.0, 4000: 2.0})):
+        curve(out, name, points, seed=1)
+    (said,) = finding.findings(results.load(out))
+    assert "lowest FID, 6.00, and cpu-sngan the highest, 7.00" in said
+    assert "means of 2 seeds" in said
+
+
+def test_curves_without_a_shared_count_are_not_ranked(tmp_path: Path) -> None:
+    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "cpu-sngan", {3000: 6.0, 4000: 2.0})
+    assert finding.findings(results.load(tmp_path)) == [
+        "The curves of cifar10 share no image count, so their models are not ranked."
+    ]
+
+
+def test_stand_ins_find_nothing(tmp_path: Path) -> None:
+    drawn = {key: value for key, value in STAND_IN.items() if key not in ("experiment", "fid")}
+    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0}, **drawn)
+    assert finding.findings(results.load(tmp_path)) == [finding.STAND_INS]
+
+
+def test_one_point_is_no_curve(tmp_path: Path) -> None:
+    score_trees.add(tmp_path, experiment="cpu-sngan")
+    assert finding.findings(results.load(tmp_path)) == [finding.NO_CURVE]
+
+
+def test_scores_under_two_protocols_share_no_panel(tmp_path: Path) -> None:
+    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "cpu-sngan", {1000: 9.0, 2000: 5.0}, layer=768)
+    found = finding.panels(results.load(tmp_path).scores)
+    assert [set(panel.curves["experiment"]) for panel in found] == [{"cpu-transgan"}, {"cpu-sngan"}]
+
+
+def test_comparability_names_its_reasons(tmp_path: Path) -> None:
+    scale, other = tmp_path / "a/results/test", tmp_path / "b/results/test"
+    curve(scale, "cpu-transgan", {1000: 9.0, 2000: 5.0}, layer=768)
+    assert finding.comparability(check.check(score_trees.scale_of(scale))) == (
+        "Nothing here can be compared with the paper's numbers: 768-channel features, no reported row, "
+        "scored before the recipe's end."
+    )
+    said = finding.comparability(check.check(score_trees.scale_of(autogan(other, 12.4))))
+    assert said == "6 of 8 comparisons with a reported number are possible: 6 within."
+
+
+def test_a_model_has_one_colour_everywhere(out: Path) -> None:
+    found = results.load(out)
+    places = charts.colour_indices(found.scores)
+    assert places == {"cpu-untrained": None, "cpu-sngan": 0, "cpu-transgan": 1, "t4-transgan-s": 2}
+    panels = charts.fid_charts(found, check_comparisons(found))
+    assert [chart.name for chart in panels] == ["fid-cifar10-tf", "fid-cifar10-clean"]
+    for chart in panels:
+        for name, place in (("cpu-sngan", 0), ("cpu-transgan", 1)):
+            assert re.search(rf"fill: {charts.LIGHT[place]}[^>]*>{name}</text>", chart.svg)
+            assert re.search(rf"fill: var\(--m{place}\)[^>]*>{name}</text>", chart.inline)
+        assert charts.LIGHT[2] not in chart.svg
+
+
+def check_comparisons(found: results.Results):  # type: ignore[no-untyped-def]
+    return found.scores.assign(metric="fid", blocking_fields=[("reported",)] * len(found.scores), reported=None)
+
+
+def test_a_reported_value_is_drawn_where_protocols_allow(out: Path) -> None:
+    found = results.load(out)
+    able = check_comparisons(found).assign(blocking_fields=[()] * len(found.scores), reported=7.0)
+    for comparisons, drawn in ((able, True), (check_comparisons(found), False)):
+        panel = charts.fid_charts(found, comparisons)[0]
+        assert ("cpu-sngan, reported" in panel.svg) is drawn
+
+
+def test_the_interval_over_seeds_is_a_band(out: Path) -> None:
+    one_seed = charts.fid_charts(results.load(out), check_comparisons(results.load(out)))[0]
+    assert "PolyCollection" not in one_seed.svg
+    curve(out, "cpu-transgan", {1000: 9.5, 2000: 5.5}, seed=1)
+    several = charts.fid_charts(results.load(out), check_comparisons(results.load(out)))[0]
+    assert several.svg != one_seed.svg
+    assert "Bands: 95 % interval" in several.svg
+    assert "Bands" not in one_seed.svg
+
+
+def test_labels_are_spread() -> None:
+    assert charts.spread([1.0, 1.1, 5.0], 1.0) == [1.0, 2.0, 5.0]
+    assert charts.spread([0.0], 1.0) == [0.5]
+
+
+@pytest.mark.parametrize(("palette", "ground"), [(charts.LIGHT, "#fefefe"), (charts.DARK, "#19212c")])
+def test_colours_can_be_read(palette: tuple[str, ...], ground: str) -> None:
+    """At least 4.5 : 1 (WCAG 2.1, contrast of text, level AA)."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for colour in palette:
+        high, low = sorted((luminance(colour), luminance(ground)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, colour
