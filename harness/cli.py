@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "sample": "sample",
     "score-dump": "score_dump",
     "score": "score",
+    "launch": "launch",
     "adopt": "adopt",
     "tables": "tables",
     "check": "check",

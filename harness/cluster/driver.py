@@ -1,0 +1,381 @@
+"""The driver: it alone touches DVC, hands each stage's own command to an engine, and records what comes back."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+from harness.cluster import attempt_folder as state
+from harness.cluster import outcomes, supervisor
+from harness.cluster.engine import Attempt, Engine, Node, Opener
+from harness.cluster.errors import Refused, before_start
+from harness.cluster.outcomes import Then
+from harness.cluster.resources import Resources, resources
+from harness.errors import HarnessError
+from harness.files import locked, make_folder
+from harness.pipeline import dvc_stages
+from harness.pipeline.dvc_stages import Prepared, Repository, Stage
+
+FOLDER = ".launch"
+POLL_SEC = 0.5
+AT_ONCE = 20  # stages prepared under one lock, so that what has finished is recorded between
+INTERRUPTED = 130
+AT_WORK = ("queued", "running")
+DONE = ("up to date", "recorded", "restored", "adopted")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a launch may do: stages at once, retries of a lost attempt, seconds from TERM to KILL."""
+
+    jobs: int | None = None
+    retries: int = 2
+    fail_fast: bool = False
+    grace: float = 60.0
+
+
+@dataclass
+class Row:
+    """One stage of a launch."""
+
+    name: str
+    stage: Stage
+    after: set[str]
+    resources: Resources
+    folder: Path
+    height: int = 0  # stages on the longest way from it to the end
+    state: str = "waiting"  # waiting, queued, running, skipped, failed, interrupted, or one of DONE
+    attempt: int = 0
+    lost: int = 0
+    fresh: bool = True  # its DVC object still holds what was recorded
+    host: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    note: str = ""
+    blocked: float = 0.0  # since when another attempt's processes hold its lock
+    inputs: Any = field(default=None, repr=False)
+
+    def refresh(self) -> None:
+        """Read from the folder whether a queued attempt has begun."""
+        if self.state == "queued":
+            found = state.read(self.folder / "running.json")
+            if found and found.get("attempt") == self.attempt:
+                self.state, self.host, self.started = "running", found["host"], found["started"]
+
+
+class View:
+    """Shows a launch, as a context manager; this one shows nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+
+    def tell(self, row: Row, what: str) -> None:
+        """Something happened to a stage."""
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Called twice a second with all stages."""
+
+
+def plan(repository: Repository, targets: Sequence[str]) -> dict[str, Row]:
+    """Return the stages that `dvc repro TARGETS` would look at, with what each is given, in DVC's order."""
+    graph = repository.graph(targets)
+    given: dict[Path, dict[str, Resources]] = {}
+    rows: dict[str, Row] = {}
+    for name, (stage, after) in graph.items():
+        if stage.pipeline not in given:
+            given[stage.pipeline] = resources(stage.pipeline, repository.names(stage.pipeline))
+        rows[name] = Row(
+            name=name,
+            stage=stage,
+            after=after & graph.keys(),
+            resources=given[stage.pipeline].get(stage.name, Resources()),
+            folder=repository.root / FOLDER / state.escaped(name),
+        )
+    for row in reversed(rows.values()):
+        for before in row.after:
+            rows[before].height = max(rows[before].height, row.height + 1)
+    return rows
+
+
+def stale(repository: Repository, rows: dict[str, Row]) -> Iterator[tuple[Row, str, str]]:
+    """Yield each stage that a launch would run, or may run, with `stale` or `may run` and why."""
+    concerned: set[str] = set()
+    with repository.locked():
+        for row in rows.values():
+            why, before = repository.why_stale(row.stage), sorted(row.after & concerned)
+            if why or before:
+                concerned.add(row.name)
+                yield row, "stale" if why else "may run", why or f"waits for {before[0]}"
+
+
+class Launch:
+    """Brings stages up to date side by side. Call `run` once."""
+
+    def __init__(
+        self, repository: Repository, rows: dict[str, Row], options: Options, view: View | None = None
+    ) -> None:
+        self.repository, self.rows, self.options, self.view = repository, rows, options, view or View()
+        self.folder = repository.root / FOLDER
+        self.told = False  # by SIGINT or SIGTERM
+        self.failed = False
+        self.engine: Engine
+        self.nodes: list[Node] = []
+
+    def run(self, open_engine: Opener) -> int:
+        """Run to the end and return 0 (all up to date), 1 (something failed or was skipped) or 130 (interrupted).
+
+        Raises:
+            Refused: another driver is at work, locks do not work here, or a stage fits no machine.
+        """
+        with self._alone():
+            self.engine = open_engine()
+            try:
+                self._check_room()
+                with self._signals():
+                    self._loop()
+            finally:
+                for row in self._at_work():
+                    state.revoke(row.folder)
+                self.engine.close()
+        if self.told:
+            return INTERRUPTED
+        return int(any(row.state not in DONE for row in self.rows.values()))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the driver's lock, and end what an earlier driver left."""
+        make_folder(self.folder)
+        if not state.locks_work(self.folder):
+            raise Refused(f"{self.folder}: file locks do not work there; use a folder on a file system that has them.")
+        with ExitStack() as stack:
+            with before_start():
+                stack.enter_context(locked(self.folder / "driver.lock"))
+            for row in self.rows.values():
+                if row.folder.is_dir() and state.lease(row.folder):
+                    state.revoke(row.folder)
+            supervisor.end(lambda: supervisor.marked(f"{self.folder}/"), self.options.grace)
+            yield
+
+    def _check_room(self) -> None:
+        self.nodes = self.engine.nodes()
+        for row in self.rows.values():
+            if not any(node.fits(row.resources) for node in self.nodes):
+                known = "; ".join(
+                    f"{n.name}: {n.cpus:g} CPU, {n.gpus:g} GPU, {n.memory_gib:.1f} GiB" for n in self.nodes
+                )
+                place = row.stage.pipeline.with_name("resources.yaml")
+                raise Refused(f"{place}: {row.name} asks for {row.resources}, which no machine has ({known}).")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as a wish to stop; after the engine has begun, which may take them for itself."""
+
+        def tell(_signal: int, _frame: FrameType | None) -> None:
+            self.told = True
+
+        before = {one: signal.signal(one, tell) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+    def _at_work(self) -> list[Row]:
+        return [row for row in self.rows.values() if row.state in AT_WORK]
+
+    def _loop(self) -> None:
+        while not self.told:
+            begun = self._begin()
+            self._show()
+            if self._at_work():
+                self._collect(0.0 if begun else POLL_SEC)
+            elif not begun:
+                if not self._ready():
+                    break
+                time.sleep(POLL_SEC)  # older processes hold the lock of what is next
+        if self.told:
+            self._stop()
+        for row in self.rows.values():
+            if row.state == "waiting":
+                self._set(row, "skipped", "interrupted" if self.told else "an earlier stage failed")
+        self._show()
+
+    def _show(self) -> None:
+        for row in self._at_work():
+            row.refresh()
+        self.view.show(list(self.rows.values()))
+
+    def _ready(self) -> list[Row]:
+        if self.failed and self.options.fail_fast:
+            return []
+        ready = [
+            row
+            for row in self.rows.values()
+            if row.state == "waiting" and all(self.rows[name].state in DONE for name in row.after)
+        ]
+        return sorted(ready, key=lambda row: -row.height)
+
+    def _room(self, wanted: Resources) -> bool:
+        busy = [row.resources for row in self._at_work()]
+        if self.options.jobs is not None and len(busy) >= self.options.jobs:
+            return False
+        return all(
+            sum(getattr(one, kind) for one in [*busy, wanted]) <= sum(getattr(node, kind) for node in self.nodes)
+            for kind in ("cpus", "gpus", "memory_gib")
+        )
+
+    def _begin(self) -> bool:
+        """Prepare what is ready and fits, the longest way first; return whether anything changed."""
+        ready = [row for row in self._ready() if self._room(row.resources) and self._free(row)][:AT_ONCE]
+        if not ready:
+            return False
+        here: list[Row] = []
+        with self.repository.locked():
+            for row in ready:
+                if not self._room(row.resources):
+                    continue
+                try:
+                    with self.repository.errors():
+                        if not row.fresh:
+                            row.stage, row.fresh = self.repository.fresh(row.stage), True
+                        done = self.repository.prepare(row.stage, outcomes.made_from(row.folder, row.stage.outs))
+                except HarnessError as error:
+                    self._fail(row, str(error))
+                    continue
+                row.fresh = False
+                if done.state == "current":
+                    self._set(row, "up to date")
+                elif done.state == "stale":
+                    self._submit(row, done)
+                else:
+                    row.note = "adopted" if done.state == "made" else "restored"
+                    here.append(row)
+            self._record(here)
+        return True
+
+    def _free(self, row: Row) -> bool:
+        """Return whether no process of an older attempt holds the stage's lock, wherever it runs."""
+        if not row.folder.is_dir():
+            return True
+        descriptor = state.open_lock(row.folder)
+        try:
+            free = state.try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+        now = time.monotonic()
+        row.blocked = 0.0 if free else row.blocked or now
+        if not free and now - row.blocked > supervisor.LOCK_WAIT_SEC + self.options.grace:
+            self._fail(row, "processes of an older attempt still hold its lock; end them and launch again")
+        return free
+
+    def _submit(self, row: Row, prepared: Prepared) -> None:
+        environment: dict[str, str | None] = dict(prepared.environment or {})
+        environment |= {name: value for name, value in os.environ.items() if name.startswith("HARNESS_")}
+        environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")  # an engine may set it to `cpus`
+        if not row.resources.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # an engine may leave all of them visible
+        make_folder(row.folder)
+        row.attempt, row.inputs, row.host = state.last_attempt(row.folder) + 1, prepared.inputs, ""
+        (row.folder / "result.json").unlink(missing_ok=True)
+        job = {
+            "attempt": row.attempt,
+            "commands": prepared.commands,
+            "folder": prepared.folder,
+            "environment": environment,
+            "inputs": prepared.inputs,
+        }
+        state.write(row.folder / "job.json", job)
+        state.grant(row.folder, row.attempt)
+        self.engine.submit(Attempt(row.name, row.folder, row.attempt, row.resources, self.options.grace))
+        self._set(row, "queued", f"attempt {row.attempt}, {row.resources}")
+
+    def _collect(self, timeout: float) -> None:
+        """Wait for attempts, decide what follows from each, and record what is done, all at once."""
+        well = []
+        for attempt, error in self.engine.wait(timeout):
+            row = self.rows[attempt.stage]
+            row.refresh()
+            result = state.read(row.folder / "result.json")
+            then, why = outcomes.outcome(result, attempt.number, error, row.stage.outs)
+            if then is Then.RECORD:
+                assert result is not None
+                row.seconds, row.host, row.note = result["finished"] - result["started"], result["host"], "recorded"
+                well.append(row)
+            elif then is Then.FAIL:
+                line = state.last_line(row.folder / f"{attempt.number}.log")
+                self._fail(
+                    row, f"{why}; {row.folder / f'{attempt.number}.log'}" + (f" ends with: {line}" if line else "")
+                )
+            elif self.told:
+                self._set(row, "interrupted", why)
+            else:
+                self._again(row, why)
+        if well:
+            with self.repository.locked():
+                self._record(well)
+
+    def _again(self, row: Row, why: str) -> None:
+        row.lost += 1
+        state.revoke(row.folder)
+        if row.lost > self.options.retries:
+            self._fail(row, f"lost {row.lost} times, at last: {why}")
+        else:
+            self._set(row, "waiting", f"lost: {why}; it runs again")
+
+    def _record(self, rows: list[Row]) -> None:
+        """Record finished stages, those whose inputs moved meanwhile excepted. To be called under DVC's lock."""
+        saved = []
+        for row in rows:
+            try:
+                with self.repository.errors():
+                    if row.note == "recorded" and self.repository.hashed(row.stage) != row.inputs:
+                        self._set(row, "waiting", "its inputs changed while it ran; it runs again")
+                        continue
+                    dvc_stages.save(row.stage)
+                    saved.append(row)
+            except HarnessError as error:
+                self._fail(row, str(error))
+        with self.repository.errors():
+            dvc_stages.dump([row.stage for row in saved])
+        for row in saved:
+            (row.folder / "result.json").unlink(missing_ok=True)
+            self._set(row, row.note, f"{row.seconds:.1f} s" if row.note == "recorded" else "")
+
+    def _fail(self, row: Row, why: str) -> None:
+        self.failed = True
+        self._set(row, "failed", why)
+        for other in self._behind(row):
+            if other.state == "waiting":
+                self._set(other, "skipped", f"{row.name} failed")
+
+    def _behind(self, row: Row) -> list[Row]:
+        behind = {row.name}
+        for other in self.rows.values():  # in DVC's order: what a stage waits for comes before it
+            if other.after & behind:
+                behind.add(other.name)
+        return [self.rows[name] for name in self.rows if name in behind - {row.name}]
+
+    def _stop(self) -> None:
+        """Revoke the leases, give the stages their grace, and record what finished all the same."""
+        for row in self._at_work():
+            state.revoke(row.folder)
+        until = time.monotonic() + self.options.grace + 10
+        while self._at_work() and time.monotonic() < until:
+            self._collect(POLL_SEC)
+            self._show()
+
+    def _set(self, row: Row, new: str, note: str = "") -> None:
+        row.state, row.note = new, note
+        event = {"time": state.now(), "stage": row.name, "attempt": row.attempt, "state": new, "note": note}
+        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(event) + "\n")
+        self.view.tell(row, note)
