@@ -280,6 +280,7 @@ class Launch:
     def _submit(self, row: Row, prepared: Prepared) -> None:
         environment: dict[str, str | None] = dict(prepared.environment or {})
         environment |= {name: value for name, value in os.environ.items() if name.startswith("HARNESS_")}
+        environment.pop(state.MARK, None)
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")  # an engine may set it to `cpus`
         if not row.resources.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # an engine may leave all of them visible

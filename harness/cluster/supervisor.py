@@ -50,6 +50,7 @@ def _follow(parent: int, sent: int) -> None:
 
 def _shim(folder: str, attempt: str, grace: str) -> int:
     line = [sys.executable, "-m", __spec__.name, "supervisor", folder, attempt, grace, str(os.getpid())]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the driver and to everything around it
     code = subprocess.call(line, stdin=subprocess.DEVNULL, start_new_session=True)
     if code < 0:  # the supervisor was killed and left its stage behind
         end(lambda: marked(mark(folder, int(attempt))), float(grace))
@@ -108,7 +109,8 @@ class Supervisor:
     def run(self) -> int:
         """Wait for the lock, run the commands, write `result.json`, and return the exit code."""
         signal.signal(signal.SIGTERM, self._tell)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # an engine may block SIGINT, which stages would inherit
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # stages would inherit that the shim ignores it,
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # and what an engine blocks
         job = state.read(self.folder / "job.json")
         if job is None or job["attempt"] != self.attempt or self._must_end():
             return state.LOST

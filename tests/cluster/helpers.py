@@ -1,10 +1,8 @@
 """Toy pipelines, and an engine that starts attempts as processes of its own: the test double of Ray."""
 
-import os
-import shutil
 import subprocess
-import sys
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +52,12 @@ def lock(folder: Path) -> Any:
     return yaml.safe_load((folder / "dvc.lock").read_text())
 
 
-def repro(folder: Path) -> str:
-    """Run `dvc repro` and return what it says."""
-    line = [shutil.which("dvc", path=str(Path(sys.executable).parent)) or "dvc", "repro"]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=True, timeout=120).stdout
+def repro(folder: Path) -> list[str]:
+    """Do what `dvc repro` does and return the stages that ran."""
+    from dvc.repo import Repo
+
+    with chdir(folder), Repo(str(folder)) as repo:
+        return [stage.name for stage in repo.reproduce()]
 
 
 class Processes:
@@ -102,15 +102,10 @@ class Told(View):
 
 def launch(folder: Path, engine: Any = None, view: View | None = None, **options: Any) -> tuple[int, dict[str, Row]]:
     """Run a launch in this process and return its exit code and its stages."""
-    with Repository(folder) as repository:
-        here = os.getcwd()
-        os.chdir(folder)
-        try:
-            rows = plan(repository, ["dvc.yaml"])
-            one = Launch(repository, rows, Options(**{"grace": 2.0, **options}), view)
-            return one.run(lambda: engine or Processes()), rows
-        finally:
-            os.chdir(here)
+    with chdir(folder), Repository(folder) as repository:
+        rows = plan(repository, ["dvc.yaml"])
+        one = Launch(repository, rows, Options(**{"grace": 2.0, **options}), view)
+        return one.run(lambda: engine or Processes()), rows
 
 
 def states(rows: dict[str, Row]) -> dict[str, str]:

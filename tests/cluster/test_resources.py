@@ -15,7 +15,7 @@ NAMES = ["train@a-celeba-1", "train@b", "check"]
 
 
 def given(folder: Path, value: object) -> dict[str, Resources]:
-    (folder / "resources.yaml").write_text(yaml.safe_dump(value))
+    (folder / "resources.yaml").write_text(yaml.safe_dump(value, sort_keys=False))
     return resources(folder / "dvc.yaml", NAMES)
 
 
