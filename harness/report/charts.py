@@ -21,7 +21,9 @@ DARK = ("#6db3f2", "#ff9a5c", "#4fd1a5", "#f095c9", "#e6c04a", "#7fd3ee", "#b9ad
 INK, SOFT, GRID, PAPER = "#1c2431", "#566172", "#e0e5ec", "#fefefe"  # roles; each a colour that no other has
 VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"}
 VARIABLES |= {colour: f"--m{i}" for i, colour in enumerate(LIGHT)}
+LABEL = 13  # points from one label to the next
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # of the first eight models, the next eight, the next
+MOST_SAID = 6  # lines that a caption names; of more, the figure's own description does
 LOSSES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
 STYLE: Any = {
     "svg.hashsalt": "harness",  # element ids otherwise differ from run to run
@@ -48,7 +50,7 @@ class Chart:
 
     name: str
     title: str
-    description: str
+    caption: str
     svg: str
 
     @property
@@ -106,7 +108,8 @@ def _fid_chart(
     points = points.merge(summary[summary["metric"] == "fid"], on=[*GROUP])
     unit, divisor = _unit(points["nimg"].max())
     labels, said = [], []
-    with _figure(1, height=2.6 + 0.12 * max(0, points["experiment"].nunique() - 8)) as (figure, (axis,)):
+    several = points["experiment"].nunique() + panel.controls["experiment"].nunique() + len(reported)
+    with _figure(1, height=max(2.6, several * LABEL / 72 / 0.77)) as (figure, (axis,)):  # an axis has 77 % of it
         for experiment, rows in points.groupby("experiment", sort=True):
             rows = rows.sort_values("nimg")
             x, mine = rows["nimg"] / divisor, look(places[str(experiment)])
@@ -132,9 +135,49 @@ def _fid_chart(
         axis.set_ylabel("FID (lower is better)")
         _direct_labels(axis, labels)
         svg = _svg(figure)
-    bands = " Bands: 95 % interval of the mean over seeds." if points["low"].notna().any() else ""
-    description = f"FID against images seen: {'; '.join(said)}.{bands}"
-    return _chart(name, f"{panel.dataset}: {panel.title}", description, svg)
+    bands = "Bands: 95 % interval of the mean over seeds." if points["low"].notna().any() else ""
+    description = f"FID against images seen: {'; '.join(said)}. {bands}".strip()
+    caption = (
+        description if len(said) <= MOST_SAID else f"FID against images seen of {len(said)} lines. {bands}".strip()
+    )
+    return _chart(name, f"{panel.dataset}: {panel.title}", description, svg, caption)
+
+
+def scorer_charts(found: Results) -> list[Chart]:
+    """Return a chart a data set: FID by clean-fid against FID by TensorFlow's Inception, a point a snapshot.
+
+    Where both scorers scored at least three models or snapshots against the same counts of images at the same layer.
+    """
+    places = colour_indices(found.scores)
+    out: list[Chart] = []
+    keys = ["dataset", "split", "n_fake", "n_real", "layer"]
+    both = found.scores[found.scores["scorer"].isin(["tf", "clean"]) & found.scores["fid"].notna()]
+    for alike, part in both.groupby(keys, sort=True):
+        dataset = alike[0]
+        pairs = part.pivot_table(index=["experiment", "snapshot"], columns="scorer", values="fid").dropna()
+        if set(pairs.columns) != {"tf", "clean"} or len(pairs) < 3:
+            continue
+        with _figure(1, height=3.2) as (figure, (axis,)):
+            most = 1.05 * float(pairs.max().max())
+            axis.plot([0, most], [0, most], color=SOFT, lw=1)
+            for experiment, rows in pairs.groupby(level="experiment", sort=True):
+                colour = look(places[str(experiment)])["color"]
+                axis.plot(rows["tf"], rows["clean"], "o", ms=5, color=colour, label=str(experiment))
+            axis.set_xlabel("FID, TensorFlow Inception (lower is better)")
+            axis.set_ylabel("FID, clean-fid (lower is better)")
+            if pairs.index.get_level_values("experiment").nunique() <= MOST_SAID:
+                axis.legend(frameon=False, loc="upper left")
+            svg = _svg(figure)
+        order = float(pairs["tf"].corr(pairs["clean"], method="spearman"))
+        ratio = float((pairs["clean"] / pairs["tf"]).median())
+        said = (
+            f"{len(pairs)} models and snapshots by both scorers; the line is equality. clean-fid gives {ratio:.2f} "
+            f"times as much in the median; the order is the same to a rank correlation (Spearman) of {order:.2f}."
+        )
+        name = f"scorers-{dataset}"
+        name += f"-{n + 1}" if (n := sum(c.name.startswith(name) for c in out)) else ""
+        out.append(_chart(name, f"{dataset}: the two scorers beside each other", said, svg))
+    return out
 
 
 def loss_charts(found: Results) -> list[Chart]:
@@ -187,6 +230,11 @@ def _figure(columns: int, height: float) -> Iterator[tuple[Any, Any]]:
             plt.close(figure)
 
 
+def every(found: Results, comparisons: pd.DataFrame) -> list[Chart]:
+    """Return all figures of a page."""
+    return [*fid_charts(found, comparisons), *scorer_charts(found), *loss_charts(found)]
+
+
 def _unit(most: float) -> tuple[str, int]:
     for divisor, name in ((1_000_000, "million images seen"), (1_000, "thousand images seen")):
         if most >= 2 * divisor:
@@ -198,8 +246,8 @@ def _direct_labels(axis: Any, labels: Sequence[tuple[float | None, float, str, s
     """Write each line's name at the right of the panel, at its own height or the nearest free one."""
     low, high = axis.get_ylim()
     left, right = axis.get_xlim()
-    figure_height = axis.figure.get_size_inches()[1] * 72 * 0.75  # of the panel in points, about
-    heights = spread([value for _, value, _, _ in labels], 13 * (high - low) / figure_height)
+    points = axis.get_position().height * axis.figure.get_size_inches()[1] * 72
+    heights = spread([value for _, value, _, _ in labels], LABEL * (high - low) / points, high)
     for (x, value, text, colour), height in zip(labels, heights, strict=True):
         start = (right if x is None else x, value)
         axis.annotate(
@@ -214,12 +262,16 @@ def _direct_labels(axis: Any, labels: Sequence[tuple[float | None, float, str, s
         )
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """Return heights at least `gap` apart, in the order of the values and near them; none below 0."""
+def spread(values: Sequence[float], gap: float, top: float) -> list[float]:
+    """Return heights at least `gap` apart, in the order of the values and near them, none above `top`."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     out = list(values)
     for before, i in zip([None, *order], order, strict=False):
         out[i] = max(out[i], gap / 2 if before is None else out[before] + gap)
+    above = top
+    for i in reversed(order):
+        out[i] = min(out[i], above)
+        above = out[i] - gap
     return out
 
 
@@ -231,12 +283,12 @@ def _svg(figure: Any) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip()) + "\n"
 
 
-def _chart(name: str, title: str, description: str, svg: str) -> Chart:
+def _chart(name: str, title: str, description: str, svg: str, caption: str = "") -> Chart:
     """Return a chart whose SVG says what it shows."""
     head, rest = svg.split(">", 1)
     said = f'<title id="title">{escape(title)}</title>\n<desc id="desc">{escape(description)}</desc>'
     text = f'{head} role="img" aria-labelledby="title desc">\n{said}{rest}'
-    return Chart(name, title, description, text)
+    return Chart(name, title, caption or description, text)
 
 
 def palette(colours: Iterable[str]) -> str:

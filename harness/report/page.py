@@ -12,7 +12,7 @@ from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
 from harness.files import write_text
 from harness.records.results import Results
-from harness.report import charts, finding, pictures
+from harness.report import charts, finding, gaps, pictures
 from harness.report import scores as measured_scores
 
 if TYPE_CHECKING:
@@ -191,7 +191,9 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "samples": [row for row in samples if not row["stand_in"]],
         "drawn": [row for row in samples if row["stand_in"]],
         "charts": [one for one in figures if one.name.startswith("fid-")],
-        "losses": [one for one in figures if not one.name.startswith("fid-")],
+        "scorer_charts": [one for one in figures if one.name.startswith("scorers-")],
+        "losses": [one for one in figures if one.name.startswith("losses-")],
+        "gaps": gaps.gaps(checked),
         "runs": runs,
         "papers": [table for table in papers if table["rows"]],
         "unmeasured": [table for table in papers if not table["rows"]],
@@ -209,7 +211,7 @@ def write(scale: "Scale", checked: Checked) -> Path:
         the page's path.
     """
     found, folder = checked.measured.results, scale.folder.report
-    figures = [*charts.fid_charts(found, checked.measured.comparisons), *charts.loss_charts(found)]
+    figures = charts.every(found, checked.measured.comparisons)
     for old in (path for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")):  # of an earlier page
         if old.name not in {f"{one.name}.svg" for one in figures}:
             old.unlink()

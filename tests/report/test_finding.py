@@ -122,8 +122,9 @@ def test_the_interval_over_seeds_is_a_band(out: Path) -> None:
 
 
 def test_labels_are_spread() -> None:
-    assert charts.spread([1.0, 1.1, 5.0], 1.0) == [1.0, 2.0, 5.0]
-    assert charts.spread([0.0], 1.0) == [0.5]
+    assert charts.spread([1.0, 1.1, 5.0], 1.0, 9.0) == [1.0, 2.0, 5.0]
+    assert charts.spread([0.0], 1.0, 9.0) == [0.5]
+    assert charts.spread([5.0, 4.9, 1.0], 1.0, 5.0) == [5.0, 4.0, 1.0]
 
 
 @pytest.mark.parametrize(("palette", "ground"), [(charts.LIGHT, "#fefefe"), (charts.DARK, "#19212c")])

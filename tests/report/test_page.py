@@ -228,6 +228,13 @@ def test_rows_that_were_not_measured_are_counted_and_folded(html: str) -> None:
 def test_published_figures_are_those_of_the_published_records() -> None:
     """README shows one of them."""
     measured = check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured
-    drawn = [*charts.fid_charts(measured.results, measured.comparisons), *charts.loss_charts(measured.results)]
+    drawn = charts.every(measured.results, measured.comparisons)
     published = {path.stem: path.read_text() for path in (ROOT / "results/cpu/report").glob("*.svg")}
     assert published == {chart.name: chart.svg for chart in drawn}
+
+
+def test_scorers_are_held_against_each_other_where_both_scored(out: Path, checked: check.Checked) -> None:
+    assert charts.scorer_charts(checked.measured.results) == [], "nothing was scored by clean-fid"
+    published = charts.scorer_charts(check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured.results)
+    assert [chart.name for chart in published] == ["scorers-cifar10"]
+    assert "7 models and snapshots by both scorers" in published[0].caption
