@@ -74,6 +74,10 @@ def library_features(
     In mode `clean` the resize is ours (the library's takes one channel of one image at a time), and the script is
     frozen, which folds the batch norms into the convolutions, and run channels last: faster on a CPU, with features
     equal to rounding. In mode `legacy_tensorflow` the script resizes.
+
+    Convolutions take 83 % of the time on a CPU and run at its float32 ceiling. The rest is what torch computes apart
+    from them: pooling 9 %, ReLU 2 %, joining of branches 2 % (torch 2.11, two threads). Torch's own fusion,
+    `torch.jit.optimize_for_inference`, takes a third longer.
     """
     assert layer == 2048, "the library has no other layer"
     legacy = mode == "legacy_tensorflow"
