@@ -49,6 +49,16 @@ def test_rows_of_released_weights_depend_on_their_file(known: dict[str, Experime
     assert bool(released) == (scale == "checkpoints")
 
 
+def test_what_computes_depends_on_the_number_of_threads() -> None:
+    """Sums over threads differ in their last digits, so `threads` decides results and another number runs again."""
+    stages = suite.generate(CHECKOUT, "paper").pipeline["stages"]
+    computing = {"train", "choose", "sample", "score-tf", "score-torch", "score-clean"}
+    assert computing <= set(stages)
+    for name in computing:
+        keys = [key for entry in stages[name]["do"]["params"] for key in entry.get("params.yaml", ())]
+        assert "threads" in keys, name
+
+
 def answers(ledger: Ledger, experiment: Experiment) -> list[tuple[str, str, str]]:
     """(link, data set, protocol) of the ledger rows that an experiment answers."""
     found = [reported.reported_rows_for(ledger, link, experiment) for link in experiment.reported]
