@@ -26,6 +26,7 @@ FOLDER = ".launch"
 POLL_SEC = 0.5
 AT_ONCE = 20  # stages prepared under one lock, so that what has finished is recorded between
 INTERRUPTED = 130
+DUMP_AT = 50  # saved stages; DVC rewrites the whole dvc.lock each time, so they wait for more, or for an idle moment
 AT_WORK = ("queued", "running")
 DONE = ("up to date", "recorded", "restored", "adopted")
 
@@ -127,6 +128,7 @@ class Launch:
         self.folder = repository.root / FOLDER
         self.told = False  # by SIGINT or SIGTERM
         self.failed = False
+        self.saved: list[Row] = []  # and not yet in dvc.lock; a killed launch's successor adopts them
         self.engine: Engine
         self.nodes: list[Node] = []
 
@@ -146,6 +148,7 @@ class Launch:
                 for row in self._at_work():
                     state.revoke(row.folder)
                 self.engine.close()
+                self._dump()
         if self.told:
             return INTERRUPTED
         return int(any(row.state not in DONE for row in self.rows.values()))
@@ -197,11 +200,13 @@ class Launch:
             begun = self._begin()
             self._show()
             if self._at_work():
-                self._collect(0.0 if begun else POLL_SEC)
+                begun |= self._collect(0.0 if begun else POLL_SEC)
+            elif not begun and not self._ready():
+                break
             elif not begun:
-                if not self._ready():
-                    break
                 time.sleep(POLL_SEC)  # older processes hold the lock of what is next
+            if not begun or len(self.saved) >= DUMP_AT:
+                self._dump()
         if self.told:
             self._stop()
         for row in self.rows.values():
@@ -299,10 +304,11 @@ class Launch:
         self.engine.submit(Attempt(row.name, row.folder, row.attempt, row.resources, self.options.grace))
         self._set(row, "queued", f"attempt {row.attempt}, {row.resources}")
 
-    def _collect(self, timeout: float) -> None:
-        """Wait for attempts, decide what follows from each, and record what is done, all at once."""
+    def _collect(self, timeout: float) -> bool:
+        """Wait for attempts, decide what follows from each, and record what is done; return whether any was over."""
         well = []
-        for attempt, error in self.engine.wait(timeout):
+        over = self.engine.wait(timeout)
+        for attempt, error in over:
             row = self.rows[attempt.stage]
             row.refresh()
             result = state.read(row.folder / "result.json")
@@ -323,6 +329,7 @@ class Launch:
         if well:
             with self.repository.locked():
                 self._record(well)
+        return bool(over)
 
     def _again(self, row: Row, why: str) -> None:
         row.lost += 1
@@ -334,7 +341,6 @@ class Launch:
 
     def _record(self, rows: list[Row]) -> None:
         """Record finished stages, those whose inputs moved meanwhile excepted. To be called under DVC's lock."""
-        saved = []
         for row in rows:
             try:
                 with self.repository.errors():
@@ -342,14 +348,23 @@ class Launch:
                         self._set(row, "waiting", "its inputs changed while it ran; it runs again")
                         continue
                     dvc_stages.save(row.stage)
-                    saved.append(row)
             except HarnessError as error:
                 self._fail(row, str(error))
-        with self.repository.errors():
-            dvc_stages.dump([row.stage for row in saved])
-        for row in saved:
-            (row.folder / "result.json").unlink(missing_ok=True)
+                continue
+            result = state.read(row.folder / "result.json")
+            if result is not None:  # DVC may have put links or copies in the place of the outputs
+                state.write(row.folder / "result.json", result | {"finished": state.now()})
+            self.saved.append(row)
             self._set(row, row.note, f"{row.seconds:.1f} s" if row.note == "recorded" else "")
+
+    def _dump(self) -> None:
+        """Write the entries of saved stages into dvc.lock."""
+        if self.saved:
+            with self.repository.locked():
+                dvc_stages.dump([row.stage for row in self.saved])
+            for row in self.saved:
+                (row.folder / "result.json").unlink(missing_ok=True)
+            self.saved = []
 
     def _fail(self, row: Row, why: str) -> None:
         self.failed = True

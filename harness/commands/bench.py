@@ -60,3 +60,21 @@ def pipeline(out: Path) -> None:
     from harness.paths import Checkout
 
     bench.run(out, Checkout.clone())
+
+
+@command.command("launch")
+@click.option("--stages", type=click.IntRange(1), default=500, show_default=True, help="That `harness launch` runs.")
+@click.option("--serial", type=click.IntRange(1), default=100, show_default=True, help="That `dvc repro` runs.")
+@OUT
+def launch(stages: int, serial: int, out: Path) -> None:
+    """What a stage costs beside its own work: `harness launch --jobs 2` on Ray against `dvc repro`.
+
+    Needs Ray: pip install -c constraints.txt -e '.[launch]'
+
+    Example: harness bench launch --stages 500
+    """
+    from harness.bench import launch as bench
+    from harness.cluster.ray_engine import RayEngine
+    from harness.paths import Checkout
+
+    bench.run(out, Checkout.clone(), RayEngine, stages, serial)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from harness.errors import HarnessError
 
@@ -88,7 +88,7 @@ class Repository:
             raise HarnessError(f"{folder}: DVC says: {error}") from error
         self.root = Path(self.repo.root_dir)
 
-    def __enter__(self) -> "Repository":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

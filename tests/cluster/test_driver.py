@@ -14,6 +14,7 @@ from harness.cluster.driver import stale
 from harness.cluster.engine import Node
 from harness.cluster.errors import Refused
 from harness.files import locked
+from harness.pipeline import dvc_stages
 from harness.pipeline.dvc_stages import Repository
 from tests.cluster.helpers import Processes, Told, launch, lock, plan, repro, states, toy
 
@@ -148,6 +149,24 @@ def test_what_a_killed_driver_left_is_adopted_if_nothing_changed(tmp_path: Path,
     assert rows["work"].state == ("adopted" if adopted else "recorded")
     assert (folder / "out.txt").read_text() == (folder / "in.txt").read_text()
     assert len((folder / "runs").read_text()) == (1 if adopted else 2)
+    assert repro(folder) == []
+
+
+def test_a_stage_that_was_saved_and_not_dumped_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cmd = "cat in.txt > out.txt; echo >> runs"
+    folder = toy(tmp_path, {"stages": {"work": {"cmd": cmd, "deps": ["in.txt"], "outs": ["out.txt"]}}})
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dvc_stages, "dump", killed)
+        with pytest.raises(KeyboardInterrupt):
+            launch(folder)
+    assert not (folder / "dvc.lock").exists()
+    code, rows = launch(folder)
+    assert (code, states(rows)) == (0, {"work": "adopted"})
+    assert (folder / "runs").read_text() == "\n"
     assert repro(folder) == []
 
 
