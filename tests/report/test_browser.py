@@ -41,14 +41,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("browser") / "results" / "test"
     score_trees.add(out, **STAND_IN)
+    whole = score_trees.length_of("cpu-sngan")  # a shorter run would shorten the scale, and so what it plans
     for seed in (0, 1):
-        curve(out, "cpu-sngan", {1000: 6.0 + seed, 2000: 2.0 + seed}, seed=seed, layer=768)
+        curve(out, "cpu-sngan", {whole // 2: 6.0 + seed, whole: 2.0 + seed}, seed=seed, layer=768)
     score_trees.add(out, experiment="cpu-untrained", nimg=0, planned_nimg=0, fid=20.0, layer=768)
     autogan(out, 12.4)
     grid(out / "records/cpu-sngan/seed0/last/grid.png")
     grid(out / "records/quick-cifar10-transgan/seed0/last/grid.png")
     scale = score_trees.scale_of(out)
-    return page.write(scale, check.check(scale))
+    made = page.write(scale, check.check(scale))
+    assert "pill good" in made.read_text()
+    return made
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
@@ -104,7 +107,7 @@ def test_the_score_table_sorts_with_the_keyboard(browser: Any, report: Path) -> 
 def test_headings_are_in_order_and_tables_are_labelled(browser: Any, report: Path) -> None:
     page = browser.new_page(viewport=DESK)
     page.goto(report.as_uri())
-    levels = page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map((one) => Number(one.tagName[1]))")
+    levels = page.eval_on_selector_all("h1, h2, h3, h4, h5, h6", "all => all.map((one) => Number(one.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
