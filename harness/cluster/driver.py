@@ -17,18 +17,16 @@ from harness.cluster.engine import Attempt, Engine, Node, Opener
 from harness.cluster.errors import Refused, before_start
 from harness.cluster.outcomes import Then
 from harness.cluster.resources import Resources, resources
+from harness.cluster.shown import AT_WORK, DONE, EVENTS, FOLDER, Shown
 from harness.errors import HarnessError
 from harness.files import locked, make_folder
 from harness.pipeline import dvc_stages
 from harness.pipeline.dvc_stages import Prepared, Repository, Stage
 
-FOLDER = ".launch"
 POLL_SEC = 0.5
 AT_ONCE = 20  # stages prepared under one lock, so that what has finished is recorded between
 INTERRUPTED = 130
 DUMP_AT = 50  # saved stages; DVC rewrites the whole dvc.lock each time, so they wait for more, or for an idle moment
-AT_WORK = ("queued", "running")
-DONE = ("up to date", "recorded", "restored", "adopted")
 
 
 @dataclass(frozen=True)
@@ -41,33 +39,18 @@ class Options:
     grace: float = 60.0
 
 
-@dataclass
-class Row:
+@dataclass(kw_only=True)
+class Row(Shown):
     """One stage of a launch."""
 
-    name: str
     stage: Stage
     after: set[str]
     resources: Resources
-    folder: Path
     height: int = 0  # stages on the longest way from it to the end
-    state: str = "waiting"  # waiting, queued, running, skipped, failed, interrupted, or one of DONE
-    attempt: int = 0
     lost: int = 0
     fresh: bool = True  # its DVC object still holds what was recorded
-    host: str = ""
-    started: float = 0.0
-    seconds: float = 0.0
-    note: str = ""
     blocked: float = 0.0  # since when another attempt's processes hold its lock
     inputs: Any = field(default=None, repr=False)
-
-    def refresh(self) -> None:
-        """Read from the folder whether a queued attempt has begun."""
-        if self.state == "queued":
-            found = state.read(self.folder / "running.json")
-            if found and found.get("attempt") == self.attempt:
-                self.state, self.host, self.started = "running", found["host"], found["started"]
 
 
 class View:
@@ -94,11 +77,13 @@ def plan(repository: Repository, targets: Sequence[str]) -> dict[str, Row]:
     for name, (stage, after) in graph.items():
         if stage.pipeline not in given:
             given[stage.pipeline] = resources(stage.pipeline, repository.names(stage.pipeline))
+        wanted = given[stage.pipeline].get(stage.name, Resources())
         rows[name] = Row(
             name=name,
+            gpus=wanted.gpus,
             stage=stage,
             after=after & graph.keys(),
-            resources=given[stage.pipeline].get(stage.name, Resources()),
+            resources=wanted,
             folder=repository.root / FOLDER / state.escaped(name),
         )
     for row in reversed(rows.values()):
@@ -126,6 +111,7 @@ class Launch:
     ) -> None:
         self.repository, self.rows, self.options, self.view = repository, rows, options, view or View()
         self.folder = repository.root / FOLDER
+        self.began = state.now()
         self.told = False  # by SIGINT or SIGTERM
         self.failed = False
         self.saved: list[Row] = []  # and not yet in dvc.lock; a killed launch's successor adopts them
@@ -391,7 +377,7 @@ class Launch:
 
     def _set(self, row: Row, new: str, note: str = "") -> None:
         row.state, row.note = new, note
-        event = {"time": state.now(), "stage": row.name, "attempt": row.attempt, "state": new, "note": note}
-        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as handle:
+        event = row.event() | {"launch": self.began}
+        with open(self.folder / EVENTS, "a", encoding="utf-8") as handle:
             handle.write(json.dumps(event) + "\n")
         self.view.tell(row, note)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from harness.cluster import attempt_folder as state
-from harness.cluster.driver import DONE, Row, View
+from harness.cluster.driver import Row, View
+from harness.cluster.shown import AT_WORK, DONE, Shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +57,7 @@ class Live(View):
         self.live.update(table(rows, self.last))
 
 
-def table(rows: Sequence[Row], last: Sequence[str]) -> "Table":
+def table(rows: Sequence[Shown], last: Sequence[str]) -> "Table":
     """Return the table of the stages that run and of those named in `last`."""
     from rich.table import Table
     from rich.text import Text
@@ -64,18 +65,18 @@ def table(rows: Sequence[Row], last: Sequence[str]) -> "Table":
     out = Table(title=summary(rows), title_justify="left")
     for name in ("stage", "state", "node", "GPUs", "elapsed", "attempt", "last line of the log"):
         out.add_column(name, justify="right" if name in ("GPUs", "elapsed", "attempt") else "left", no_wrap=True)
-    running = [row for row in rows if row.state in ("queued", "running")]
+    running = [row for row in rows if row.state in AT_WORK]
     for row in [*(row for row in rows if row.name in last and row not in running), *running]:
         seconds = time.time() - row.started if row.state == "running" else row.seconds
         line = state.last_line(row.folder / f"{row.attempt}.log") if row.state == "running" else row.note
         out.add_row(
-            *map(Text, (row.name, row.state, row.host, str(row.resources.gpus))),
+            *map(Text, (row.name, row.state, row.host, str(row.gpus))),
             *map(Text, (f"{seconds:.0f} s" if seconds else "", str(row.attempt or ""), line)),
         )
     return out
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[Shown]) -> str:
     """Return how many stages are done, run, wait, failed: `12 of 40 done, 2 running, 26 waiting`."""
     counted = Counter("done" if row.state in DONE else row.state for row in rows)
     rest = [f"{counted[one]} {one}" for one in sorted(counted.keys() - {"done"})]

@@ -15,6 +15,8 @@ from harness.commands.options import params_option, root_option
 def command(scale_name: str | None, params_file: Path | None, root: Path | None, as_json: bool) -> None:
     """Show how far each training of SCALE is: stage, images seen, images/s, time left, last score.
 
+    Below, what the last `harness launch` in this checkout runs, or could not finish.
+
     Read from checkpoints, histories and records; works while trainings run, here or on another machine that shares the
     folder. Without SCALE: the scale that --params names, or the nearest one.
 
@@ -41,6 +43,7 @@ def command(scale_name: str | None, params_file: Path | None, root: Path | None,
         click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
         return
     _print(scale.params.scale, rows)
+    _print_launch(scale.checkout.root)
 
 
 def _print(scale: str, rows: list) -> None:
@@ -59,6 +62,21 @@ def _print(scale: str, rows: list) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     console.print(table)
+
+
+def _print_launch(root: Path) -> None:
+    from harness.cluster.shown import DONE, last_launch
+    from harness.cluster.view import table
+
+    stages = last_launch(root)
+    if stages:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console = Console(highlight=False, width=200)
+        console.print("last launch of this checkout:")
+        console.print(table(stages, [row.name for row in stages if row.state not in DONE]))
 
 
 def _duration(seconds: float | None) -> str:

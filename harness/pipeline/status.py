@@ -110,6 +110,14 @@ def run_folder(checkpoints: Path, run: Run) -> Path | None:
 def alive(folder: Path) -> bool:
     """Is a process at work in a training's folder? Its lock is looked at and never taken."""
     lock = folder / "lock"
+    if (known := held(lock)) is not None:
+        return known
+    written = [path.stat().st_mtime for path in (folder / "history.csv", lock) if path.is_file()]
+    return time.time() - max(written) < RECENT_SEC
+
+
+def held(lock: Path) -> bool | None:
+    """Does a process hold a lock file of `harness.files.locked`? None: one on another machine may."""
     try:
         inode, holder = lock.stat().st_ino, lock.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -117,8 +125,7 @@ def alive(folder: Path) -> bool:
     process, _, host = holder.strip().partition(" on ")
     if host == os.uname().nodename and LOCKS.is_file():
         return any(fields[1] == "FLOCK" and fields[5].endswith(f":{inode}") for fields in _locks())
-    written = [path.stat().st_mtime for path in (folder / "history.csv", lock) if path.is_file()]
-    return process.isdigit() and time.time() - max(written) < RECENT_SEC
+    return None if process.isdigit() else False
 
 
 def _locks() -> Iterator[list[str]]:

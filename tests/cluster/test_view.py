@@ -12,7 +12,9 @@ from harness.cluster.view import Lines, summary, table
 
 
 def row(folder: Path, name: str, state: str, **more: Any) -> Row:
-    return Row(name, None, set(), Resources(gpus=1), folder, state=state, **more)  # type: ignore[arg-type]
+    return Row(
+        name=name, folder=folder, gpus=1, state=state, stage=None, after=set(), resources=Resources(gpus=1), **more
+    )  # type: ignore[arg-type]
 
 
 def test_a_table_of_what_runs_and_what_ended_last(tmp_path: Path) -> None:
