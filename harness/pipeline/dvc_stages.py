@@ -5,6 +5,7 @@ own, but not its public interface; a test holds the entries against those of a r
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
@@ -86,6 +87,7 @@ class Repository:
             self.repo = Repo(str(folder))
         except DvcException as error:
             raise HarnessError(f"{folder}: DVC says: {error}") from error
+        logging.getLogger("dvc").setLevel(logging.WARNING)  # it prints a line for each rewrite of dvc.lock
         self.root = Path(self.repo.root_dir)
 
     def __enter__(self) -> Self:

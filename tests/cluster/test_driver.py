@@ -218,8 +218,10 @@ def test_the_plan_says_what_is_stale_and_why(tmp_path: Path, monkeypatch: pytest
     assert len(found) == 5
 
 
-def test_events_are_kept(tmp_path: Path) -> None:
+def test_events_are_kept_and_dvc_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = toy(tmp_path, {"stages": {"a": {"cmd": "touch a.txt", "outs": ["a.txt"]}}})
+    capsys.readouterr()
     assert launch(folder)[0] == 0
+    assert capsys.readouterr().out == ""
     events = [json.loads(line) for line in (folder / ".launch/events.jsonl").read_text().splitlines()]
     assert [one["state"] for one in events] == ["queued", "recorded"]
