@@ -21,7 +21,7 @@ NOT_RUN = {  # whole commands as regular expressions -> why they are not typed h
     r"dvc exp run .*|dvc (push|pull) .*": "tests/pipeline/test_dvc_clone.py does it on a small scale",
     r"dvc remote add -d lab (s3|ssh):.*": "an alternative to the folder, with an account",
     r"export HARNESS_\w+=.*|HARNESS_DATA=.*": "a folder or file of the reader's",
-    r"harness data (cifar10|stl10)": "downloads the official archive",
+    r"harness data (cifar10|stl10)(-test)?( && harness data cifar10-test)?": "downloads the official archive",
     r"harness score .*": "needs somebody's samples; tests/commands/test_score.py",
     r"harness check --foreign .*|echo \$\?": "a session that tests of samples.md type",
     r"harness check .* --records DIR|harness adopt .*|harness import .*": "files of somebody else's machine",

@@ -10,7 +10,6 @@ import torch
 
 from harness import cli, provenance
 from harness.metrics.extractors import resize
-from harness.metrics.extractors import torch as torch_scorer
 from harness.sampling import draw
 
 pytestmark = pytest.mark.slow
@@ -53,12 +52,11 @@ def double_learning_rate(root: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def another_resizer(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bicubic(images: np.ndarray, device: str) -> torch.Tensor:
+    def bicubic(images: np.ndarray, size: int, device: str) -> torch.Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float()
-        size = resize.INCEPTION_SIZE
         return torch.nn.functional.interpolate(pixels, (size, size), mode="bicubic")
 
-    monkeypatch.setattr(torch_scorer, "tf1_bilinear", bicubic)
+    monkeypatch.setitem(resize.FILTERS, "tf1-bilinear", bicubic)
 
 
 def swapped_channels(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
