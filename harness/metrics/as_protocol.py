@@ -8,9 +8,8 @@ from typing import Any
 from harness.config import protocols
 from harness.config.experiments import pick
 from harness.errors import HarnessError
+from harness.metrics.inception.weights import NAMES
 from harness.metrics.request import Request
-
-NAMED_WEIGHTS = ("official", "trunk", "stand-in")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def request(
         "resizer": planned.resizer,
         "protocol_name": planned.protocol,
     }
-    own_file = options.weights is not None and options.weights not in NAMED_WEIGHTS  # its content says what it is
+    own_file = options.weights is not None and options.weights not in NAMES  # its content says what it is
     for name, value in dataclasses.asdict(options).items():
         if value is None or name == "scorer" or (name == "weights" and own_file) or (name == "n_real" and given):
             continue
