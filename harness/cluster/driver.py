@@ -275,6 +275,7 @@ class Launch:
         environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS")  # an engine may set it to `cpus`
         if not row.resources.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # an engine may leave all of them visible
+        environment["HARNESS_GPUS"] = str(max(row.resources.gpus, 1))  # a training starts a process on each
         make_folder(row.folder)
         row.attempt, row.inputs, row.host = state.last_attempt(row.folder) + 1, prepared.inputs, ""
         (row.folder / "result.json").unlink(missing_ok=True)

@@ -15,10 +15,10 @@ NAME = "resources.yaml"
 
 @dataclass(frozen=True)
 class Resources:
-    """What one stage is given: CPU cores, GPUs (no stage here uses more than one), memory in GiB."""
+    """What one stage is given: CPU cores, GPUs (only a training uses more than one), memory in GiB."""
 
     cpus: Count = 1
-    gpus: Annotated[int, Range(low=0, high=1)] = 0
+    gpus: Annotated[int, Range(low=0)] = 0
     memory_gib: Positive = 4.0
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class Resources:
 @dataclass(frozen=True)
 class _Changes:
     cpus: Count | None = None
-    gpus: Annotated[int, Range(low=0, high=1)] | None = None
+    gpus: Annotated[int, Range(low=0)] | None = None
     memory_gib: Positive | None = None
 
 
@@ -46,7 +46,8 @@ def resources(pipeline: Path, names: Iterable[str]) -> dict[str, Resources]:
         names: of all stages in it; the first pattern that matches a name counts.
 
     Raises:
-        HarnessError: the file is not as documented, or a pattern matches no stage.
+        HarnessError: the file is not as documented, a pattern matches no stage, or a stage that is no training is given
+            more than one GPU.
     """
     path = pipeline.with_name(NAME)
     file = read(_File, read_yaml(path), str(path)) if path.is_file() else _File()
@@ -54,7 +55,11 @@ def resources(pipeline: Path, names: Iterable[str]) -> dict[str, Resources]:
     for pattern in file.stages:
         if not fnmatch.filter(names, pattern):
             raise Refused(f"{path}: {pattern!r} matches no stage of {pipeline}; correct or remove it.")
-    return {name: _of(name, file) for name in names}
+    found = {name: _of(name, file) for name in names}
+    for name, given in found.items():
+        if given.gpus > 1 and not name.startswith("train@"):
+            raise Refused(f"{path}: {name} is given {given.gpus} GPUs; only trainings (train@...) use more than one.")
+    return found
 
 
 def _of(name: str, file: _File) -> Resources:

@@ -202,6 +202,7 @@ def test_a_stage_gets_its_gpu_or_none_and_no_threads_of_an_engine(
     assert launch(folder)[0] == 0
     environment = dict(line.partition("=")[::2] for line in (folder / "out.txt").read_text().splitlines())
     assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert environment["HARNESS_GPUS"] == "1"
     assert environment["OMP_NUM_THREADS"] == "3"
     assert environment["DVC_STAGE"].endswith("show")
 

@@ -24,11 +24,11 @@ def test_the_first_pattern_that_matches_counts(tmp_path: Path) -> None:
         tmp_path,
         {
             "default": {"memory_gib": 2},
-            "stages": {"train@*-celeba-*": {"cpus": 8, "gpus": 1}, "train@*": {"cpus": 4}},
+            "stages": {"train@*-celeba-*": {"cpus": 8, "gpus": 2}, "train@*": {"cpus": 4}},
         },
     )
     assert found == {
-        "train@a-celeba-1": Resources(cpus=8, gpus=1, memory_gib=2),
+        "train@a-celeba-1": Resources(cpus=8, gpus=2, memory_gib=2),
         "train@b": Resources(cpus=4, memory_gib=2),
         "check": Resources(memory_gib=2),
     }
@@ -42,7 +42,9 @@ def test_without_a_file_every_stage_gets_the_default(tmp_path: Path) -> None:
     ("value", "message"),
     [
         ({"stages": {"trian@*": {"gpus": 1}}}, r"'trian@\*' matches no stage"),
-        ({"stages": {"check": {"gpus": 2}}}, "must be at most 1"),
+        ({"stages": {"check": {"gpus": 2}}}, "check is given 2 GPUs; only trainings"),
+        ({"default": {"gpus": 2}}, "check is given 2 GPUs; only trainings"),
+        ({"stages": {"check": {"gpus": -1}}}, "must be at least 0"),
         ({"stages": {"check": {"cpus": 0}}}, "must be at least 1"),
         ({"stages": {"check": {"gpu": 1}}}, "gpus"),
         ({"default": {"memory_gib": -1}}, "must be above 0"),
