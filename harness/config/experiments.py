@@ -104,9 +104,16 @@ class Definitions:
 
     @functools.cached_property
     def experiments(self) -> dict[str, schema.Experiment]:
-        """Every experiment of `experiments/tables/*.yaml`."""
+        """Every experiment of `experiments/tables/*.yaml`; a miniature stands for one that is none."""
         entries = merged(self.checkout.experiments / "tables")
-        return {name: reader.read(schema.Experiment, value, where) for name, (value, where) in entries.items()}
+        known = {name: reader.read(schema.Experiment, value, where) for name, (value, where) in entries.items()}
+        originals = {name: one for name, one in known.items() if not one.stands_for}
+        for name in known.keys() - originals.keys():
+            where = f"{entries[name][1]}: stands_for"
+            pick(known[name].stands_for, originals, f"experiment, or a miniature itself, in {where}:")
+            if known[name].reported:
+                raise HarnessError(f"{where}: a miniature answers no row of the ledger; delete `reported`.")
+        return known
 
     @functools.cached_property
     def models(self) -> dict[str, Model]:

@@ -181,6 +181,7 @@ class Experiment:
     changes: dict[str, Any] = field(default_factory=dict)
     checkpoint: Folder = ""  # released weights, not a training: what `harness import` wrote to data/checkpoints
     reported: tuple[str, ...] = ()  # ledger rows this experiment answers: "table/model/variant"
+    stands_for: str = ""  # a miniature of that experiment: shown beside its row, never compared with it
     note: str = ""
 
 

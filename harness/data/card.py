@@ -40,6 +40,7 @@ class Definition:
     archive: str = ""  # file name of the official archive ...
     archive_md5: Md5 = ""  # ... and its published md5
     path: str = ""  # source: folder: the folder or npz, absolute or from the repository root
+    held_out: str = ""  # the data set with images of the same kind of which this one has none
     convert: tuple[Conversion, ...] = ()  # source: folder: files other than 8-bit RGB PNGs that are accepted
 
 
@@ -54,6 +55,8 @@ def definitions(root: Path) -> dict[str, Definition]:
     for name, value in read_yaml(file).items():
         entry = out[check_name(name, str(file))] = read(Definition, value, f"{file}: {name}")
         _check(entry, f"{file}: {name}")
+    for name in out:
+        _check_held_out(name, out, str(file))
     return out
 
 
@@ -65,6 +68,18 @@ def _check(entry: Definition, where: str) -> None:
         raise HarnessError(f"{where}: `path` and `convert` are keys of a `source: folder`.")
     if entry.source != "folder" and entry.count is None:
         raise HarnessError(f"{where}: missing key 'count'; only a `source: folder` may leave it open.")
+
+
+def _check_held_out(name: str, known: dict[str, Definition], file: str) -> None:
+    """Refuse images held out that do not exist, are the same or of another size."""
+    held_out = known[name].held_out
+    if not held_out:
+        return
+    if held_out not in known or held_out == name:
+        raise HarnessError(f"{file}: {name}.held_out: no other data set '{held_out}'.{nearest(held_out, known)}")
+    mine, other = known[name].resolution, known[held_out].resolution
+    if mine != other:
+        raise HarnessError(f"{file}: {name}.held_out: '{held_out}' is of {other} px, '{name}' of {mine}; name another.")
 
 
 def definition(name: str, root: Path) -> Definition:

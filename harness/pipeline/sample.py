@@ -20,6 +20,7 @@ from harness.files import replacing
 from harness.networks import registry
 from harness.networks.generator_file import Weights, load_strictly
 from harness.paths import dump_name
+from harness.pipeline import memorisation
 from harness.pipeline.plan import within_limit
 from harness.records import sample_record, train_record
 from harness.records.sample_record import VARIANTS, SampleFile, SampleRecord
@@ -27,6 +28,7 @@ from harness.sampling import draw, grid
 from harness.training.run_folder import planned_otherwise
 
 PICTURED = 100  # images of the grid
+KEPT = max(PICTURED, memorisation.QUERIED)  # first rounded images that stay in memory
 
 
 def sample(
@@ -59,10 +61,12 @@ def sample(
     place = scale.folder.samples(run.experiment, run.seed, snapshot)
     paths: dict[str, Path] = {variant: place / f"{variant}.npy" for variant in variants}
     chunks = draw.quantised(generator, n, run.seed, dict.fromkeys(["rounded", *paths]), device)
-    hashes, pictured = write_dump(paths, chunks, (n, run.resolution, run.resolution, 3))
+    hashes, first = write_dump(paths, chunks, (n, run.resolution, run.resolution, 3))
     for stale in set(place.glob("*.npy")) - set(paths.values()):
         stale.unlink()
-    grid.grid_png(pictured, scale.folder.grid(run.experiment, run.seed, snapshot))
+    grid.grid_png(first[:PICTURED], scale.folder.grid(run.experiment, run.seed, snapshot))
+    seen = weights.nimg if weights.metadata.get("digest") is not None else None
+    measured = memorisation.measure(scale, run, first[: memorisation.QUERIED], seen)
     record = SampleRecord(
         scale=scale.params.scale,
         experiment=run.experiment,
@@ -86,6 +90,7 @@ def sample(
             threads=torch.get_num_threads(),
             wall_sec=round(time.perf_counter() - started, 2),
         ),
+        memorisation=measured,
     )
     sample_record.write(scale.folder.sample_record(run.experiment, run.seed, snapshot), record)
     return record
@@ -125,7 +130,7 @@ def write_dump(
         chunks: the next images of a variant, with its name; `rounded` is always among them.
 
     Returns:
-        The sha256 of each variant's pixels, of the bytes as they were written, and the first rounded images.
+        The sha256 of each variant's pixels, of the bytes as they were written, and the first `KEPT` rounded images.
     """
     digests: defaultdict[str, Any] = defaultdict(hashlib.sha256)
     handles: dict[str, BinaryIO] = {}
@@ -141,7 +146,7 @@ def write_dump(
             if variant in handles:
                 handles[variant].write(pixels)
             if variant == "rounded":
-                if sum(map(len, first)) < PICTURED:
+                if sum(map(len, first)) < KEPT:
                     first.append(images)
                 bar.update(len(images))
-    return {variant: digest.hexdigest() for variant, digest in digests.items()}, np.concatenate(first)[:PICTURED]
+    return {variant: digest.hexdigest() for variant, digest in digests.items()}, np.concatenate(first)[:KEPT]

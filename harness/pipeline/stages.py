@@ -85,7 +85,10 @@ def pipeline(
         "foreach": {key: _item(one, "snapshot", "weights") for key, one in params["dumps"].items()},
         "do": {
             "cmd": f"harness sample {run} --snapshot {SNAPSHOT}",
-            "deps": [str(artifacts / "${item.weights}" / f"{SNAPSHOT}.safetensors")],
+            "deps": [
+                str(artifacts / "${item.weights}" / f"{SNAPSHOT}.safetensors"),
+                f"{root}data/${{item.dataset}}/card.json",  # the images that samples are held against as copies
+            ],
             "params": [
                 {PARAMS: ["dumps.${key}.n_fake", "dumps.${key}.variants", "threads"]},
                 {versions: ["sampler"]},

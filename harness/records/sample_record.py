@@ -3,10 +3,10 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from harness.config import protocols, reader
-from harness.config.ranges import Count, Images, Matches, Name, Seed, Snapshot
+from harness.config.ranges import Count, Fraction, Images, Matches, Name, NonNegative, Seed, Snapshot
 from harness.files import write_json
 from harness.records.chain import sealed
 
@@ -23,6 +23,32 @@ class SampleFile:
 
     quantisation: str
     sha256: Sha256
+
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75)  # of the distances of a `Memorisation`
+HeldOut = Literal["another data set", "not trained on", "trained on, leave-one-out"]
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Distances to the nearest image that was trained on: of samples, and of images that were held out.
+
+    `sampling.nearest` measures them, in levels of 0..255; `QUANTILES` of them are kept. Samples that copy lie nearer
+    than held-out images do; that none does proves little, since a copy that was moved or recoloured is far in pixels.
+    """
+
+    dataset: Name  # that was trained on
+    pixels_sha256: Sha256  # of all its images, as its card says
+    trained: Count  # how many of them the training had seen, all for weights without a number of images
+    mirrored: bool  # the training saw each mirrored, too
+    held_out: HeldOut  # the images of `held_out_distances`
+    held_out_dataset: Name
+    side: Count  # pixels, of the averaged images
+    n: Count  # samples, the first of the dump
+    n_held_out: Count
+    sample_distances: tuple[NonNegative, ...]
+    held_out_distances: tuple[NonNegative, ...]
+    closer: Fraction  # share of pairs in which the sample is nearer than the held-out image; see `nearest.share_closer`
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,7 @@ class SampleRecord:
     weights_sha256: Sha256  # of the file that was loaded
     digest: str | None  # of the training; None for released weights
     provenance: dict[str, Any]
+    memorisation: Memorisation | None = None  # None where the data set is not packed, and in older records
     schema: int = SCHEMA
 
 

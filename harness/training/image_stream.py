@@ -16,6 +16,12 @@ def derive_seed(seed: int, *place: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 
+def order(size: int, seed: int, epoch: int) -> torch.Tensor:
+    """Return the permutation in which one pass reads a data set of `size` images, int64 [size]."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+    return torch.randperm(size, generator=generator)
+
+
 class ImageStream:
     """The data set on the device as uint8, read as one endless stream of shuffled passes.
 
@@ -33,8 +39,7 @@ class ImageStream:
     def _order(self, epoch: int) -> torch.Tensor:
         if epoch not in self._orders:
             self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", epoch))
-            self._orders[epoch] = torch.randperm(len(self.images), generator=generator).to(self.images.device)
+            self._orders[epoch] = order(len(self.images), self.seed, epoch).to(self.images.device)
         return self._orders[epoch]
 
     def indices(self, nimg: int, count: int) -> torch.Tensor:

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from harness.config import experiments
 from harness.config.schema import Recipe
+from harness.errors import HarnessError
 from harness.networks import registry
 from tests.paths import GOLDEN as GOLDEN_DIR
 from tests.paths import ROOT
@@ -167,3 +170,32 @@ def test_a_row_is_answered_by_one_training() -> None:
             for link in experiment.reported:
                 assert (experiment.dataset, link) not in seen, (name, seen[experiment.dataset, link])
                 seen[experiment.dataset, link] = name
+
+
+ENTRY: dict[str, Any] = {"dataset": "d", "generator": {"model": "m"}, "discriminator": {"model": "m"}, "recipe": "r"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"small": {"stands_for": "bgi"}}, r"tables/t\.yaml: small: stands_for: 'bgi'\. Did you mean 'big'"),
+        ({"small": {"stands_for": "small"}}, "unknown experiment, or a miniature itself"),
+        ({"small": {"stands_for": "big"}, "tiny": {"stands_for": "small"}}, "unknown experiment, or a miniature"),
+        ({"small": {"stands_for": "big", "reported": ["a/b/c"]}}, "a miniature answers no row of the ledger"),
+    ],
+)
+def test_a_miniature_stands_for_an_experiment(tmp_path: Path, entries: dict[str, Any], message: str) -> None:
+    (tmp_path / "experiments/tables").mkdir(parents=True)
+    (tmp_path / "experiments/datasets.yaml").write_text("{}\n")
+    known = {name: ENTRY | more for name, more in ({"big": {}} | entries).items()}
+    (tmp_path / "experiments/tables/t.yaml").write_text(yaml.safe_dump(known))
+    with pytest.raises(HarnessError, match=message):
+        experiments.load(tmp_path)
+
+
+def test_a_miniature_knows_what_it_stands_for(tmp_path: Path) -> None:
+    (tmp_path / "experiments/tables").mkdir(parents=True)
+    (tmp_path / "experiments/datasets.yaml").write_text("{}\n")
+    known = {"big": ENTRY, "small": ENTRY | {"stands_for": "big"}}
+    (tmp_path / "experiments/tables/t.yaml").write_text(yaml.safe_dump(known))
+    assert experiments.load(tmp_path)["small"].stands_for == "big"

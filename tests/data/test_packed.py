@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import check_content, load, seal
+from harness.data import card, check_content, load, seal
 from harness.data.fetch import prepare
 from harness.errors import HarnessError
 from harness.files import write_json
@@ -150,3 +150,14 @@ def test_reading_needs_numpy_only():
     code = f"import harness.data, sys; print([m for m in '{others}'.split() if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "message"),
+    [("b", "no other data set 'b'"), ("a", "no other data set 'a'"), ("small", "'small' is of 16 px, 'a' of 32")],
+)
+def test_only_another_data_set_of_the_same_size_is_held_out(tmp_path, held_out, message):
+    known = {"source": "standin", "split": "drawn", "resolution": 32, "count": 4, "licence": "ours"}
+    root = official.write_root(tmp_path, a=known | {"held_out": held_out}, small=known | {"resolution": 16})
+    with pytest.raises(HarnessError, match=message):
+        card.definitions(root)
