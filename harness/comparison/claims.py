@@ -58,13 +58,17 @@ class Because:
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: it holds if every contrast (experiment -> coefficient of its mean) is more than `smallest`."""
+    """One claim: it holds if every contrast (experiment -> coefficient of its mean) is more than `smallest`.
+
+    `smallest_at`: scale -> what counts there instead, where the scale's scores are on another footing than the paper's.
+    """
 
     says: str
     metric: Literal["fid", "is", "kid"]
     smallest: Because
     contrasts: dict[str, dict[str, float]]
     snapshot: str = "last"
+    smallest_at: dict[str, Because] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,14 @@ def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
         if name not in experiments:
             raise HarnessError(f"{path}: unknown experiment '{name}'.{nearest(name, experiments)}")
     for key, claim in claims.claims.items():
-        if not math.isfinite(claim.smallest.value):
-            raise HarnessError(f"{path}: claims.{key}.smallest is {claim.smallest.value}; write a finite number.")
+        own = {f"smallest_at.{scale}": value for scale, value in claim.smallest_at.items()}
+        for name, smallest in {"smallest": claim.smallest, **own}.items():
+            if not math.isfinite(smallest.value):
+                raise HarnessError(f"{path}: claims.{key}.{name} is {smallest.value}; write a finite number.")
+        for scale in claim.smallest_at:
+            if scale not in claims.scales:
+                hint = nearest(scale, claims.scales)
+                raise HarnessError(f"{path}: claims.{key}.smallest_at: no scale '{scale}' under `scales`.{hint}")
         for contrast, parts in claim.contrasts.items():
             if abs(sum(parts.values())) > 1e-9 or not any(parts.values()):
                 raise HarnessError(
@@ -182,18 +192,21 @@ def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     stand_ins = claims.scales.get(scale, {})
     for key, claim in claims.claims.items():
+        smallest = claim.smallest_at.get(scale, claim.smallest).value
         level = 1 - (1 - claims.level.value) / len(claim.contrasts)
         mine = []
         for name, parts in claim.contrasts.items():
             coefficients = {stand_ins.get(row, row): factor for row, factor in parts.items()}
             line = {"claim": key, "contrast": name, "says": claim.says, "metric": claim.metric}
-            mine.append(line | {"smallest": claim.smallest.value} | _contrast(claim, coefficients, scores, level))
+            mine.append(line | {"smallest": smallest} | _contrast(claim, smallest, coefficients, scores, level))
         whole = together([line["verdict"] for line in mine])
         lines += [line | {"claim_verdict": whole} for line in mine]
     return data(lines, COLUMNS)
 
 
-def _contrast(claim: Claim, coefficients: Mapping[str, float], scores: pd.DataFrame, level: float) -> dict[str, Any]:
+def _contrast(
+    claim: Claim, smallest: float, coefficients: Mapping[str, float], scores: pd.DataFrame, level: float
+) -> dict[str, Any]:
     parts, reason = comparable(coefficients, scores[scores["snapshot"] == claim.snapshot], claim.metric)
     line: dict[str, Any] = {"verdict": UNDECIDABLE, "reason": reason}
     seeds = {name: len(part) for name, part in parts.items()}
@@ -207,7 +220,7 @@ def _contrast(claim: Claim, coefficients: Mapping[str, float], scores: pd.DataFr
     line |= {"scorer": first["scorer"].iloc[0], **_images(parts)}
     if found.half_width == 0:
         return line | {"reason": "seeds do not differ"}
-    return line | {"verdict": verdict(found, claim.smallest.value)}
+    return line | {"verdict": verdict(found, smallest)}
 
 
 def comparable(

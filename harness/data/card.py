@@ -33,6 +33,7 @@ class Definition:
     crop: Crop = "none"  # center-N: an N x N square; center-square: the largest
     resize: Literal["none", "bilinear", "bicubic", "lanczos", "box"] = "none"  # Pillow, antialiased
     count: Count | None = None  # images; None: as many as there are (source: folder)
+    source_count: Count | None = None  # images in the source, of which the first `count` are packed; None: all are
     source_size: tuple[Side, Side] | None = None  # height, width before crop and resize; None: any
     pixels_sha256: Sha256 | None = None  # of the packed pixels in C order; None where no official value is known
     local: tuple[str, ...] = ()  # names looked for in HARNESS_DATA, best first
@@ -68,6 +69,8 @@ def _check(entry: Definition, where: str) -> None:
         raise HarnessError(f"{where}: `path` and `convert` are keys of a `source: folder`.")
     if entry.source != "folder" and entry.count is None:
         raise HarnessError(f"{where}: missing key 'count'; only a `source: folder` may leave it open.")
+    if entry.source_count is not None and (entry.count is None or entry.count > entry.source_count):
+        raise HarnessError(f"{where}: `source_count` is {entry.source_count:,}; give a `count` of at most that.")
 
 
 def _check_held_out(name: str, known: dict[str, Definition], file: str) -> None:

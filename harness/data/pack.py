@@ -31,8 +31,12 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
     Raises:
         HarnessError: wrong count or pixels, unreadable images, or no space; nothing new stands under `out` then.
     """
-    if entry.count is not None and source.count != entry.count:
-        raise HarnessError(f"{source.origin}: holds {source.count:,} images, {name} has {entry.count:,}: not {name}.")
+    expected = entry.source_count or entry.count
+    if expected is not None and source.count != expected:
+        raise HarnessError(f"{source.origin}: holds {source.count:,} images, {name} takes {expected:,}: not {name}.")
+    if entry.source_count is not None:
+        assert entry.count is not None, "definitions() demands it"
+        source = source.first(entry.count)
     part = out.parent / f".{out.name}.part"
     shutil.rmtree(part, ignore_errors=True)  # left by a killed process; the lock says that none is at work on it
     try:

@@ -5,7 +5,8 @@ import hashlib
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,10 @@ class Source:
     archive_sha256: str | None = None
     verified: tuple[str, ...] = ()
     card: Mapping[str, str | None] = field(default_factory=dict)  # more of what was read, for the card
+
+    def first(self, count: int) -> "Source":
+        """Return the source of its first `count` images; the others are not read."""
+        return replace(self, count=count, pictures=islice(self.pictures, count))
 
 
 def hash_file(path: Path) -> tuple[str, str]:
@@ -125,9 +130,10 @@ def open_archive(path: Path, entry: Definition, pictures: Iterator[Picture]) -> 
     Raises:
         HarnessError: not the official files.
     """
-    assert entry.count is not None, "definitions() demands a count"
+    count = entry.source_count or entry.count
+    assert count is not None, "definitions() demands a count"
     if path.is_dir():
         check_members(path, entry.members)
-        return Source(entry.count, pictures, f"extracted folder {path.name}", None, ("md5 of members",))
+        return Source(count, pictures, f"extracted folder {path.name}", None, ("md5 of members",))
     sha256 = check_md5(path, entry.archive_md5)
-    return Source(entry.count, pictures, f"archive {path.name}", sha256, ("md5 of archive",))
+    return Source(count, pictures, f"archive {path.name}", sha256, ("md5 of archive",))

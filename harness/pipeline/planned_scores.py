@@ -35,8 +35,8 @@ class Planner:
         """Return what an experiment is trained on."""
         return self.experiments[experiment].dataset
 
-    def planned(self, experiment: str, row: "Row") -> list[Planned]:
-        """Return what the suite's scorers compute of each of a row's dumps.
+    def planned(self, experiment: str, row: "Row", snapshot: str) -> list[Planned]:
+        """Return what the suite's scorers compute of a row's dump of one snapshot.
 
         Raises:
             HarnessError: an unknown protocol; one that says nothing of the row's data set, or that no scorer of the
@@ -44,24 +44,25 @@ class Planner:
         """
         dataset, where = self.dataset(experiment), f"suite: {experiment}"
         planned: list[Planned] = []
-        for name in dict.fromkeys([*self.suite.protocols, *row.protocols]):
+        of = self.suite.curve if self.suite.curve is not None and snapshot.isdigit() else self.suite
+        for name in dict.fromkeys([*of.protocols, *row.protocols]):
             protocol: Protocol = pick(name, self.known, f"protocol in {where}:")
             if protocol.reference(dataset) is None and name not in row.protocols:
                 continue
-            mine = [protocols.plan(protocol, dataset, s) for s in self.suite.scorers if s in protocol.scorers]
+            mine = [protocols.plan(protocol, dataset, s) for s in of.scorers if s in protocol.scorers]
             if not mine:
                 raise HarnessError(
                     f"{where}: protocol '{name}' is served by {', '.join(protocol.scorers)}, the suite's scorers are "
-                    f"{', '.join(self.suite.scorers)}; add one of the former to `scorers`."
+                    f"{', '.join(of.scorers)}; add one of the former to `scorers`."
                 )
             planned += mine
         if not planned:
             raise HarnessError(f"{where}: no protocol of the suite says anything of '{dataset}'; name one in the row.")
         return planned
 
-    def scored(self, experiment: str, row: "Row") -> dict[str, Any]:
-        """Return the entries of a row's dumps in params.yaml that say how they are scored; raises as `planned`."""
-        planned = self.planned(experiment, row)
+    def scored(self, experiment: str, row: "Row", snapshot: str) -> dict[str, Any]:
+        """Return the entries of a dump in params.yaml that say how it is scored; raises as `planned`."""
+        planned = self.planned(experiment, row, snapshot)
         used = [one.quantisation for one in planned]
         return {
             "n_fake": max(one.n_fake for one in planned),
@@ -86,7 +87,11 @@ class Planner:
 
     def references(self) -> dict[str, list[str]]:
         """Return the files of references that the suite's scores need: name -> packed data sets."""
-        sets = [{one.data for one in self.planned(name, row)} for name, row in self.suite.rows().items()]
+        sets = [
+            {one.data for one in self.planned(name, row, snapshot)}
+            for name, row in self.suite.rows().items()
+            for snapshot in row.snapshots or ()
+        ]
         chosen = [name for name, row in self.suite.rows().items() if "best" in (row.snapshots or ())]
         sets += [{self.choice(name)["references"]} for name in chosen]
         return {together(names): sorted(names) for names in sets}

@@ -34,11 +34,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """How the snapshots at image counts are scored where they only draw a curve: protocols and scorers of their own."""
+
+    protocols: tuple[str, ...]
+    scorers: tuple[schema.Scorer, ...]
+
+
+@dataclass(frozen=True)
 class Suite:
     """What a scale runs: experiments by table, and how they are scored.
 
-    `protocols`: all rows are scored under them, those of a data set that a protocol says nothing of excepted. `choose`:
-    what the best snapshot is chosen by.
+    `protocols`: all rows are scored under them, those of a data set that a protocol says nothing of excepted. `curve`:
+    how snapshots at an image count are scored instead. `choose`: what the best snapshot is chosen by.
     """
 
     about: str
@@ -47,6 +55,7 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     snapshots: tuple[Any, ...] = ("last",)
     limit_nimg_each: int | None = None  # a cap on every training that has none of its own
+    curve: Curve | None = None
     choose: str = "choose-5k"
     scorers: tuple[schema.Scorer, ...] = ("tf", "clean")
     threads: int = 2
@@ -169,7 +178,6 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
 def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
     runs, dumps, choices = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for name, row in suite.rows().items():
-        scored = planner.scored(name, row)
         for seed in row.seeds or ():
             run = {"experiment": name, "seed": seed, "dataset": planner.dataset(name)}
             limit = {} if row.limit_nimg is None else {"limit_nimg": row.limit_nimg}
@@ -178,7 +186,7 @@ def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -
                 choices[run_name(name, seed)] = run | planner.choice(name)
             for snapshot in row.snapshots or ():
                 place = {"snapshot": snapshot, "weights": weights_folder(snapshot)}
-                dumps[dump_name(name, seed, snapshot)] = run | place | scored
+                dumps[dump_name(name, seed, snapshot)] = run | place | planner.scored(name, row, snapshot)
     return {
         "scale": scale,
         "overlay": suite.overlay,

@@ -1,5 +1,6 @@
 """Claims: contrasts of means decide for, against or not at all, and nothing that is unknown decides."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,14 @@ def test_another_scale_has_rows_that_stand_for_the_paper_s() -> None:
     assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
 
 
+def test_another_scale_may_have_another_smallest_effect() -> None:
+    scores = frame({"short-transgan": [40.0, 41, 42], "t2-transgan-diffaug": [19.0, 20, 21]}, nimg=500_000)
+    one = claim()
+    own = dataclasses.replace(one.claims["c"], smallest_at={"short": claims.Because(30, "")})
+    found = only(claims.evaluate(dataclasses.replace(one, claims={"c": own}), scores, "short"))
+    assert (found["verdict"], found["smallest"]) == (CONTRADICTED, 30)
+
+
 def test_the_table_says_what_could_be_decided() -> None:
     scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
     table = claims.table(claims.evaluate(claim(), scores, "test"))
@@ -177,11 +186,12 @@ def test_the_table_says_what_could_be_decided() -> None:
         ({"contrasts": {"x": {"t1-autogan-auto": 1, "t4-transgan-s": -1}}}, "unknown experiment 't1-autogan-auto'"),
         ({"contrasts": {}}, "has no contrast"),
         ({"smallest": {"value": ".inf", "because": ""}}, "smallest"),
+        ({"smallest_at": {"shrot": {"value": 1, "because": ""}}}, "no scale 'shrot' under `scales`"),
         ({"metric": "fids"}, "metric"),
     ],
 )
 def test_a_claim_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    one = yaml.safe_load(CHECKOUT.claims.read_text())["claims"]["t1-generator"] | change
+    one = yaml.safe_load(CHECKOUT.claims.read_text())["claims"]["t1-generator"] | {"smallest_at": {}} | change
     path = tmp_path / "claims.yaml"
     path.write_text(yaml.safe_dump({"level": {"value": 0.95, "because": ""}, "scales": {}, "claims": {"c": one}}))
     with pytest.raises(HarnessError, match=message):

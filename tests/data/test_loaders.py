@@ -9,6 +9,7 @@ from PIL import Image
 
 from harness.data import load
 from harness.data.fetch import prepare
+from harness.errors import HarnessError
 from harness.files import sha256_file, sha256_pixels
 from tests.paths import ROOT
 
@@ -50,6 +51,26 @@ def test_cifar10(split, form, local, tmp_path, monkeypatch):
     if form == "archive":
         assert data.card["archive_sha256"] == sha256_file(local / "cifar-10-python.tar.gz")
         assert "md5 of archive" in data.card["verified"]
+
+
+@pytest.mark.parametrize("form", ["archive", "npz"])
+def test_the_first_images_of_a_source(form, local, tmp_path):
+    members, images, labels = official.cifar10(n=6)
+    if form == "archive":
+        official.tar(local / "cifar-10-python.tar.gz", "cifar-10-batches-py", members)
+    else:
+        np.savez(local / "cifar10-train.npz", images=images[:30], labels=labels[:30])
+    whole = official.cifar10_definition(members, "train", images[:30], "")
+    few = whole | {"count": 4, "source_count": 30, "resize": "box", "resolution": 16}
+    data = prepared("c", {**few, "pixels_sha256": None}, tmp_path)
+    means = images[:4].reshape(4, 16, 2, 16, 2, 3).astype(float).mean((2, 4))
+    assert np.abs(data.images - means).max() <= 1, "box: the mean of every 2 x 2 pixels, rounded along each axis"
+    assert np.array_equal(data.labels, labels[:4])
+    if form == "npz":  # an archive's count is that of its md5
+        with pytest.raises(HarnessError, match=r"holds 30 images, d takes 31: not d\."):
+            prepare("d", tmp_path / "d", official.write_root(tmp_path / "root", d=few | {"source_count": 31}))
+    with pytest.raises(HarnessError, match="`source_count` is 3; give a `count` of at most that"):
+        prepare("d", tmp_path / "d", official.write_root(tmp_path / "root", d=few | {"source_count": 3}))
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "npz"])

@@ -270,6 +270,21 @@ def test_a_protocol_draws_what_it_needs(checkout: Checkout) -> None:
     assert (dumps["f-seed0-last"].n_fake, dumps["f-seed0-last"].variants) == (12, ("rounded", "float"))
 
 
+def test_a_curve_has_protocols_of_its_own(checkout: Checkout) -> None:
+    write_protocols(checkout, point=entry(n_fake=3))
+    curve = {"protocols": ["point"], "scorers": ["tf"]}
+    write(checkout.root, {"e": {"snapshots": [8, "best", "last"]}}, curve=curve)
+    scale = made(checkout)
+    asked = {
+        dump.snapshot: {name: list(of) for name, of in dump.scores.items()} for dump in scale.params.dumps.values()
+    }
+    whole = {"tf": ["tiny"], "clean": ["tiny"]}
+    assert asked == {"8": {"tf": ["point"]}, "best": whole, "last": whole}
+    assert scale.params.dumps["e-seed0-8"].n_fake == 3
+    stages = suite.generate(checkout, "tiny").pipeline["stages"]
+    assert list(stages["score-clean"]["foreach"]) == ["e-seed0-best", "e-seed0-last"]
+
+
 def test_a_protocol_that_no_scorer_of_the_suite_serves(checkout: Checkout) -> None:
     write_protocols(checkout, own=entry(scorers={"torch": "tf1-bilinear"}, kid=[]))
     write(checkout.root, {"e": {"protocols": ["own"]}})
