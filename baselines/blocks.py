@@ -30,6 +30,7 @@ class Stages:
 
 
 STAGES = {
+    16: Stages(4, (256, 256, 256), (128, 128, 128), (True, True, False)),  # ours: one stage less than 32
     32: Stages(4, (256, 256, 256, 256), (128, 128, 128, 128), (True, True, False, False)),
     48: Stages(6, (512, 256, 128, 64), (64, 128, 256, 512, 1024), (True, True, True, True, False)),
     64: Stages(4, (1024, 512, 256, 128, 64), (64, 128, 256, 512, 1024), (True, True, True, True, True)),

@@ -10,7 +10,7 @@ from baselines.blocks import build_resnet_discriminator, build_resnet_generator
 
 
 def build_generator(resolution: int, *, width: int = 256, up: str = "nearest", init: str = "chainer") -> nn.Module:
-    """Build the generator: latent [N,128] -> image [N,3,R,R] in (-1, 1), R of 32, 48, 64.
+    """Build the generator: latent [N,128] -> image [N,3,R,R] in (-1, 1), R of 16, 32, 48, 64.
 
     Args:
         resolution: side R in pixels.
