@@ -7,11 +7,14 @@ Both networks hold a level of detail `lod`: 0 at full resolution, 1 at half, a b
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from baselines.blocks import same
 
 FIRST_SIDES = {32: 4, 48: 6, 64: 4}
 LEAK = 0.2
@@ -173,7 +176,14 @@ class Generator(Growing):
 
 
 class Discriminator(Growing):
-    """Mirror image of the generator, with a minibatch standard deviation before its last convolutions; no norm."""
+    """Mirror image of the generator, with a minibatch standard deviation before its last convolutions; no norm.
+
+    Attributes:
+        gather_batch, own_rows: to all images of a batch that is spread over several processes, and back.
+    """
+
+    gather_batch: Callable[[Tensor], Tensor] = staticmethod(same)
+    own_rows: Callable[[Tensor], Tensor] = staticmethod(same)
 
     def __init__(self, resolution: int, width: int) -> None:
         super().__init__(resolution)
@@ -194,7 +204,7 @@ class Discriminator(Growing):
             x = F.avg_pool2d(self.stages[index](x), 2)
             if index == last - 1 and share > 0:
                 x = x.lerp(leaky_relu(self.from_rgb[index](F.avg_pool2d(image, 2))), share)
-        x = leaky_relu(self.conv(append_minibatch_stddev(x)))
+        x = leaky_relu(self.conv(self.own_rows(append_minibatch_stddev(self.gather_batch(x)))))
         return self.head(leaky_relu(self.flatten(x)).flatten(1))
 
 

@@ -8,11 +8,12 @@ they start from 6x6 instead of 4x4.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from baselines.blocks import same
 from baselines.stylegan2_ops import (
     EqualisedConv,
     EqualisedLinear,
@@ -97,9 +98,13 @@ class Generator(nn.Module):
         noise: whether every convolution adds N(0, 1) noise times its learned strength; as published, also in eval mode.
         style_mixing: probability that, in training mode, the layers from a random one on take the w of a second latent.
         w_average: moving average of w (decay 0.995), for truncation.
+        draw_normal, gather_batch: draw numbers, a row an image, and go to all images of a batch; replaced where it is
+            spread over several processes.
     """
 
     w_average: Tensor
+    draw_normal: Callable[..., Tensor] = staticmethod(torch.randn)
+    gather_batch: Callable[[Tensor], Tensor] = staticmethod(same)
 
     def __init__(
         self, resolution: int, widths: Sequence[int], mapping_layers: int, style_mixing: float, noise: bool
@@ -139,7 +144,8 @@ class Generator(nn.Module):
         """Map latents [N, 512] to the w of every layer [N, layers, 512]; training mode mixes and averages them."""
         w = self.mapping(z)
         if self.training:
-            self.w_average.lerp_(w.detach().mean(dim=0).to(self.w_average.dtype), 1 - W_AVERAGE_DECAY)
+            mean = self.gather_batch(w.detach()).mean(dim=0)
+            self.w_average.lerp_(mean.to(self.w_average.dtype), 1 - W_AVERAGE_DECAY)
         styles = w.unsqueeze(1).expand(-1, self.layer_count, -1)
         return self._mix(styles) if self.training and self.style_mixing > 0 else styles
 
@@ -148,7 +154,7 @@ class Generator(nn.Module):
         device = styles.device
         first = torch.randint(1, self.layer_count, (), device=device)
         first = torch.where(torch.rand((), device=device) < self.style_mixing, first, self.layer_count)
-        other = self.mapping(torch.randn(len(styles), LATENT_DIM, device=device, dtype=styles.dtype))
+        other = self.mapping(self.draw_normal(len(styles), LATENT_DIM, device=device, dtype=styles.dtype))
         keep = torch.arange(self.layer_count, device=device) < first
         return torch.where(keep[None, :, None], styles, other.unsqueeze(1))
 
@@ -168,7 +174,9 @@ class Generator(nn.Module):
         return image
 
     def _draw_noise(self, like: Tensor, side: int) -> Tensor | None:
-        return torch.randn(len(like), 1, side, side, device=like.device, dtype=like.dtype) if self.noise else None
+        if not self.noise:
+            return None
+        return self.draw_normal(len(like), 1, side, side, device=like.device, dtype=like.dtype)
 
 
 class DiscriminatorStage(nn.Module):
@@ -190,7 +198,14 @@ class DiscriminatorStage(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """StyleGAN2 discriminator: stages, minibatch standard deviation, a convolution and two linear layers."""
+    """StyleGAN2 discriminator: stages, minibatch standard deviation, a convolution and two linear layers.
+
+    Attributes:
+        gather_batch, own_rows: to all images of a batch that is spread over several processes, and back.
+    """
+
+    gather_batch: Callable[[Tensor], Tensor] = staticmethod(same)
+    own_rows: Callable[[Tensor], Tensor] = staticmethod(same)
 
     def __init__(self, resolution: int, widths: Sequence[int], residual: bool, stddev_group: int) -> None:
         super().__init__()
@@ -209,7 +224,8 @@ class Discriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Judge images [N, 3, R, R]: logits [N, 1]; N splits into groups of `stddev_group` (or is smaller)."""
         x = self.stages(leaky_relu(self.from_rgb(x)))
-        x = leaky_relu(self.conv(append_minibatch_stddev(x, self.stddev_group)))
+        batch = append_minibatch_stddev(self.gather_batch(x), self.stddev_group)
+        x = leaky_relu(self.conv(self.own_rows(batch)))
         return self.head(leaky_relu(self.linear(x.flatten(1))))
 
 

@@ -59,7 +59,7 @@ def _is_terminal(file: Any) -> bool:
     return bool(getattr(file, "isatty", lambda: False)())
 
 
-def bar(total: int | None, unit: str, what: str, start: int = 0) -> Bar:
+def bar(total: int | None, unit: str, what: str, start: int = 0, shown: bool = True) -> Bar:
     """Return a bar on stderr.
 
     Args:
@@ -67,8 +67,10 @@ def bar(total: int | None, unit: str, what: str, start: int = 0) -> Bar:
         unit: what is counted, in the singular, e.g. `image`.
         what: is done; stands in front.
         start: how many were done before.
+        shown: else it counts in silence.
     """
-    return Bar(total=total, initial=start, unit=unit, desc=what)
+    silent = {} if shown else {"disable": True}  # left out, TQDM_DISABLE decides
+    return Bar(total=total, initial=start, unit=unit, desc=what, **silent)
 
 
 def brief(total: int, unit: str, what: str) -> Bar:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 @seed_option
 @scale_device_option
 @threads_option
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    envvar="HARNESS_GPUS",
+    help="That train as one, each on its GPU where there are GPUs; default: HARNESS_GPUS, else 1.",
+)
 @click.option("--checkpoints", type=FOLDER, help="Folder for working state; default: .checkpoints of the checkout.")
 @click.option(
     "--stop-after-nimg", "stop_nimg", type=click.IntRange(1), help="Save and leave (exit 143) at this image count."
@@ -29,6 +35,7 @@ def command(
     seed: int,
     device: str | None,
     threads: int | None,
+    processes: int | None,
     checkpoints: Path | None,
     stop_nimg: int | None,
     deterministic: bool,
@@ -38,7 +45,7 @@ def command(
 
     Killed at any moment, it goes on from its last checkpoint when run again. Exit codes: 3 when the training diverged
     (NaN or infinity), 143 when it saved and left on SIGTERM, SIGINT, SIGHUP or --stop-after-nimg; both leave
-    stopped.json.
+    stopped.json. Several processes, of --processes or of torchrun, compute what one computes.
 
     Example: harness train quick-cifar10-transgan --seed 0
     """
@@ -50,6 +57,7 @@ def command(
         scale=scale,
         device=device,
         threads=threads,
+        processes=processes,
         checkpoints=checkpoints,
         deterministic=deterministic,
         stop_nimg=stop_nimg,

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.training.ranks import ONE, Ranks
+
 # Low-pass filter of the symlet with 6 vanishing moments (Daubechies' least asymmetric wavelet); not symmetric.
 SYM6 = (
     0.015404109327027373,
@@ -177,12 +179,16 @@ def random_draw(transform: Transform, like: Tensor) -> Tensor:
     return torch.randn_like(like) if transform.normal else torch.rand_like(like)
 
 
-def sample(transforms: Sequence[Transform], images: Tensor, p: Tensor, draw: Draw = random_draw) -> list[Tensor]:
+def sample(
+    transforms: Sequence[Transform], images: Tensor, p: Tensor, draw: Draw = random_draw, ranks: Ranks = ONE
+) -> list[Tensor]:
     """Draw one matrix [N, k, k] a transform; each sample keeps the identity with probability 1 - p.
+
+    N counts the images of all processes, of which `images` are this one's.
 
     Matrices are float64: they are tiny, and lower (or TF32) precision would show in the warp's coordinates.
     """
-    n, side = len(images), images.shape[-1]
+    n, side = len(images) * ranks.count, images.shape[-1]
     p_rotation = 1 - (1 - p).clamp(min=0).sqrt()
     out = []
     for transform in transforms:
@@ -269,17 +275,20 @@ def _margins(inverse: Tensor, side: int) -> list[int]:
     return [int(x) for x in over.clamp(0, side - 1).ceil().tolist()]
 
 
-def warp(images: Tensor, inverse: Tensor) -> Tensor:
+def warp(images: Tensor, inverse: Tensor, ranks: Ranks = ONE) -> Tensor:
     """Resample images by one matrix a sample, twice differentiable in the images.
 
     Reflect-pads, doubles the side with the sym6 filter, samples bilinearly (zeros outside) and halves the side again.
 
     Args:
         images: float [N, C, R, R].
-        inverse: float64 [N, 3, 3], from output to input pixels, origin at the image centre.
+        inverse: float64 [N, 3, 3], from output to input pixels, origin at the image centre; of the images of all
+            processes, whose reach decides how far this one's are padded.
+        ranks: the processes.
     """
     n, channels, side, _ = images.shape
     left, top, right, bottom = _margins(inverse, side)
+    inverse = ranks.part(inverse)
     images = _upsample(F.pad(images, (left, right, top, bottom), mode="reflect"))
     height, width = images.shape[2:]
     # The centre of the padded image, then of its doubled version, whose samples lie half a pixel off.
@@ -313,14 +322,15 @@ class AdaPipe(nn.Module):
         super().__init__()
         self.register_buffer("p", torch.tensor(p))
 
-    def forward(self, images: Tensor, draw: Draw = random_draw) -> Tensor:
+    def forward(self, images: Tensor, draw: Draw = random_draw, ranks: Ranks = ONE) -> Tensor:
         """Augment images float [N, 3, R, R], zero-centred; `draw` replaces the random numbers of every transform."""
         with torch.autocast(images.device.type, enabled=False):
             images = images.to(torch.promote_types(images.dtype, torch.float32))
-            geometry = reduce(torch.matmul, sample(GEOMETRY, images, self.p, draw))  # inverse, so the first is leftmost
-            images = warp(images, geometry)
-            colour = reduce(torch.matmul, reversed(sample(COLOUR, images, self.p, draw)))
-            return recolour(images, colour)
+            # inverse, so the first is leftmost
+            geometry = reduce(torch.matmul, sample(GEOMETRY, images, self.p, draw, ranks))
+            images = warp(images, geometry, ranks)
+            colour = reduce(torch.matmul, reversed(sample(COLOUR, images, self.p, draw, ranks)))
+            return recolour(images, ranks.part(colour))
 
     @torch.no_grad()
     def update(self, mean_sign: float, images_since: int, target: float, speed_nimg: int) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,12 @@ from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
 from harness.networks import registry
+from harness.records import train_record
 from harness.records.train_record import TrainRecord
 from harness.training import loop, released_weights
+from harness.training import processes as several
+from harness.training.ranks import check_cards, launched
+from harness.training.schedules import check_processes
 
 READ_AT_ONCE = 4096  # images
 
@@ -24,6 +29,7 @@ def train(
     scale: Scale | Path | str | None = None,
     device: str | None = None,
     threads: int | None = None,
+    processes: int | None = None,
     checkpoints: Path | None = None,
     deterministic: bool = False,
     stop_nimg: int | None = None,
@@ -36,7 +42,9 @@ def train(
     Args:
         scale: a `params.yaml` or its folder; default: the nearest one at or above the working folder.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; default: the scale's.
-        threads: CPU threads; default: the scale's.
+        threads: CPU threads of each process; default: the scale's.
+        processes: that train as one, on this machine (with device `cuda`, on a GPU each); default: 1, or those that
+            torchrun started.
         checkpoints: folder for working state; default: `.checkpoints` of the checkout.
         deterministic: deterministic kernels on a GPU; a CPU repeats bit for bit anyway.
         stop_nimg: save and leave (TrainingStopped) once this many images are seen.
@@ -44,8 +52,9 @@ def train(
     Raises:
         TrainingDiverged: NaN or infinity; nothing is published.
         TrainingStopped: SIGTERM, SIGINT, SIGHUP or `stop_nimg`; `stopped.json` says so.
-        HarnessError: an unknown experiment, a training that the scale does not plan, unfit data,
-            another process at the same training, or a full disk.
+        RankLost: one of several processes was killed, or hangs; the last checkpoint is intact.
+        HarnessError: an unknown experiment, a training that the scale does not plan, unfit data, batches that do not
+            split over the processes, another process at the same training, or a full disk.
     """
     if not isinstance(scale, Scale):
         scale = find_scale(params=Path(scale) if scale is not None else None)
@@ -55,6 +64,18 @@ def train(
     released = experiments.load(scale.root)[experiment].checkpoint
     if released:
         return released_weights.publish(run, released, folders, scale.root)
+    together = launched()
+    if processes is not None and together not in (1, processes):
+        raise HarnessError(
+            f"{together} processes were started (WORLD_SIZE), but {processes} are asked for; leave out --processes and "
+            "HARNESS_GPUS."
+        )
+    if processes is not None and processes > together:
+        check_processes(run.recipe, processes)
+        check_cards(device, processes)
+        options = {"device": device, "threads": threads, "checkpoints": checkpoints, "deterministic": deterministic}
+        several.run(processes, _train, experiment, seed, options | {"scale": scale, "stop_nimg": stop_nimg})
+        return train_record.read(folders.record)
     return loop.train(
         run,
         read_pixels(scale.checkout.data(run.dataset)),
@@ -68,6 +89,11 @@ def train(
         checkout=scale.root,
         build=functools.partial(registry.build, models=experiments.load_models(scale.root)),
     )
+
+
+def _train(experiment: str, seed: int, options: dict[str, Any]) -> None:
+    """`train` in one of several processes."""
+    train(experiment, seed, **options)
 
 
 def read_pixels(folder: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from harness.config.schema import Drift, Penalty
 
 Discriminator = Callable[[torch.Tensor], torch.Tensor]
+Mean = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Objective(NamedTuple):
@@ -28,9 +29,12 @@ OBJECTIVES = {
 }
 
 
-def drift(spec: Drift, real: torch.Tensor) -> torch.Tensor:
-    """Keep real logits [N, 1] near zero (TransGAN squares the mean, progressive GAN averages the squares)."""
-    value = real.mean().square() if spec.kind == "squared-mean" else real.square().mean()
+def drift(spec: Drift, real: torch.Tensor, mean: Mean = torch.mean) -> torch.Tensor:
+    """Keep real logits [N, 1] near zero (TransGAN squares the mean, progressive GAN averages the squares).
+
+    `mean` is that of the whole batch, of which `real` may be a part.
+    """
+    value = mean(real).square() if spec.kind == "squared-mean" else real.square().mean()
     return spec.weight * value
 
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_run_folder(checkpoints: Path, run: "Run", images: np.ndarray) -> Iterator["RunFolder"]:
+def open_run_folder(checkpoints: Path, run: "Run", images: np.ndarray, writes: bool = True) -> Iterator["RunFolder"]:
     """Open the folder of a training and lock it; what killed processes left half-written there is removed.
+
+    A process that does not write leaves that to the one that does.
 
     Prints in what the run differs from an earlier one of this experiment and seed, if it is new.
 
@@ -27,6 +29,9 @@ def open_run_folder(checkpoints: Path, run: "Run", images: np.ndarray) -> Iterat
         HarnessError: another process works there, or the folder cannot be written.
     """
     folder = RunFolder(checkpoints, run, images)
+    if not writes:
+        yield folder
+        return
     with locked(folder.path / "lock"):
         for place in (folder.path, folder.weights, folder.grids, folder.diverged):
             sweep(place)

@@ -1,6 +1,7 @@
 """What changes with the image count, and what a recipe may say."""
 
 import dataclasses
+import math
 
 from torch import nn
 
@@ -48,6 +49,32 @@ def check_recipe(recipe: Recipe) -> None:
             f"recipe: path_length.batch_shrink {recipe.path_length.batch_shrink} leaves no image of a generator_batch "
             f"of {recipe.generator_batch}."
         )
+
+
+def path_length_batch(recipe: Recipe) -> int:
+    """How many latents one path-length term is computed on; 0 without one."""
+    spec = recipe.path_length
+    return 0 if spec is None else max(recipe.generator_batch // spec.batch_shrink, 1)
+
+
+def check_processes(recipe: Recipe, processes: int) -> None:
+    """Refuse a recipe that `processes` processes cannot train as one does.
+
+    Raises:
+        HarnessError: a batch that does not split evenly, with the numbers that divide all of them; or `compile`.
+    """
+    batches = {
+        "discriminator_batch": recipe.discriminator_batch,
+        "generator_batch": recipe.generator_batch,
+        "path_length": path_length_batch(recipe),
+    }
+    common = math.gcd(*batches.values())
+    if common % processes:
+        sizes = ", ".join(f"{name} {size}" for name, size in batches.items() if size)
+        fit = ", ".join(str(n) for n in range(1, common + 1) if common % n == 0)
+        raise HarnessError(f"recipe: {sizes} images do not split evenly over {processes} processes; take {fit}.")
+    if processes > 1 and recipe.compile:
+        raise HarnessError(f"recipe: compile does not go with {processes} processes; set compile: false, or take 1.")
 
 
 HOOKS = (  # part of a recipe -> what it calls: (role, method)

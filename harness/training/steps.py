@@ -17,7 +17,10 @@ from harness.training import diffaugment, losses
 from harness.training.cuda_graphs import Graphed
 from harness.training.diffaugment import Draws
 from harness.training.progressive_growing import blend_reals, lod_at
+from harness.training.ranks import ONE, Ranks
+from harness.training.schedules import path_length_batch
 from harness.training.state import State, batch_independent
+from harness.training.whole_batch import split
 
 Call = Callable[[torch.Tensor], torch.Tensor]
 Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
@@ -55,6 +58,7 @@ def discriminator_terms(
     draws: DiscriminatorDraws,
     batched: bool = False,
     functional: bool = False,
+    mean: losses.Mean = torch.mean,
 ) -> Terms:
     """Loss of the discriminator and its parts.
 
@@ -68,6 +72,7 @@ def discriminator_terms(
         batched: one discriminator call on reals and fakes together, for discriminators that look at each image by
         itself.
         functional: take the penalty's gradient with `torch.func.grad`.
+        mean: of the whole batch, of which reals and fakes may be a part.
 
     Returns:
         `discriminator_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift`
@@ -84,7 +89,7 @@ def discriminator_terms(
         terms["penalty"] = penalty_term(discriminator, recipe, apply, reals, fakes, draws, functional)
         loss = loss + terms["penalty"]
     if recipe.drift.kind != "none":
-        terms["drift"] = losses.drift(recipe.drift, real)
+        terms["drift"] = losses.drift(recipe.drift, real, mean)
         loss = loss + terms["drift"]
     return {"discriminator_loss": loss, **terms}
 
@@ -130,25 +135,32 @@ def super_resolution_loss(generator: Any, reals: torch.Tensor) -> torch.Tensor:
     return F.mse_loss(generator.super_resolve(low), reals)
 
 
-def path_length_loss(generator: Any, latents: torch.Tensor, mean: torch.Tensor, decay: float) -> torch.Tensor:
+def path_length_loss(
+    generator: Any, latents: torch.Tensor, mean: torch.Tensor, decay: float, ranks: Ranks = ONE
+) -> torch.Tensor:
     """Squared deviation of |d(image . noise) / d(style)| from its moving average, which is updated in place.
 
     NVlabs/stylegan2-ada-pytorch@d72cc7d: noise N(0, 1) / side; the squares are summed over a style's channels and
     averaged over layers, where the generator has a style per layer ([N, layers, C]).
     """
     images, styles = generator.images_and_styles(latents)
-    noise = torch.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
+    noise = ranks.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
     gradient = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)[0]
     lengths = gradient.square().sum(-1).reshape(len(latents), -1).mean(1).sqrt()
-    target = mean.lerp(lengths.mean(), decay)
+    target = mean.lerp(ranks.mean(lengths), decay)
     mean.copy_(target.detach())
     return (lengths - target).square().mean()
 
 
-def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None) -> torch.Tensor:
-    """Clip the total gradient norm, step, and return the norm before clipping (scalar, no host synchronisation)."""
+def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None, ranks: Ranks = ONE) -> torch.Tensor:
+    """Clip the total norm of the gradient of the whole batch, step, and return the norm before clipping.
+
+    A scalar; the host does not wait for it.
+    """
     parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    ranks.average_gradients(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients)
     if clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     optimiser.step()
@@ -168,27 +180,34 @@ def in_precision(network: Call, device: str, precision: str) -> Call:
 
 
 class Steps:
-    """The steps of one run. `*_gradients` leave gradients in the parameters; `apply_*` clip them and let Adam step."""
+    """The steps of one run. `*_gradients` leave gradients in the parameters; `apply_*` clip them and let Adam step.
 
-    def __init__(self, recipe: Recipe, state: State, resolution: int, device: str) -> None:
+    With several processes, batches, latents and draws are this process's part, and losses and norms the whole batch's.
+    """
+
+    def __init__(self, recipe: Recipe, state: State, resolution: int, device: str, ranks: Ranks = ONE) -> None:
         """Bind networks and recipe.
 
         With `recipe.compile` each loss goes through `torch.compile` as one graph (the discriminator's with its
         penalty), and on a GPU each whole step becomes one CUDA graph.
 
         Raises:
-            HarnessError: `compile` with a penalty on a discriminator under spectral norm.
+            HarnessError: `compile` with a penalty on a discriminator under spectral norm, or a network whose batch
+                cannot be split over several processes.
         """
         spectral = any(name.endswith("weight_u") for name, _ in state.discriminator.named_buffers())
         if recipe.compile and spectral and recipe.penalty.kind != "none" and recipe.penalty.every == 1:
             # the power iteration writes to buffers, which torch.func.grad does not allow
             raise HarnessError("recipe: compile does not go with a penalty under spectral norm; set compile: false.")
-        self.recipe, self.state, self.resolution, self.device = recipe, state, resolution, device
+        self.recipe, self.state, self.resolution, self.device, self.ranks = recipe, state, resolution, device, ranks
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
         self.discriminator = in_precision(state.discriminator, device, recipe.precision)
         self.generator = in_precision(state.generator, device, recipe.precision)
         self.half_width: int | None = None
         self.batched = batch_independent(state.discriminator, resolution)
+        if ranks.count > 1:
+            split(state.generator, (self.latent_dim,), ranks)
+            split(state.discriminator, (3, resolution, resolution), ranks)
         self._fakes = self.generator
         self._discriminator_terms, self._generator_terms = discriminator_terms, generator_terms
         if recipe.compile:
@@ -254,20 +273,22 @@ class Steps:
     def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
         """Augment images: DiffAugment by `draws`, then the adaptive pipe, which draws for itself."""
         images = diffaugment.apply(self.recipe.augment, images, draws)
-        return images if self.state.ada is None else self.state.ada(images)
+        return images if self.state.ada is None else self.state.ada(images, ranks=self.ranks)
 
     def latents(self, count: int) -> torch.Tensor:
         """Draw N(0, I): [count, latent_dim]."""
-        return torch.randn(count, self.latent_dim, device=self.device)
+        return self.ranks.randn(count, self.latent_dim, device=self.device)
 
     def draw(self, count: int) -> Draws:
-        """Draw one discriminator call's augmentation."""
-        return diffaugment.draw(self.recipe.augment, count, self.resolution, self.device)
+        """Draw one discriminator call's augmentation; the last dimension counts images, a scalar is of the batch."""
+        draws = diffaugment.draw(self.recipe.augment, count * self.ranks.count, self.resolution, self.device)
+        return {name: self.ranks.part(draw, -1) if draw.ndim else draw for name, draw in draws.items()}
 
     def discriminator_draws(self, count: int) -> DiscriminatorDraws:
         """Draw a discriminator step's augmentation and interpolation."""
         draws = self.draw(count), self.draw(count), self.draw(count)
-        return DiscriminatorDraws(*draws, alpha=torch.rand(count, device=self.device))
+        alpha = torch.rand(count * self.ranks.count, device=self.device)
+        return DiscriminatorDraws(*draws, alpha=self.ranks.part(alpha))
 
     def discriminator_gradients(self, reals: torch.Tensor, latents: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
         """Take the gradients of the discriminator's loss on reals [N, 3, R, R] and fakes of latents [N, L]."""
@@ -275,10 +296,18 @@ class Steps:
             fakes = self._fakes(latents)
         self.state.discriminator_optimiser.zero_grad()
         terms = self._discriminator_terms(
-            self.discriminator, self.recipe, self.apply, reals, fakes, draws, self.batched, self.recipe.compile
+            self.discriminator,
+            self.recipe,
+            self.apply,
+            reals,
+            fakes,
+            draws,
+            self.batched,
+            self.recipe.compile,
+            self.ranks.mean,
         )
         terms["discriminator_loss"].backward()
-        return detached(terms)
+        return self.ranks.reported(terms)
 
     def lazy_penalty(self, reals: torch.Tensor) -> Terms:
         """A penalty that acts every k-th step only, times k, with an Adam step of its own."""
@@ -288,7 +317,8 @@ class Steps:
         self.state.discriminator_optimiser.zero_grad()
         term = penalty_term(self.discriminator, self.recipe, self.apply, reals, fakes, draws)
         (term * self.recipe.penalty.every).backward()
-        return {"penalty": term.detach(), "penalty_grad_norm": self.apply_discriminator()["discriminator_grad_norm"]}
+        norm = self.apply_discriminator()["discriminator_grad_norm"]
+        return self.ranks.reported({"penalty": term}) | {"penalty_grad_norm": norm}
 
     def generator_gradients(self, latents: torch.Tensor, draws: Draws, reals: torch.Tensor | None = None) -> Terms:
         """Backward of the generator's loss through a frozen discriminator; with `reals`, co-trained on them."""
@@ -301,17 +331,19 @@ class Steps:
             loss = loss + self.recipe.cotraining.weight * terms["super_resolution"]
         loss.backward()
         self.state.discriminator.requires_grad_(True)
-        return detached(terms)
+        return self.ranks.reported(terms)
 
     def path_length(self) -> Terms:
         """Path-length regularisation, every k-th generator step, times k, with an Adam step of its own."""
         spec = self.recipe.path_length
         assert spec is not None, "the recipe has no path-length regularisation"
         self.state.generator_optimiser.zero_grad()
-        latents = self.latents(max(self.recipe.generator_batch // spec.batch_shrink, 1))
-        term = path_length_loss(self.state.generator, latents, self.state.extra["path_length_mean"], spec.decay)
+        latents = self.latents(path_length_batch(self.recipe) // self.ranks.count)
+        mean = self.state.extra["path_length_mean"]
+        term = path_length_loss(self.state.generator, latents, mean, spec.decay, self.ranks)
         (term * spec.weight * spec.every).backward()
-        return {"path_length": term.detach(), "path_length_grad_norm": self.apply_generator()["generator_grad_norm"]}
+        norm = self.apply_generator()["generator_grad_norm"]
+        return self.ranks.reported({"path_length": term}) | {"path_length_grad_norm": norm}
 
     def adapt_augmentation(self, terms: Terms, step: int) -> Terms:
         """Move the adaptive augmentation's probability every k-th step, by the mean sign of the real logits since.
@@ -332,15 +364,10 @@ class Steps:
 
     def apply_discriminator(self) -> Terms:
         """Clip and step the discriminator: `discriminator_grad_norm` before clipping."""
-        return {
-            "discriminator_grad_norm": apply_gradients(self.state.discriminator_optimiser, self.recipe.clip_grad_norm)
-        }
+        optimiser = self.state.discriminator_optimiser
+        return {"discriminator_grad_norm": apply_gradients(optimiser, self.recipe.clip_grad_norm, self.ranks)}
 
     def apply_generator(self) -> Terms:
         """Clip and step the generator: `generator_grad_norm` before clipping."""
-        return {"generator_grad_norm": apply_gradients(self.state.generator_optimiser, self.recipe.clip_grad_norm)}
-
-
-def detached(terms: Terms) -> Terms:
-    """The same numbers without their graph."""
-    return {name: value.detach() for name, value in terms.items()}
+        optimiser = self.state.generator_optimiser
+        return {"generator_grad_norm": apply_gradients(optimiser, self.recipe.clip_grad_norm, self.ranks)}

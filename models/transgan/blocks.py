@@ -4,6 +4,8 @@ Numbers are those of the released TransGAN v1 code (VITA-Group/TransGAN@7e5fa2d)
 attention noise are those of its NeurIPS code (@6b85440).
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -109,7 +111,12 @@ class Attention(nn.Module):
         penalty).
         bias_side: side of the grid for a learned relative position bias per head; None without.
         noise: add Gaussian noise, one value per token, times a learned strength that starts at 0 to the input.
+
+    Attributes:
+        draw_normal: draws that noise, a row an image; replaced where a batch is spread over several processes.
     """
+
+    draw_normal: Callable[..., Tensor] = staticmethod(torch.randn)
 
     def __init__(
         self, width: int, heads: int, *, fused: bool, bias_side: int | None = None, noise: bool = False
@@ -130,9 +137,8 @@ class Attention(nn.Module):
         """
         batch, count, width = tokens.shape
         if self.noise_strength is not None:
-            tokens = (
-                tokens + torch.randn(batch, count, 1, device=tokens.device, dtype=tokens.dtype) * self.noise_strength
-            )
+            noise = self.draw_normal(batch, count, 1, device=tokens.device, dtype=tokens.dtype)
+            tokens = tokens + noise * self.noise_strength
         if first is None:
             q, k, v = self._split(self.qkv(tokens), 3)
         else:
