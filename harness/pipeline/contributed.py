@@ -129,7 +129,10 @@ def _weights(folder: ScaleFolder) -> Iterator[tuple[Path, str]]:
 def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
     """Return the scale with its results in `source`, planning the trainings there of rows that it has."""
     rows = {run.experiment: run for run in scale.params.runs.values()}
-    scored = {dump.experiment: dump for dump in scale.params.dumps.values()}  # of every seed and snapshot alike
+    scored = {(dump.experiment, dump.snapshot): dump for dump in scale.params.dumps.values()}  # of every seed alike
+    others = {
+        dump.experiment: dump for dump in scale.params.dumps.values()
+    }  # for snapshots that the scale does not have
     runs, dumps = dict[str, schema.RunKey](), dict[str, schema.DumpKey]()
     for path in [*source.train_records(), *source.scores()]:
         try:
@@ -140,9 +143,12 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
             continue
         run = dataclasses.replace(rows[experiment], seed=seed)
         runs[run_name(experiment, seed)] = run
-        if path.name != "train.json" and experiment in scored:
+        if path.name != "train.json" and experiment in others:
             snapshot = path.parent.parent.name
             dumps[dump_name(experiment, seed, snapshot)] = dataclasses.replace(
-                scored[experiment], seed=seed, snapshot=snapshot, weights=weights_folder(snapshot)
+                scored.get((experiment, snapshot), others[experiment]),
+                seed=seed,
+                snapshot=snapshot,
+                weights=weights_folder(snapshot),
             )
     return dataclasses.replace(scale, params=dataclasses.replace(scale.params, runs=runs, dumps=dumps), out=source.out)

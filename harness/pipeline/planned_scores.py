@@ -35,8 +35,8 @@ class Planner:
         """Return what an experiment is trained on."""
         return self.experiments[experiment].dataset
 
-    def planned(self, experiment: str, row: "Row", snapshot: str) -> list[Planned]:
-        """Return what the suite's scorers compute of a row's dump of one snapshot.
+    def planned(self, experiment: str, row: "Row", of_curve: bool) -> list[Planned]:
+        """Return what the suite's scorers compute of a row's dumps, of those that draw its curve or of the others.
 
         Raises:
             HarnessError: an unknown protocol; one that says nothing of the row's data set, or that no scorer of the
@@ -44,7 +44,7 @@ class Planner:
         """
         dataset, where = self.dataset(experiment), f"suite: {experiment}"
         planned: list[Planned] = []
-        of = self.suite.curve if self.suite.curve is not None and snapshot.isdigit() else self.suite
+        of = self.suite.curve if self.suite.curve is not None and of_curve else self.suite
         for name in dict.fromkeys([*of.protocols, *row.protocols]):
             protocol: Protocol = pick(name, self.known, f"protocol in {where}:")
             if protocol.reference(dataset) is None and name not in row.protocols:
@@ -60,9 +60,9 @@ class Planner:
             raise HarnessError(f"{where}: no protocol of the suite says anything of '{dataset}'; name one in the row.")
         return planned
 
-    def scored(self, experiment: str, row: "Row", snapshot: str) -> dict[str, Any]:
-        """Return the entries of a dump in params.yaml that say how it is scored; raises as `planned`."""
-        planned = self.planned(experiment, row, snapshot)
+    def scored(self, experiment: str, row: "Row", of_curve: bool) -> dict[str, Any]:
+        """Return the entries of dumps in params.yaml that say how they are scored; arguments and errors: `planned`."""
+        planned = self.planned(experiment, row, of_curve)
         used = [one.quantisation for one in planned]
         return {
             "n_fake": max(one.n_fake for one in planned),
@@ -88,13 +88,18 @@ class Planner:
     def references(self) -> dict[str, list[str]]:
         """Return the files of references that the suite's scores need: name -> packed data sets."""
         sets = [
-            {one.data for one in self.planned(name, row, snapshot)}
+            {one.data for one in self.planned(name, row, of_curve)}
             for name, row in self.suite.rows().items()
-            for snapshot in row.snapshots or ()
+            for of_curve in sorted(map(draws_curve, row.snapshots or ()))
         ]
         chosen = [name for name, row in self.suite.rows().items() if "best" in (row.snapshots or ())]
         sets += [{self.choice(name)["references"]} for name in chosen]
         return {together(names): sorted(names) for names in sets}
+
+
+def draws_curve(snapshot: str) -> bool:
+    """Say whether a snapshot is one at an image count."""
+    return snapshot.isdigit()
 
 
 def together(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from harness.config.experiments import Scale
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
 from harness.paths import PARAMS, Checkout, ScaleFolder, dump_name, run_name, weights_folder
-from harness.pipeline.planned_scores import Planner, check_references, references
+from harness.pipeline.planned_scores import Planner, check_references, draws_curve, references
 from harness.pipeline.stages import pipeline
 
 AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
@@ -178,6 +178,7 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
 def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
     runs, dumps, choices = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for name, row in suite.rows().items():
+        scored = {of_curve: planner.scored(name, row, of_curve) for of_curve in map(draws_curve, row.snapshots or ())}
         for seed in row.seeds or ():
             run = {"experiment": name, "seed": seed, "dataset": planner.dataset(name)}
             limit = {} if row.limit_nimg is None else {"limit_nimg": row.limit_nimg}
@@ -186,7 +187,7 @@ def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -
                 choices[run_name(name, seed)] = run | planner.choice(name)
             for snapshot in row.snapshots or ():
                 place = {"snapshot": snapshot, "weights": weights_folder(snapshot)}
-                dumps[dump_name(name, seed, snapshot)] = run | place | planner.scored(name, row, snapshot)
+                dumps[dump_name(name, seed, snapshot)] = run | place | scored[draws_curve(snapshot)]
     return {
         "scale": scale,
         "overlay": suite.overlay,

@@ -20,7 +20,7 @@ def root(tmp_path):
     for folder in ("tables", "suites"):
         shutil.rmtree(root / "experiments" / folder)
     network = {"model": "sngan"}
-    experiment = {"dataset": "tiny", "generator": network, "discriminator": network, "recipe": "cpu-sngan"}
+    experiment = {"dataset": "tiny", "generator": network, "discriminator": network, "recipe": "sngan"}
     (root / "experiments" / "tables").mkdir()
     (root / "experiments" / "tables" / "tiny.yaml").write_text(yaml.safe_dump({"tiny-sngan": experiment}))
     write_protocol(root, PROTOCOL)

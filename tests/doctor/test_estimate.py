@@ -38,7 +38,7 @@ def cost(scale: Scale, machine: Machine = CPU) -> Estimate:
 
 def training(**changes: Any) -> Training:
     """A generator of 10 and a discriminator of 100 multiply-adds; a recipe of 1,000 images, no penalty, no snapshot."""
-    recipe = experiments.definitions().recipe("cpu-sngan")
+    recipe = experiments.definitions().recipe("sngan")
     values = {"length_nimg": 1000, "n_critic": 2, "discriminator_batch": 4, "generator_batch": 8, "snapshots_nimg": ()}
     run = experiments.Run(
         scale="s",
@@ -100,7 +100,7 @@ def test_estimate_from_operations_then_from_records(root: Path) -> None:
     assert cost(scale).trainings["tiny-sngan-seed0"].basis == {"counted"}, "the record says nothing of its recipe"
     whole_record(root, "cpu")
     measured = cost(scale).trainings["tiny-sngan-seed0"]
-    assert measured.seconds["train"] == pytest.approx(experiments.definitions().recipe("cpu-sngan").length_nimg / 50)
+    assert measured.seconds["train"] == pytest.approx(experiments.definitions().recipe("sngan").length_nimg / 50)
     assert measured.basis == {"measured"}
 
 
@@ -110,7 +110,7 @@ def whole_record(root: Path, device: str, **provenance: str) -> None:
     value = read_json(path)
     network = {"model": "sngan"}
     value["run"] |= {"generator": network, "discriminator": network, "resolution": 32}
-    recipe = dataclasses.asdict(experiments.definitions().recipe("cpu-sngan"))
+    recipe = dataclasses.asdict(experiments.definitions().recipe("sngan"))
     cost = {"images_per_sec": 50.0, "images": 9}
     write_json(path, value | {"recipe": recipe, "cost": cost, "provenance": {"device": device, **provenance}})
 
@@ -175,7 +175,8 @@ def test_a_limit_of_one_training_is_kept(root: Path) -> None:
     scale = write_scale(root)
     whole = cost(scale).total.seconds["train"]
     entry = vars(scale.params.runs["tiny-sngan-seed0"])
-    short = cost(write_scale(root, {"runs": {"tiny-sngan-seed0": entry | {"limit_nimg": 9600}}}))
+    tenth = experiments.definitions().recipe("sngan").length_nimg // 10
+    short = cost(write_scale(root, {"runs": {"tiny-sngan-seed0": entry | {"limit_nimg": tenth}}}))
     assert short.total.seconds["train"] == pytest.approx(whole / 10)
 
 
@@ -267,14 +268,14 @@ def test_what_does_not_exist_is_named(arguments: list[str], message: str) -> Non
     assert re.search(message, f"{done.exception}{done.stderr}")
 
 
-@pytest.mark.parametrize("scale", [None, "quick", "cpu", "results/cpu", "results/cpu/params.yaml"])
+@pytest.mark.parametrize("scale", [None, "quick", "mini", "results/mini", "results/mini/params.yaml"])
 def test_a_scale_by_name_or_folder(scale: str | None) -> None:
     path = suite.params_of(Checkout(ROOT), scale)
-    assert path == (ROOT / "results/cpu/params.yaml" if "cpu" in (scale or "") else ROOT / "params.yaml")
+    assert path == (ROOT / "results/mini/params.yaml" if "mini" in (scale or "") else ROOT / "params.yaml")
 
 
 @pytest.mark.parametrize(
-    "name", ["cpu", *(pytest.param(n, marks=pytest.mark.slow) for n in ("short", "checkpoints", "paper"))]
+    "name", ["mini", *(pytest.param(n, marks=pytest.mark.slow) for n in ("short", "checkpoints", "paper"))]
 )
 def test_every_scale_has_an_estimate(name: str) -> None:
     """With StyleGAN2, whose count fails if its parameters require gradients, and with released weights."""

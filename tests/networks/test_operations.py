@@ -37,7 +37,7 @@ def test_convolutions_count_except_grouped_ones() -> None:
 def test_training_operations_follow_the_recipe() -> None:
     generator, discriminator = Count(1, 5), Count(1, 50)
     recipe = dataclasses.replace(
-        experiments.definitions().recipe("cpu-sngan"), n_critic=5, discriminator_batch=32, generator_batch=64
+        experiments.definitions().recipe("sngan"), n_critic=5, discriminator_batch=32, generator_batch=64
     )
     assert operations.training_flop(recipe, generator, discriminator) == pytest.approx(10 + 600 + 330 * 2 / 5)
     lazy = dataclasses.replace(recipe, penalty=dataclasses.replace(recipe.penalty, kind="r1", every=3))
