@@ -254,11 +254,20 @@ def _declaration(entry: str) -> tuple[str, object]:
 
 
 def _summary(result: "ScoreRecord") -> str:
-    names = {"fid": "FID", "is_mean": "IS", "is_std": "±", "kid": "KID"}
-    values = {label: getattr(result.values, key) for key, label in names.items()}
-    # z: rounding may make a distance slightly negative, and -0.0000 is no distance
-    text = "  ".join(f"{label} {value:z.4f}" for label, value in values.items() if value is not None)
+    from harness.records.score_record import METRICS
+
+    values, intervals = result.values, result.values.intervals()
+    spread = {"is": "" if values.is_std is None else f" ± {values.is_std:.4f}"}
+    text = []
+    for metric, key in METRICS.items():
+        if (value := getattr(values, key)) is None:
+            continue
+        # z: rounding may make a distance slightly negative, and -0.0000 is no distance
+        text.append(f"{metric.upper()} {value:z.4f}{spread.get(metric, '')}")
+        if metric in intervals:
+            text[-1] += f" [{intervals[metric][0]:z.4f}, {intervals[metric][1]:z.4f}]"
     protocol = result.protocol
     made = f"{protocol.n_fake} against {protocol.n_real or 'undeclared'}"
     how = f"{protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made}"
-    return f"{text}  ({how}; protocol {protocol.name})"
+    by = f"; [95 % by {values.interval_by}]" if intervals else ""
+    return f"{'  '.join(text)}  ({how}; protocol {protocol.name}{by})"

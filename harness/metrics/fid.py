@@ -68,6 +68,21 @@ class GaussianStatistics:
         value = shift @ shift + np.trace(self.covariance) + np.trace(covariance) - 2 * roots.sum()
         return Frechet(float(value), _rank(roots), float(2 * np.sqrt(-squares[squares < 0]).sum()))
 
+    def transport(self, covariance: np.ndarray) -> np.ndarray:
+        """Return T float64 [dim, dim] = L (L^T S2 L)^(-1/2) L^T, so that 2 tr (S1 S2)^(1/2) changes by tr(T dS2).
+
+        It carries a Gaussian with covariance S2 to this one (Dowson and Landau 1982). Directions in which S2 has no
+        variance, to rounding, are left out.
+
+        Args:
+            covariance: S2, float [dim, dim], symmetric.
+        """
+        inner = self.factor.T @ covariance @ self.factor
+        squares, axes = np.linalg.eigh((inner + inner.T) / 2)
+        kept = squares > squares.max(initial=0.0) * max(len(squares), 1) * _EPS
+        scaled = self.factor @ axes[:, kept] * squares[kept] ** -0.25
+        return scaled @ scaled.T
+
 
 def caveats(channels: int, n_real: int | None, n_fake: int) -> list[str]:
     """Return what makes a distance between sets of these sizes doubtful: too few images for the channels.

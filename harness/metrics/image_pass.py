@@ -3,16 +3,18 @@
 import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from harness import progress
 from harness.data.images import Images
 from harness.errors import HarnessError
+from harness.metrics import jackknife
 from harness.metrics.extractors.base import Extractor, Setup
 from harness.metrics.feature_file import FeatureFile
 from harness.metrics.inception_score import InceptionScore, probabilities
+from harness.metrics.jackknife import Prefix
 from harness.metrics.moments import Moments
 
 
@@ -38,13 +40,14 @@ class First:
 class Pass:
     """What one pass leaves in memory, which does not grow with the number of images.
 
-    `first` has an entry for each count asked for, `inception_scores` (mean, std) for each that was asked for, if the
-    scorer has logits.
+    `first` has an entry for each count asked for, `inception_scores` each that was asked for, if the scorer has logits.
+    `prefixes` are the moments where the blocks of a jackknife of each count end, {} if it was not asked for.
     """
 
     first: dict[int, First]
-    inception_scores: dict[Splits, tuple[float, float]]
+    inception_scores: dict[Splits, InceptionScore]
     device_sec: float
+    prefixes: dict[int, Prefix] = field(default_factory=dict)
 
 
 def one_pass(
@@ -57,6 +60,7 @@ def one_pass(
     sha256: Mapping[int, str] | None = None,
     features: FeatureFile | None = None,
     scores: Collection[Splits] = (),
+    with_blocks: bool = False,
 ) -> Pass:
     """Stream images through the extractor once.
 
@@ -70,13 +74,15 @@ def one_pass(
         features: where to keep those of the first images, float32 [n, layer]; nothing is kept of a pass that breaks
             off.
         scores: Inception Scores, which are computed if the extractor has logits.
+        with_blocks: keep what a jackknife of each count needs, at most nine covariances a count.
 
     Raises:
         HarnessError: the pixels are not those recorded, or not those of `sha256`; features that are not finite.
     """
     counts = {*counts, *(sha256 or {}), len(images)}
     moments, device_sec, seen = Moments(setup.layer), 0.0, 0
-    gaussians: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    prefixes: dict[int, Prefix] = {}
+    ends = {int(end) for n in counts if with_blocks and n >= jackknife.LEAST for end in jackknife.bounds(n)[1:]}
     streaming = {wanted: InceptionScore(wanted.splits, wanted.n) for wanted in scores}
     stream = images.stream(setup.batch, counts)
     with ExitStack() as stack:
@@ -87,9 +93,9 @@ def one_pass(
             rows, logits = extractor(pixels)
             device_sec += time.perf_counter() - before
             done = 0
-            for n in sorted(n for n in counts if seen < n <= seen + len(pixels)):
+            for n in sorted(n for n in counts | ends if seen < n <= seen + len(pixels)):
                 moments.update(rows[done : n - seen])
-                gaussians[n], done = moments.gaussian(), n - seen
+                prefixes[n], done = Prefix(n, *moments.gaussian()), n - seen
             moments.update(rows[done:])
             if keep is not None and features is not None and seen < features.count:
                 keep(rows[: features.count - seen])
@@ -103,9 +109,8 @@ def one_pass(
                     f"{images.path}: changed while it was read: the pixels' sha256 was {expected}, then "
                     f"{stream.hashes[n]}; wait until nobody writes it and score again."
                 )
-    first = {n: First(*gaussians[n], stream.hashes[n]) for n in counts}
-    done_scores = {wanted: score.result() for wanted, score in streaming.items()} if logits is not None else {}
-    return Pass(first, done_scores, device_sec)
+    first = {n: First(prefixes[n].mean, prefixes[n].covariance, stream.hashes[n]) for n in counts}
+    return Pass(first, streaming if logits is not None else {}, device_sec, prefixes if with_blocks else {})
 
 
 def _add(streaming: Mapping[Splits, InceptionScore], logits: np.ndarray, biases: np.ndarray | None, seen: int) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.metrics import jackknife
 
 
 class InceptionScore:
@@ -10,7 +11,8 @@ class InceptionScore:
 
     Splits are contiguous and in order: split i holds images floor(i * total / splits) up to floor((i + 1) * total /
     splits). When `total` is not divisible every image is still used and the sizes differ by at most one. The std over
-    splits is the population std (divisor `splits`). Sums are float64; memory is one row per split.
+    splits is the population std (divisor `splits`). Sums are float64; memory is a row per split and per block of the
+    jackknife.
 
     Source: OpenAI's improved-gan (`inception_score/model.py`), whose code AutoGAN and TransGAN carry.
     """
@@ -21,11 +23,15 @@ class InceptionScore:
                 f"Inception score of {total} image(s) in {splits} split(s): give at least one image a split."
             )
         self.splits, self.total = splits, total
-        self._ends = np.array([(i + 1) * total // splits for i in range(splits)])
+        ends = np.array([(i + 1) * total // splits for i in range(splits)])
+        blocks = jackknife.bounds(total)[1:]
+        self._cells = np.unique(np.concatenate([ends, blocks[blocks > 0]]))  # pieces of a split and of a block
+        self._split_of = np.searchsorted(ends, self._cells)
+        self._block_of = np.searchsorted(blocks, self._cells)
         self._seen = 0
-        self._sizes = np.diff(self._ends, prepend=0)
-        self._marginals: np.ndarray | None = None  # sum of p(y|x) per split
-        self._negative_entropies = np.zeros(splits)  # sum of p log p per split
+        self._sizes = np.diff(self._cells, prepend=0)
+        self._marginals: np.ndarray | None = None  # sum of p(y|x) per cell
+        self._negative_entropies = np.zeros(len(self._cells))  # sum of p log p per cell
 
     def update(self, logits: np.ndarray) -> None:
         """Add the next images.
@@ -42,10 +48,10 @@ class InceptionScore:
         """Add the next images by their `probabilities`; those beyond the total are left out."""
         p, log_p = p[: self.total - self._seen], log_p[: self.total - self._seen]
         if self._marginals is None:
-            self._marginals = np.zeros((self.splits, p.shape[1]))
-        split = np.searchsorted(self._ends, np.arange(self._seen, self._seen + len(p)), side="right")
-        for i in np.unique(split):
-            rows = split == i
+            self._marginals = np.zeros((len(self._cells), p.shape[1]))
+        cell = np.searchsorted(self._cells, np.arange(self._seen, self._seen + len(p)), side="right")
+        for i in np.unique(cell):
+            rows = cell == i
             self._marginals[i] += p[rows].sum(axis=0)
             self._negative_entropies[i] += np.vdot(p[rows], log_p[rows])
         self._seen += len(p)
@@ -56,12 +62,27 @@ class InceptionScore:
         Raises:
             HarnessError: fewer images arrived than announced.
         """
+        scores = self._of(np.ones(len(self._cells), dtype=bool))
+        return float(scores.mean()), float(scores.std())
+
+    def without(self) -> list[float]:
+        """Mean over the splits without each block of the jackknife; a split that is gone with it is left out.
+
+        Raises:
+            HarnessError: fewer images arrived than announced.
+        """
+        return [float(self._of(self._block_of != block).mean()) for block in range(jackknife.BLOCKS)]
+
+    def _of(self, kept: np.ndarray) -> np.ndarray:
+        """Return the score of each split that has images in the cells `kept`."""
         if self._seen != self.total or self._marginals is None:
             raise HarnessError(f"Inception score over {self.total} images, but only {self._seen} were given.")
-        q = self._marginals / self._sizes[:, None]
+        member = np.eye(self.splits)[self._split_of[kept]].T
+        sizes = member @ self._sizes[kept]
+        member, sizes = member[sizes > 0], sizes[sizes > 0]
+        q = member @ self._marginals[kept] / sizes[:, None]
         log_q = np.log(q, out=np.zeros_like(q), where=q > 0)  # 0 log 0 = 0
-        scores = np.exp(self._negative_entropies / self._sizes - (q * log_q).sum(axis=1))
-        return float(scores.mean()), float(scores.std())
+        return np.exp(member @ self._negative_entropies[kept] / sizes - (q * log_q).sum(axis=1))
 
 
 def probabilities(logits: np.ndarray, seen: int = 0) -> tuple[np.ndarray, np.ndarray]:

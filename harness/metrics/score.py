@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.metrics import fid
+from harness.metrics import fid, jackknife
 from harness.metrics import reference_statistics as references
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.feature_file import FeatureFile
 from harness.metrics.image_pass import First, Pass, Splits, one_pass
+from harness.metrics.inception_score import InceptionScore
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
 from harness.metrics.reference_statistics import Reference
 from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Opened, Request, open_inputs
@@ -31,6 +32,7 @@ FACTS = {  # what a declaration may say -> its entry in a reference's content
     "stand_in_data": "stand_in",
     "real_pixels_sha256": "pixels_sha256",
 }
+Interval = tuple[float, float]
 UNKNOWN = "0" * 64  # stands for a hash until the images are read
 
 
@@ -75,26 +77,31 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
     reals, real_features, real_sec = _passes_over_references(inputs, extractor, known)
     provenance = _provenance(inputs, extractor, real_sec + fakes.device_sec, started)
     distances: dict[tuple[int, int], fid.Frechet] = {}
+    intervals: dict[tuple[int, int], Interval | None] = {}
     records = []
     for one, draft, reference in zip(inputs.requests, drafts, reals, strict=True):
         fake, pair = fakes.first[len(one.samples)], (id(reference), len(one.samples))
         if pair not in distances:  # protocols may differ in their Inception Scores alone
             distances[pair] = reference.gaussian.distance(fake.mean, fake.covariance)
+            intervals[pair] = _frechet_interval(reference, fakes, len(one.samples), distances[pair].value)
         distance = distances[pair]
         if not np.isfinite(distance.value):
             raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
-        kid = kid_std = None
+        values = Values(fid=distance.value, fid_interval=intervals[pair])
         if one.request.kid:
             assert fake_features is not None, "kept for KID"
-            kid, kid_std = _kernel_distance(real_features[one.target], fake_features, one)
-        is_mean, is_std = fakes.inception_scores.get(_splits(one), (None, None))
-        protocol = draft.protocol
-        if is_mean is None:
+            values = dataclasses.replace(values, **_kernel_distance(real_features[one.target], fake_features, one))
+        protocol, inception_score = draft.protocol, fakes.inception_scores.get(_splits(one))
+        if inception_score is None:
             protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
+        else:
+            values = dataclasses.replace(values, **_inception_score(inception_score))
+        if values.intervals():
+            values = dataclasses.replace(values, interval_by=jackknife.NAME)
         scored = dataclasses.replace(
             draft,
             protocol=protocol,
-            values=Values(fid=distance.value, is_mean=is_mean, is_std=is_std, kid=kid, kid_std=kid_std),
+            values=values,
             content=dataclasses.replace(draft.content, samples_sha256=fake.sha256),
             diagnostics={"rank": distance.rank, "clamped_mass": distance.clamped_mass},
             provenance=provenance,
@@ -150,6 +157,7 @@ def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, Feat
         sha256=hashes,
         features=features,
         scores={_splits(one) for one in inputs.requests},
+        with_blocks=True,
     )
     return done, features
 
@@ -191,13 +199,35 @@ def _passes_over_references(
     )
 
 
-def _kernel_distance(real: FeatureFile, fake: FeatureFile, one: Opened) -> tuple[float, float]:
+# ---------------------------------------------------------------- scores and their intervals
+
+
+def _frechet_interval(reference: Reference, fakes: Pass, n: int, value: float) -> Interval | None:
+    """Return the interval of a distance; None where the samples are too few, or a file of statistics."""
+    whole = fakes.prefixes.get(n)
+    if whole is None or n < jackknife.LEAST or not np.isfinite(value):
+        return None
+    return jackknife.interval(value, jackknife.frechet_without(reference.gaussian, whole, fakes.prefixes, value))
+
+
+def _inception_score(score: InceptionScore) -> dict[str, Any]:
+    mean, std = score.result()
+    interval = jackknife.interval(mean, score.without()) if score.total >= jackknife.LEAST else None
+    return {"is_mean": mean, "is_std": std, "is_interval": interval}
+
+
+def _kernel_distance(real: FeatureFile, fake: FeatureFile, one: Opened) -> dict[str, Any]:
     assert one.reals is not None, "statistics hold no features"
-    arrays = real.read(), fake.read()
-    for file, array in zip((real, fake), arrays, strict=True):
+    reals, fakes = real.read(), fake.read()
+    for file, array in ((real, reals), (fake, fakes)):
         if array is None:
             raise HarnessError(f"{file.path}: was damaged or removed after it was written; score again.")
-    return kernel_distance(arrays[0][: len(one.reals)], arrays[1][: len(one.samples)])  # type: ignore[index]
+    n, n_real = len(one.samples), len(one.reals)
+    enough = min(n, n_real) >= jackknife.LEAST
+    blocks = np.searchsorted(jackknife.bounds(n)[1:], np.arange(n), side="right") if enough else None
+    found = kernel_distance(reals[:n_real], fakes[:n], blocks=blocks)  # type: ignore[index]
+    interval = jackknife.interval(found.mean, found.without) if enough else None
+    return {"kid": found.mean, "kid_std": found.std, "kid_interval": interval}
 
 
 # ---------------------------------------------------------------- the record

@@ -42,10 +42,19 @@ def _columns(kind: type[Any], *numbers: type) -> list[str]:
 
 
 INTERVALS = tuple(f"{metric}_{end}" for metric in METRICS for end in ("low", "high"))
-VALUES = (*[name for name in _columns(Values) if not name.endswith("_interval")], *INTERVALS)
+VALUES = (*_columns(Values, float), *INTERVALS)
 SCORES = list(
     dict.fromkeys(
-        [*_columns(Run), *VALUES, *_columns(Protocol), "protocol_id", *_columns(Content), *PROVENANCE, "path"]
+        [
+            *_columns(Run),
+            *VALUES,
+            "interval_by",
+            *_columns(Protocol),
+            "protocol_id",
+            *_columns(Content),
+            *PROVENANCE,
+            "path",
+        ]
     )
 )
 NUMBERS = [*_columns(Run, int), *VALUES, *_columns(Protocol, int), "threads", "wall_sec", "device_sec"]

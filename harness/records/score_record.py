@@ -100,7 +100,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Values:
-    """The scores. None: not defined here, or not asked for. Intervals are (low, high) at 95 %, reals held fixed."""
+    """The scores. None: not defined here, or not asked for; records made before there were intervals have none.
+
+    Intervals are (low, high) at 95 % of the evaluation alone: what other samples of the same generator would change.
+    """
 
     fid: float | None = None
     is_mean: float | None = None
@@ -110,6 +113,12 @@ class Values:
     fid_interval: tuple[float, float] | None = None
     is_interval: tuple[float, float] | None = None
     kid_interval: tuple[float, float] | None = None
+    interval_by: str | None = None  # how the intervals were made, and what they hold fixed
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Return the intervals that there are, by metric."""
+        found = {metric: getattr(self, f"{metric}_interval") for metric in METRICS}
+        return {metric: interval for metric, interval in found.items() if interval is not None}
 
 
 @dataclass(frozen=True)
@@ -179,12 +188,10 @@ def problems(record: ScoreRecord) -> list[str]:
             found.append(f"protocol.{name} is {count}, expected at least 1")
     flat = {"fid": values.fid, "is_mean": values.is_mean, "is_std": values.is_std, "kid": values.kid}
     flat |= {"kid_std": values.kid_std}
-    for name in ("fid_interval", "is_interval", "kid_interval"):
-        interval = getattr(values, name)
-        if interval is not None:
-            flat |= {f"{name}[{i}]": bound for i, bound in enumerate(interval)}
-            if not interval[0] <= interval[1]:
-                found.append(f"values.{name} is {list(interval)}, its ends are in the wrong order or not numbers")
+    for metric, interval in values.intervals().items():
+        flat |= {f"{metric}_interval[{i}]": bound for i, bound in enumerate(interval)}
+        if not interval[0] <= interval[1]:
+            found.append(f"values.{metric}_interval is {list(interval)}, its ends are in the wrong order or no numbers")
     found += [f"values.{key} is {number}" for key, number in flat.items() if number is not None and not _finite(number)]
     if all(getattr(values, key) is None for key in METRICS.values()):
         found.append("values holds no score")
