@@ -78,3 +78,19 @@ def launch(stages: int, serial: int, out: Path) -> None:
     from harness.paths import Checkout
 
     bench.run(out, Checkout.clone(), RayEngine, stages, serial)
+
+
+@command.command("intervals")
+@click.option("--reference", default="cifar10", show_default=True, help="Real images: a packed data set or a file.")
+@click.option("--weights", default="trunk", show_default=True, help="trunk | official | stand-in | FILE.")
+@OUT
+def intervals(reference: str, weights: str, out: Path) -> None:
+    """Whether the intervals beside scores cover what they say, on 200 dumps, and what they cost.
+
+    Example: harness bench intervals --reference cifar10
+    """
+    from harness.bench import intervals as bench
+    from harness.metrics.request import find_reference
+    from harness.paths import cache_of
+
+    bench.run(out, find_reference(reference), weights, cache_of(None))

@@ -34,6 +34,11 @@ def bounds(n: int) -> np.ndarray:
     return np.arange(BLOCKS + 1) * n // BLOCKS
 
 
+def blocks(n: int) -> np.ndarray:
+    """Return the number of the block of each of n images, int [n]."""
+    return np.searchsorted(bounds(n)[1:], np.arange(n), side="right")
+
+
 def interval(value: float, without: Sequence[float]) -> tuple[float, float]:
     """Return the two-sided interval at `LEVEL` around a score: Student's with one degree less than there are blocks.
 

@@ -224,7 +224,7 @@ def _kernel_distance(real: FeatureFile, fake: FeatureFile, one: Opened) -> dict[
             raise HarnessError(f"{file.path}: was damaged or removed after it was written; score again.")
     n, n_real = len(one.samples), len(one.reals)
     enough = min(n, n_real) >= jackknife.LEAST
-    blocks = np.searchsorted(jackknife.bounds(n)[1:], np.arange(n), side="right") if enough else None
+    blocks = jackknife.blocks(n) if enough else None
     found = kernel_distance(reals[:n_real], fakes[:n], blocks=blocks)  # type: ignore[index]
     interval = jackknife.interval(found.mean, found.without) if enough else None
     return {"kid": found.mean, "kid_std": found.std, "kid_interval": interval}
