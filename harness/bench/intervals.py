@@ -163,11 +163,9 @@ def _scores(
 
 
 def _row(metric: str, n: int, channels: int, scores: list[tuple[float, tuple[float, float]]]) -> dict[str, Any]:
-    from scipy.stats import t
-
     values = np.array([value for value, _ in scores])
     low, high = np.array([interval for _, interval in scores]).T
-    error = (high - low) / 2 / t.ppf((1 + jackknife.LEVEL) / 2, jackknife.BLOCKS - 1)
+    error = (high - low) / 2 / jackknife.WIDTH
     covered = float(((low <= values.mean()) & (values.mean() <= high)).mean())
     return {
         "metric": metric,

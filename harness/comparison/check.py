@@ -35,6 +35,7 @@ COLUMNS = (
     "confidence",
     "measured",
     "sd",
+    "evaluation_sd",
     "seeds",
     "reported",
     "reported_low",
@@ -131,6 +132,7 @@ def judge_all(comparisons: pd.DataFrame, tolerances: Tolerances) -> pd.DataFrame
         row["kind"] = verdicts.kind(link, bool(row["released"]), tolerances.control)
         values = part["measured"].astype(float)
         row["is_std"] = part["is_std"].astype(float).mean()
+        row["evaluation_sd"] = part["evaluation_sd"].astype(float).max()  # NaN: records without intervals
         found: Sequence[str] = ("not-comparable",)
         if not row["blocking_fields"]:
             found = verdicts.judge(row, list(values), tolerances)

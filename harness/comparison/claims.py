@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from harness.comparison import protocols
@@ -14,6 +15,7 @@ from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table, Words, as_text, data
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
+from harness.metrics import jackknife
 from harness.records.results import RENAMED
 from harness.records.score_record import METRICS, Protocol
 
@@ -35,6 +37,7 @@ COLUMNS = (
     "decidable",
     "seeds",
     "seeds_of",
+    "seeds_needed",
     "verdict",
     "claim_verdict",
     "reason",
@@ -45,6 +48,8 @@ ALIKE = [  # what must be the same of two scores: the protocol without what belo
     for f in dataclasses.fields(Protocol)
     if f.name not in ("ema", "snapshot", "selection", "caveats")
 ]
+POWER = 0.8  # chance that the seeds asked for decide (Cohen 1988: four misses weigh as one false alarm)
+MOST_SEEDS = 1000  # a row; more are not counted
 EQUAL_NIMG = 0.01  # runs whose lengths differ by more (part) are not compared; whole batches differ by less
 
 
@@ -132,30 +137,70 @@ def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
     return claims
 
 
-def contrast_interval(groups: Mapping[str, list[float]], coefficients: Mapping[str, float], level: float) -> Interval:
+def contrast_interval(
+    groups: Mapping[str, list[float]],
+    coefficients: Mapping[str, float],
+    level: float,
+    evaluation: Mapping[str, float] | None = None,
+) -> Interval:
     """Return a contrast of means with Welch's interval (degrees of freedom after Satterthwaite).
 
     Args:
         groups: experiment -> one score per seed, at least two each.
         coefficients: experiment -> factor of its mean.
         level: of the two-sided interval, 0..1.
+        evaluation: experiment -> sd of one score's evaluation; scores that lie closer together by chance count as if
+            they had that sd. NaN: not known.
 
     Source: Satterthwaite (1946); equal to scipy.stats.ttest_ind(equal_var=False) for two groups.
     """
     from scipy import stats
 
-    effect, variances, freedom = 0.0, [], []
-    for name, factor in coefficients.items():
-        values = pd.Series(groups[name], dtype=float)
-        effect += factor * values.mean()
-        variances.append(factor**2 * values.var() / len(values))
-        freedom.append(len(values) - 1)
-    variance = sum(variances)
-    if variance == 0:
+    effect = sum(factor * float(np.mean(groups[name])) for name, factor in coefficients.items())
+    spreads = _spreads(groups, coefficients, evaluation)
+    error, degrees = _error(spreads, [len(groups[name]) for name in coefficients])
+    if error == 0:
         return Interval(effect, effect, effect)
-    degrees = variance**2 / sum(v**2 / f for v, f in zip(variances, freedom, strict=True))
-    half = float(stats.t.ppf((1 + level) / 2, degrees)) * math.sqrt(variance)
+    half = float(stats.t.ppf((1 + level) / 2, degrees)) * error
     return Interval(effect, effect - half, effect + half)
+
+
+def seeds_needed(spreads: list[float], distance: float, level: float) -> int | None:
+    """Return how many seeds a row let the interval exclude a bound with chance `POWER`; None above `MOST_SEEDS`.
+
+    Args:
+        spreads: of each row of the contrast, |coefficient| times the sd of its scores.
+        distance: between the true effect and the bound, above 0.
+        level: of the two-sided interval, 0..1.
+
+    Source: noncentral t with Satterthwaite's degrees of freedom; for two rows of one spread the power of the t test
+        (Cohen 1988, Statistical Power Analysis, chapter 2).
+    """
+    from scipy import stats
+
+    for n in range(2, MOST_SEEDS + 1):
+        error, degrees = _error(spreads, [n] * len(spreads))
+        if error == 0 or stats.nct.sf(stats.t.ppf((1 + level) / 2, degrees), degrees, distance / error) >= POWER:
+            return n
+    return None
+
+
+def _spreads(
+    groups: Mapping[str, list[float]], coefficients: Mapping[str, float], evaluation: Mapping[str, float] | None
+) -> list[float]:
+    """Return |coefficient| times the sd of each row's scores: over seeds, or of evaluation where that is wider."""
+    known = evaluation or {}
+    sds = {name: max(float(np.std(groups[name], ddof=1)), np.nan_to_num(known.get(name, 0.0))) for name in coefficients}
+    return [abs(factor) * float(sds[name]) for name, factor in coefficients.items()]
+
+
+def _error(spreads: list[float], seeds: list[int]) -> tuple[float, float]:
+    """Return the standard error of a contrast and its degrees of freedom (Satterthwaite); of no spread, no error."""
+    variances = [spread**2 / n for spread, n in zip(spreads, seeds, strict=True)]
+    if not sum(variances):
+        return 0.0, math.inf
+    freedom = sum(variances) ** 2 / sum(v**2 / (n - 1) for v, n in zip(variances, seeds, strict=True))
+    return math.sqrt(sum(variances)), freedom
 
 
 def verdict(interval: Interval, smallest: float) -> str:
@@ -188,6 +233,9 @@ def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Return one line per contrast of every claim.
 
     `decidable`: the distance from `smallest` that an effect needs to be decided with these seeds (half the interval).
+    `seeds_needed`: of an undecidable contrast, how many seeds a row would tell the claim's smallest effect from none
+    with chance `POWER`; where any effect counts, the effect that was measured. Nothing where the spread is not known or
+    `MOST_SEEDS` are too few.
     """
     lines: list[dict[str, Any]] = []
     stand_ins = claims.scales.get(scale, {})
@@ -215,12 +263,22 @@ def _contrast(
         return line
     first = next(iter(parts.values()))
     groups = {name: list(part[METRICS[claim.metric]].astype(float)) for name, part in parts.items()}
-    found = contrast_interval(groups, coefficients, level)
+    evaluation = {name: _evaluation_sd(part, claim.metric) for name, part in parts.items()}
+    found = contrast_interval(groups, coefficients, level, evaluation)
     line |= {"effect": found.effect, "low": found.low, "high": found.high, "decidable": found.half_width}
     line |= {"scorer": first["scorer"].iloc[0], **_images(parts)}
     if found.half_width == 0:
         return line | {"reason": "seeds do not differ"}
-    return line | {"verdict": verdict(found, smallest)}
+    line["verdict"] = verdict(found, smallest)
+    if line["verdict"] == UNDECIDABLE:
+        distance = abs(smallest or found.effect)
+        line["seeds_needed"] = seeds_needed(_spreads(groups, coefficients, evaluation), distance, level)
+    return line
+
+
+def _evaluation_sd(part: pd.DataFrame, metric: str) -> float:
+    """Return the widest sd of evaluation that a row's scores say; NaN if none does."""
+    return float(jackknife.sd_of(part[f"{metric}_low"], part[f"{metric}_high"]).astype(float).max())
 
 
 def comparable(
@@ -288,6 +346,7 @@ WORDS: Words = {
     "needed": lambda line: f"> {line['smallest']:g}",
     "decidable": lambda line: f"± {_number(line['decidable'])}" if pd.notna(line["decidable"]) else NONE,
     "seeds": lambda line: " ".join(map(str, line["seeds_of"].values())) or NONE,
+    "seeds needed": as_text("seeds_needed"),
     "images seen": lambda line: "all" if line["whole"] is True else as_text("images_seen")(line),
     "verdict": lambda line: line["verdict"] + (f" ({line['reason']})" if line["reason"] else ""),
     "claim as a whole": as_text("claim_verdict"),

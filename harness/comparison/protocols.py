@@ -14,6 +14,7 @@ from harness.comparison import reported
 from harness.comparison.reported import COLUMN_FIELDS, Effect, Ledger, Protocol, family, reported_rows_for
 from harness.config import schema
 from harness.errors import HarnessError
+from harness.metrics import jackknife
 from harness.records import results
 from harness.records.score_record import METRICS, compared_fields
 
@@ -37,8 +38,10 @@ COLUMNS = (
     "reported",
     "reported_low",
     "reported_high",
+    "reported_std",
     "measured",
     "is_std",
+    "evaluation_sd",
     "n_fake",
     "blocking_fields",
     "presumed_fields",
@@ -46,6 +49,7 @@ COLUMNS = (
     "reason",
 )
 OF_RUN = ("scale", "experiment", "snapshot", "nimg", "scorer", "protocol", "protocol_id", "seed", "n_fake")
+REPORTED = ("reported", "reported_low", "reported_high", "reported_std")
 NO_ROW = "no paper row"
 
 
@@ -287,12 +291,12 @@ def lines_of(
             found = compare(score, row, ledger, datasets, released)
             blocking = found.blocking | shared | missing(score, part, row["metric"])
             verified = row["confidence"] != "unverified"
-            values = (row["value"], found.low, found.high) if verified else (None, None, None)
+            values = (row["value"], found.low, found.high, row["std"]) if verified else (None,) * 4
             lines.append(
                 _line(score, row["metric"], blocking)
                 | {key: row[key] for key in ("table", "model", "variant", "confidence")}
                 | {"released": released, "presumed_fields": found.presumed, "declared_fields": found.declared}
-                | dict(zip(("reported", "reported_low", "reported_high"), values, strict=True))
+                | dict(zip(REPORTED, values, strict=True))
             )
     return lines
 
@@ -303,6 +307,7 @@ def _line(score: Mapping[str, Any], metric: str, blocking: dict[str, str]) -> di
         "metric": metric,
         "measured": score[METRICS[metric]],
         "is_std": score["is_std"] if metric == "is" else None,
+        "evaluation_sd": jackknife.sd_of(score[f"{metric}_low"], score[f"{metric}_high"]),
         "blocking_fields": tuple(blocking),
         "reason": "; ".join(f"{name}: {words}" for name, words in blocking.items()),
     }

@@ -20,6 +20,7 @@ from harness.errors import HarnessError
 ORDER = ("too-good", "within", "near", "outside")  # from the best score to the worst
 UNDECIDED = ("not-comparable", "insufficient-runs")
 VERDICTS = (*ORDER, *UNDECIDED)
+IS_SPLITS = 10
 KINDS = ("control", "control (secondary)", "checkpoint", "training", "regression", "foreign")
 
 
@@ -171,13 +172,27 @@ def _finite(*numbers: float | None) -> bool:
     return all(number is not None and math.isfinite(number) for number in numbers)
 
 
+def _known(*sds: float | None) -> list[float]:
+    """Return the standard deviations that are known, and 0."""
+    return [0.0, *(sd for sd in sds if sd is not None and math.isfinite(sd))]
+
+
 def checkpoint(
-    values: Sequence[float], reported: float, metric: str, n_fake: int, is_std: float | None, tolerance: Checkpoint
+    values: Sequence[float],
+    reported: float,
+    metric: str,
+    n_fake: int,
+    is_std: float | None,
+    tolerance: Checkpoint,
+    sds: Sequence[float | None] = (),
 ) -> str:
     """Return the verdict on the author's own weights, evaluated here (mean over evaluations, if several).
 
+    The sd of evaluation is the widest that anybody states or that was measured here.
+
     Args:
         is_std: std over the 10 splits of one evaluation (IS only); its mean has a tenth of the variance.
+        sds: of one evaluation, as our interval and the source say; None and NaN: not known.
 
     Returns:
         one of `VERDICTS`: `insufficient-runs` with fewer fakes than the tolerance is set for.
@@ -187,9 +202,10 @@ def checkpoint(
     if n_fake < tolerance.min_n_fake.value or (metric == "is" and not _finite(is_std)):
         return "insufficient-runs"
     if metric == "is" and is_std is not None:
-        sd = is_std / math.sqrt(10)
+        sd = is_std / math.sqrt(IS_SPLITS)
     else:
         sd = tolerance.fid_sd_at_10k.value * math.sqrt(10_000 / n_fake)
+    sd = max(sd, *_known(*sds))
     allowed = max(tolerance.share.value * reported, tolerance.evaluation_sds.value * sd)
     distance = _sign(metric) * (float(np.mean(values)) - reported)
     if distance < -allowed:
@@ -199,7 +215,9 @@ def checkpoint(
     return "near" if distance <= tolerance.near_factor.value * allowed else "outside"
 
 
-def training(values: Sequence[float], reported: float, metric: str, tolerance: Training) -> str:
+def training(
+    values: Sequence[float], reported: float, metric: str, tolerance: Training, evaluation_sd: float | None = None
+) -> str:
     """Return the verdict on models trained here, one score per seed.
 
     `within`: the data do not contradict a true mean of at most reported * share, i.e. the lower one-sided confidence
@@ -211,6 +229,10 @@ def training(values: Sequence[float], reported: float, metric: str, tolerance: T
     The verdict never improves when all seeds get worse by the same amount, or when `reported` gets better. For a
     single seed no rule with an sd estimated from three runs can promise it and keep alpha: it would have to condemn
     every three whose best lies beyond the limit, which chance alone does once in eight.
+
+    Args:
+        evaluation_sd: of one score, as its interval says. Seeds that chance brought closer together than their own
+            evaluations are sure do not narrow the bound. None and NaN: not known.
     """
     if len(values) == 0 or not _finite(*values, reported):
         return "not-comparable"
@@ -222,6 +244,7 @@ def training(values: Sequence[float], reported: float, metric: str, tolerance: T
     sign = _sign(metric)
     if sign * mean < sign * _worse(reported, 1 / tolerance.too_good_share.value, metric):
         return "too-good"
+    sd = max(sd, *_known(evaluation_sd))
     bound = sign * mean - _t(tolerance.alpha.value, len(values) - 1) * sd / math.sqrt(len(values))
     if bound <= sign * _worse(reported, tolerance.share.value, metric):
         return "within"
@@ -309,15 +332,19 @@ def judge(row: Mapping[str, Any], values: Sequence[float], tolerances: Tolerance
     The scores are held against the reported value and against both ends of what the presumptions make of it.
 
     Args:
-        row: `kind`, `metric`, `reported`, `reported_low`, `reported_high`, `n_fake`, `is_std` of the comparison.
+        row: `kind`, `metric`, `reported`, `reported_low`, `reported_high`, `n_fake`, `is_std` of the comparison; where
+            they are known, `evaluation_sd` and `reported_std`.
         values: one score per seed.
     """
-    verdicts = []
+    verdicts, evaluation_sd, reported_sd = [], row.get("evaluation_sd"), row.get("reported_std")
+    if reported_sd is not None and row["metric"] == "is":
+        reported_sd /= math.sqrt(IS_SPLITS)  # papers print the std over the splits
     for reported in (row["reported_low"], row["reported"], row["reported_high"]):
         if row["kind"] == "checkpoint":
             n_fake, is_std = int(row["n_fake"]), row["is_std"]
-            verdicts.append(checkpoint(values, reported, row["metric"], n_fake, is_std, tolerances.checkpoint))
+            sds = (evaluation_sd, reported_sd)
+            verdicts.append(checkpoint(values, reported, row["metric"], n_fake, is_std, tolerances.checkpoint, sds))
         else:
             tolerance = tolerances.training if row["kind"] == "training" else tolerances.control
-            verdicts.append(training(values, reported, row["metric"], tolerance))
+            verdicts.append(training(values, reported, row["metric"], tolerance, evaluation_sd))
     return spread(verdicts)

@@ -9,6 +9,7 @@ size, which for the Frechet distance is more than that of infinitely many images
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from harness.metrics.fid import GaussianStatistics
 
 BLOCKS = 10
 LEVEL = 0.95
+WIDTH = 2.262157162798205  # half an interval in standard deviations: Student's t, 97.5 %, BLOCKS - 1 degrees of freedom
 LEAST = 2 * BLOCKS  # images, two a block
 NAME = f"jackknife over {BLOCKS} blocks of images, reals held fixed"  # as records say it
 
@@ -46,12 +48,14 @@ def interval(value: float, without: Sequence[float]) -> tuple[float, float]:
         value: of all images.
         without: of all images but those of each block.
     """
-    from scipy.stats import t
-
-    blocks = len(without)
-    error = np.sqrt((blocks - 1) * np.var(without))
-    half = float(t.ppf((1 + LEVEL) / 2, blocks - 1) * error)
+    error = float(np.sqrt((BLOCKS - 1) * np.var(without)))
+    half = WIDTH * error
     return value - half, value + half
+
+
+def sd_of(low: Any, high: Any) -> Any:
+    """Return the standard deviation of a score's evaluation that an interval stands for; of numbers or columns."""
+    return (high - low) / 2 / WIDTH
 
 
 def frechet_without(

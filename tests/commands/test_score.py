@@ -132,7 +132,10 @@ def test_record_describes_itself(tmp_path, pixel_scorer, sets):
     out = tmp_path / "tf.json"
     text = run(tmp_path, fakes, reals, "--run", str(record), "--out", str(out), json_out=False)["text"]
     found = flat(json.loads(out.read_text()))
-    assert text.startswith(f"FID {found['fid']:.4f}  IS {found['is_mean']:.4f}")
+    low, high = found["fid_interval"]
+    is_ = f"IS {found['is_mean']:.4f} ± {found['is_std']:.4f} ["
+    assert text.startswith(f"FID {found['fid']:.4f} [{low:.4f}, {high:.4f}]  {is_}")
+    assert "[95 % by jackknife over 10 blocks of images, reals held fixed]" in text
     assert found["schema"] == 2
     assert found["run"] == {field.name: sample_record[field.name] for field in dataclasses.fields(Run)}
     protocol = found["protocol"]

@@ -196,3 +196,66 @@ def test_a_claim_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any
     path.write_text(yaml.safe_dump({"level": {"value": 0.95, "because": ""}, "scales": {}, "claims": {"c": one}}))
     with pytest.raises(HarnessError, match=message):
         claims.load(path, KNOWN)
+
+
+# ---------------------------------------------------------------- how sure, and how many seeds more
+
+
+@pytest.mark.parametrize(("d", "seeds"), [(0.5, 64), (0.8, 26), (1.0, 17), (1.2, 12)])
+def test_seeds_needed_are_cohens_table(d: float, seeds: int) -> None:
+    """Two groups of one sd, two-sided 5 %, power 80 % (Cohen 1988, table 2.4.1)."""
+    assert claims.seeds_needed([1.0, 1.0], d, 0.95) == seeds
+
+
+def test_seeds_needed_decide_as_often_as_they_say() -> None:
+    """A difference of differences with unequal spreads, simulated at the number of seeds and at a third of it."""
+    parts = {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}
+    sds = {"a": 1.0, "b": 2.0, "c": 0.5, "d": 1.0}
+    needed = claims.seeds_needed(list(sds.values()), 3.0, 0.95)
+    assert needed is not None
+    rng = np.random.default_rng(0)
+
+    def power(n: int) -> float:
+        draws = [{name: list(rng.normal(0, sds[name], n)) for name in parts} for _ in range(600)]
+        return float(np.mean([claims.contrast_interval(one, parts, 0.95).low > -3 for one in draws]))
+
+    assert power(needed) == pytest.approx(claims.POWER, abs=0.06)
+    assert power(max(2, needed // 3)) < 0.6
+
+
+def test_an_undecidable_claim_says_how_many_seeds_would_decide() -> None:
+    scores = frame({"t1-transgan-transgan": [20.0, 24.0, 22.0], "t2-transgan-diffaug": [19.0, 22.0, 20.0]})
+    line = only(claims.evaluate(claim(2.0, gain=GAIN), scores, "paper"))
+    assert line["verdict"] == UNDECIDABLE
+    sds = [float(np.std(values, ddof=1)) for values in ([20.0, 24.0, 22.0], [19.0, 22.0, 20.0])]
+    assert line["seeds_needed"] == claims.seeds_needed(sds, 2.0, 0.95)
+    assert claims.table(claims.evaluate(claim(2.0, gain=GAIN), scores, "paper")).frame["seeds needed"][0].isdecimal()
+    any_gain = only(claims.evaluate(claim(0.0, gain=GAIN), scores, "paper"))
+    assert any_gain["seeds_needed"] == claims.seeds_needed(sds, any_gain["effect"], 0.95)
+
+
+def test_nobody_knows_how_many_seeds_where_one_was_run_or_none_is_needed() -> None:
+    one = frame({"t1-transgan-transgan": [20.0], "t2-transgan-diffaug": [19.0]})
+    decided = frame({"t1-transgan-transgan": [20.0, 20.1, 20.2], "t2-transgan-diffaug": [10.0, 10.1, 10.2]})
+    for scores in (one, decided):
+        found = claims.evaluate(claim(1.0, gain=GAIN), scores, "paper")
+        assert pd.isna(only(found)["seeds_needed"])
+        assert claims.table(found).frame["seeds needed"][0] == "—"
+
+
+def test_seeds_that_agree_by_chance_are_no_surer_than_their_evaluations() -> None:
+    """The sd of evaluation (0.5 by its interval) stands in for an sd of 0.01 over seeds; a wider one stays."""
+    half = 0.5 * 2.262157
+    values = {"t1-transgan-transgan": [20.0, 20.01, 20.02], "t2-transgan-diffaug": [18.0, 18.01, 18.02]}
+    sure = only(claims.evaluate(claim(1.0, gain=GAIN), frame(values), "paper"))
+    known = frame(values, fid_interval=(20 - half, 20 + half))
+    unsure = only(claims.evaluate(claim(1.0, gain=GAIN), known, "paper"))
+    assert sure["verdict"] == SUPPORTED
+    assert unsure["verdict"] == UNDECIDABLE
+    assert unsure["decidable"] == pytest.approx(stats.t.ppf(0.975, 4) * 0.5 * (2 / 3) ** 0.5, rel=1e-4)
+    spread = {name: [v * 10 for v in part] for name, part in values.items()}  # sd 0.1
+    narrow = frame(spread, fid_interval=(199.9, 200.1))
+    same = frame(spread)
+    assert only(claims.evaluate(claim(1.0, gain=GAIN), narrow, "paper"))["low"] == pytest.approx(
+        only(claims.evaluate(claim(1.0, gain=GAIN), same, "paper"))["low"]
+    )

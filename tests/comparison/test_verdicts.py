@@ -290,3 +290,32 @@ def test_judging_under_presumptions(tolerances: Tolerances) -> None:
     assert judged(tolerances, values=[12.0]) == ("insufficient-runs",)
     assert judged(tolerances, kind="checkpoint", values=[11.9]) == ("within",)
     assert judged(tolerances, kind="checkpoint", values=[8.6], metric="is", is_std=0.16) == ("outside",)
+
+
+# ---------------------------------------------------------------- the wider of what is stated and what was measured
+
+
+def test_a_checkpoint_may_be_off_by_the_widest_sd_of_evaluation(tolerances: Tolerances) -> None:
+    """FID 2.55 against 2.42 at 50,000: 3 x 0.058 are stated; a wider measured sd counts, a narrower one does not."""
+    row = {"kind": "checkpoint", "reported": 2.42, "reported_low": 2.42, "reported_high": 2.42}
+    assert judged(tolerances, values=[2.65], **row) == ("near",)
+    assert judged(tolerances, values=[2.65], **row, evaluation_sd=0.08) == ("within",)
+    assert judged(tolerances, values=[2.65], **row, evaluation_sd=float("nan")) == ("near",)
+    assert judged(tolerances, values=[2.55], **row, evaluation_sd=0.001) == ("within",)
+    assert judged(tolerances, values=[2.65], **row, reported_std=0.08) == ("within",)
+
+
+def test_the_std_that_a_paper_prints_of_an_inception_score_is_over_splits(tolerances: Tolerances) -> None:
+    row = {"kind": "checkpoint", "metric": "is", "is_std": 0.05, "reported": 8.63}
+    row |= {"reported_low": 8.63, "reported_high": 8.63}
+    assert judged(tolerances, values=[8.52], **row) == ("near",)  # 1 % is 0.086
+    assert judged(tolerances, values=[8.52], **row, reported_std=0.16) == ("within",)  # 3 x 0.16 / sqrt(10) = 0.152
+    assert judged(tolerances, values=[8.52], **row, reported_std=0.06) == ("near",)
+
+
+def test_seeds_closer_than_their_evaluations_do_not_narrow_the_bound(tolerances: Tolerances) -> None:
+    values = [12.60, 12.61, 12.62]  # against 11.89 x 1.05 = 12.48
+    assert judged(tolerances, values=values) == ("near",)
+    assert judged(tolerances, values=values, evaluation_sd=0.1) == ("within",)
+    assert judged(tolerances, values=values, evaluation_sd=0.001) == ("near",)
+    assert judged(tolerances, values=[12.0, 12.1, 30.0], evaluation_sd=20.0) == ("insufficient-runs",)
