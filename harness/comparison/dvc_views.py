@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.comparison import tidy_csv
+from harness.comparison import tidy_csv, uncertainty
 from harness.files import remove, write_text
 from harness.paths import PLOT, ScaleFolder, dump_name, run_name
-from harness.records.results import Results
+from harness.records.results import GROUP, Results
 from harness.records.score_record import METRICS
 
 LOSSES = ("discriminator_loss", "generator_loss")
@@ -18,14 +18,22 @@ LOSSES = ("discriminator_loss", "generator_loss")
 def metrics(scores: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return the scores of each dump: its name -> {fid_tf, is_tf, fid_clean, kid_clean, ...}; NaN is left out.
 
-    A protocol that is not the scale's own becomes part of the name, as in `fid_tf_mimicry`.
+    A protocol that is not the scale's own becomes part of the name, as in `fid_tf_mimicry`. Beside a score stand
+    `..._evaluation` and `..._training`, its two uncertainties (`comparison.uncertainty`), where they are known.
     """
     out: dict[str, dict[str, float]] = {}
-    for one in scores.to_dict("records"):
-        name = dump_name(one["experiment"], one["seed"], one["snapshot"])
-        other = "" if one["protocol"] == one["scale"] else f"_{one['protocol']}"
-        values = {f"{metric}_{one['scorer']}{other}": one[key] for metric, key in METRICS.items()}
-        out.setdefault(name, {}).update({key: float(value) for key, value in values.items() if pd.notna(value)})
+    for _, seeds in scores.groupby([*GROUP], sort=False, dropna=False):
+        for i in seeds.index:
+            part = seeds.loc[[i]]
+            one = part.iloc[0].to_dict()
+            mine = out.setdefault(dump_name(one["experiment"], one["seed"], one["snapshot"]), {})
+            other = "" if one["protocol"] == one["scale"] else f"_{one['protocol']}"
+            for metric, column in METRICS.items():
+                if pd.notna(one[column]):
+                    key = f"{metric}_{one['scorer']}{other}"
+                    known = uncertainty.cells(part, seeds, column, key)
+                    mine[key] = float(one[column])
+                    mine |= {key: value for key, value in known.items() if value is not None}
     return out
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.comparison import protocols, reported, words
+from harness.comparison import protocols, reported, uncertainty, words
 from harness.comparison.reported import Ledger
 from harness.comparison.table_formats import Table, Words, as_text, data
 from harness.config import schema
@@ -50,6 +50,7 @@ RUNS: Words = {
     "snapshot": as_text("snapshot"),
     "images seen": lambda row: words.count(row["images_seen"]),
     **{title: words.mean_sd(key, digits) for _, _, key, title, digits in SHOWN},
+    **uncertainty.words({key: title for _, _, key, title, _ in SHOWN}),
     "protocol": words.measured_protocol,
     "caveats": as_text("caveats"),
     "reported in": as_text("reported_in"),
@@ -63,6 +64,7 @@ RUNS_DATA = (
     "images_seen",
     "planned_nimg",
     *(key for _, _, key, _, _ in SHOWN),
+    *uncertainty.columns(key for _, _, key, _, _ in SHOWN),
     *OF_PROTOCOL,
     "caveats",
     "reported_in",
@@ -77,8 +79,10 @@ def runs_table(results: Results, experiments: Mapping[str, schema.Experiment]) -
     One line per dump and images it was scored against; a column for each scorer's IS, FID or KID.
     """
     lines = []
-    keys = ["experiment", "seed", "nimg", "snapshot", "protocol", *(name for name in ONE_PROTOCOL if name != "resizer")]
-    for _, part in results.scores.groupby(keys, sort=True, dropna=False):
+    alike = ["nimg", "snapshot", "protocol", *(name for name in ONE_PROTOCOL if name != "resizer")]
+    group = results.scores.groupby(["experiment", *alike], sort=False, dropna=False).ngroup()
+    for _, part in results.scores.groupby(["experiment", "seed", *alike], sort=True, dropna=False):
+        seeds = results.scores[group == group[part.index[0]]]
         first = part.iloc[0].to_dict()
         experiment = experiments.get(first["experiment"])
         tables = dict.fromkeys(link.split("/")[0] for link in (experiment.reported if experiment else ()))
@@ -87,6 +91,7 @@ def runs_table(results: Results, experiments: Mapping[str, schema.Experiment]) -
             {name: protocols.plain(first[name]) for name in RUNS_DATA if name in first}
             | {
                 **{key: mean_sd(part.loc[part["scorer"] == who, column])[0] for who, column, key, _, _ in SHOWN},
+                **_uncertainties(part, seeds),
                 "images_seen": protocols.plain(first["nimg"]),
                 "caveats": ", ".join(words.caveats(first)),
                 "reported_in": ", ".join(tables) or protocols.NO_ROW,
@@ -94,8 +99,16 @@ def runs_table(results: Results, experiments: Mapping[str, schema.Experiment]) -
                 "cpu_hours": hours["cpu_hours"],
             }
         )
-    note = "TF and torch: the 2015 Inception with TensorFlow's resize; clean: clean-fid's. GPU h is the training's."
-    return Table("runs", "Every measured score", data(lines, RUNS_DATA), RUNS, note)
+    note = "TF and torch: the 2015 Inception with TensorFlow's resize; clean: clean-fid's. GPU h is the training's. "
+    return Table("runs", "Every measured score", data(lines, RUNS_DATA), RUNS, note + uncertainty.NOTE)
+
+
+def _uncertainties(part: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, float | None]:
+    out: dict[str, float | None] = {}
+    for who, column, key, _, _ in SHOWN:
+        mine, all_seeds = (rows[rows["scorer"] == who] for rows in (part, seeds))
+        out |= uncertainty.cells(mine, all_seeds, column, key)
+    return out
 
 
 # ---------------------------------------------------------------- one protocol for all
@@ -138,6 +151,7 @@ PROTOCOL: Words = {
     "experiment": as_text("experiment"),
     "snapshot": as_text("snapshot"),
     "FID here": lambda row: f"{row['fid']:.2f}",
+    **uncertainty.words({"fid": "FID"}),
     "one protocol": lambda row: f"{words.measured_protocol(row)}, {row['resizer']}",
     "seeds": as_text("seeds"),
     "rank reported": as_text("rank_reported"),
@@ -154,6 +168,7 @@ PROTOCOL_DATA = (
     "scorer",
     "fid",
     "fid_sd",
+    *uncertainty.columns(["fid"]),
     "seeds",
     *OF_PROTOCOL,
     "resizer",
@@ -195,6 +210,7 @@ def protocol_table(
                     },
                     "fid": fid,
                     "fid_sd": sd,
+                    **uncertainty.cells(group, group, "fid", "fid"),
                     "seeds": len(group),
                     "caveats": ", ".join(words.caveats(first)),
                     "ranked": bool(compared[group.index].all()),

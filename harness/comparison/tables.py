@@ -21,6 +21,7 @@ from harness.comparison import (
     run_tables,
     table_formats,
     tidy_csv,
+    uncertainty,
     words,
 )
 from harness.comparison.reported import Ledger
@@ -209,6 +210,7 @@ PAPER: Words = {
     "ΔFID": words.difference("fid"),
     "clean FID": words.mean_sd("clean_fid", 2),
     "clean KID": words.mean_sd("clean_kid", 4),
+    **uncertainty.words({"is": "IS", "fid": "FID", "clean_fid": "clean FID", "clean_kid": "clean KID"}),
     "seeds": lambda row: str(row["seeds"]) if row["seeds"] else NONE,
     "GPU h": words.hours,
     "images seen": lambda row: words.count(row["images_seen"]),
@@ -242,12 +244,16 @@ PAPER_DATA = (
     "clean_kid",
     "clean_kid_sd",
     "clean_seeds",
+    *uncertainty.columns(MEANS),
     *run_tables.COST,
     "comparable",
     "confidence",
 )
 NOT_RUN = "not run"
-NOTE = "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared."
+NOTE = (
+    "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared. "
+    f"{uncertainty.NOTE}"
+)
 
 
 def paper_table(
@@ -321,8 +327,11 @@ def _measured(
         mine = mine[mine[key] == cells[0][key]]
     mine = mine[mine["seed"].isin(set(part["seed"]))]
     out = {key: first[key] for key in ("scale", "experiment", "snapshot", "scorer", "protocol_id")}
-    for key, values in zip(MEANS, (part["is_mean"], part["fid"], clean["fid"], clean["kid"]), strict=True):
-        out[key], out[f"{key}_sd"] = run_tables.mean_sd(values)
+    for key, (rows, column) in zip(
+        MEANS, ((part, "is_mean"), (part, "fid"), (clean, "fid"), (clean, "kid")), strict=True
+    ):
+        out[key], out[f"{key}_sd"] = run_tables.mean_sd(rows[column])
+        out |= uncertainty.cells(rows, rows, column, key)
     return out | {
         "is_difference": _difference(mine, "is"),
         "fid_difference": _difference(mine, "fid"),

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import pandas as pd
+import pytest
 
 from harness.comparison import dvc_views
 from harness.paths import ScaleFolder
@@ -21,12 +21,21 @@ def test_a_dump_is_a_row_and_a_metric_a_column(tmp_path: Path) -> None:
     }
 
 
-def test_another_protocol_is_another_column() -> None:
-    common = {"experiment": "e", "seed": 0, "snapshot": "last", "scale": "s", "scorer": "tf", "is_mean": None}
-    rows = [common | {"protocol": "s", "fid": 1.0, "kid": None}, common | {"protocol": "other", "fid": 2.0, "kid": 0.1}]
-    assert dvc_views.metrics(pd.DataFrame(rows)) == {
-        "e-seed0-last": {"fid_tf": 1.0, "fid_tf_other": 2.0, "kid_tf_other": 0.1}
-    }
+def test_another_protocol_is_another_column(tmp_path: Path) -> None:
+    score_trees.add(tmp_path, name="test", fid=1.0, is_mean=None)
+    score_trees.add(tmp_path, name="other", fid=2.0, is_mean=None, kid=0.1, kid_std=0.1)
+    found = dvc_views.metrics(results.load(tmp_path).scores)
+    assert found == {"sngan-cifar10-seed0-last": {"fid_tf": 1.0, "fid_tf_other": 2.0, "kid_tf_other": 0.1}}
+
+
+def test_both_uncertainties_stand_beside_a_score_where_they_are_known(tmp_path: Path) -> None:
+    for seed, fid in enumerate((10.0, 11.0, 13.0)):
+        score_trees.add(
+            tmp_path, seed=seed, fid=fid, is_mean=None, fid_interval=(fid - 0.2, fid + 0.2) if seed else None
+        )
+    found = dvc_views.metrics(results.load(tmp_path).scores)
+    assert found["sngan-cifar10-seed0-last"] == {"fid_tf": 10.0, "fid_tf_training": pytest.approx(3.794583)}
+    assert found["sngan-cifar10-seed2-last"]["fid_tf_evaluation"] == pytest.approx(0.2)
 
 
 def test_curves_are_one_file_a_quantity(tmp_path: Path) -> None:
