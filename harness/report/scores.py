@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.comparison import run_tables, words
+from harness.comparison import run_tables, uncertainty, words
 from harness.comparison.protocols import plain
 from harness.comparison.table_formats import NONE
 from harness.records.results import GROUP, Results
@@ -68,6 +68,8 @@ def score_table(found: Results) -> dict[str, Any]:
             cells[heading] = (words.mean_sd("x", digits)({"x": mean, "x_sd": sd}), mean)
         mine = part[part["scorer"] == main]
         cells["95 % over seeds"] = _interval(mine, intervals)
+        half = uncertainty.evaluation(mine, "fid")
+        cells["95 % of evaluation"] = (uncertainty.UNKNOWN if half is None else f"± {half:.2g}", half)
         seeds = sorted(set(part["seed"]))
         cells["seeds"] = (str(len(seeds)), len(seeds))
         cost = run_tables.cost(found.training, str(experiment), seeds)
@@ -84,7 +86,7 @@ def score_table(found: Results) -> dict[str, Any]:
             }
         )
     headings = list(rows[0]["cells"])
-    kept = [h for h in headings if any(row["cells"][h][1] is not None for row in rows)]
+    kept = [h for h in headings if any(row["cells"][h][1] is not None or "95 %" in h for row in rows)]
     return {
         "rows": rows,
         "columns": kept,
@@ -107,7 +109,7 @@ def _interval(mine: pd.DataFrame, intervals: pd.DataFrame) -> tuple[str, float |
     known = [intervals.loc[[key]].iloc[0] for key in keys if key in intervals.index]
     known = [one for one in known if pd.notna(one["low"])]
     if len(known) != 1:
-        return NONE, None
+        return uncertainty.UNKNOWN, None
     return f"{known[0]['low']:.2f} to {known[0]['high']:.2f}", float(known[0]["high"] - known[0]["low"])
 
 
