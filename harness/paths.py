@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 
 MARKER = Path("experiments") / "datasets.yaml"
 PARAMS = "params.yaml"
+RESOURCES = "resources.yaml"  # beside a dvc.yaml: what `harness launch` gives its stages
 PLOT = ("run", "nimg", "value")  # columns of a file of `plots/`
 CACHE_VARIABLE = "HARNESS_CACHE"
 INSTALLED = Path(__file__).resolve().parent / "checkout"  # of a wheel; a checkout's own package has none

@@ -20,6 +20,7 @@ from harness.cluster.resources import Resources, resources
 from harness.cluster.shown import AT_WORK, DONE, EVENTS, FOLDER, Shown
 from harness.errors import HarnessError
 from harness.files import locked, make_folder
+from harness.paths import RESOURCES
 from harness.pipeline import dvc_stages
 from harness.pipeline.dvc_stages import Prepared, Repository, Stage
 
@@ -161,7 +162,7 @@ class Launch:
                 known = "; ".join(
                     f"{n.name}: {n.cpus:g} CPU, {n.gpus:g} GPU, {n.memory_gib:.1f} GiB" for n in self.nodes
                 )
-                place = row.stage.pipeline.with_name("resources.yaml")
+                place = row.stage.pipeline.with_name(RESOURCES)
                 raise Refused(f"{place}: {row.name} asks for {row.resources}, which no machine has ({known}).")
 
     @contextmanager

@@ -9,8 +9,7 @@ from typing import Annotated
 from harness.cluster.errors import Refused
 from harness.config.ranges import Count, Positive, Range
 from harness.config.reader import read, read_yaml
-
-NAME = "resources.yaml"
+from harness.paths import RESOURCES
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def resources(pipeline: Path, names: Iterable[str]) -> dict[str, Resources]:
         HarnessError: the file is not as documented, a pattern matches no stage, or a stage that is no training is given
             more than one GPU.
     """
-    path = pipeline.with_name(NAME)
+    path = pipeline.with_name(RESOURCES)
     file = read(_File, read_yaml(path), str(path)) if path.is_file() else _File()
     names = list(names)
     for pattern in file.stages:

@@ -47,7 +47,7 @@ def write(scale: str | None, overlay: str | None, out: Path | None, root: Path |
     "--root", type=click.Path(path_type=Path), help="Checkout to work on; default: the one around this folder."
 )
 def copy(old: str, new: str, root: Path | None) -> None:
-    """Start the suite NEW as a copy of OLD, with its params.yaml and dvc.yaml.
+    """Start the suite NEW as a copy of OLD, with its params.yaml and dvc.yaml, and OLD's resources.yaml if it has one.
 
     Example: harness scale copy short mine
     """

@@ -72,12 +72,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of a scale on a machine: of each training with its dumps, and of what they share."""
+    """Cost of a scale on a machine: of each training with its dumps, and of what they share.
+
+    `stages`: the same seconds by the stage of the scale's dvc.yaml that takes them, what is shared excepted: whichever
+    stage needs it first makes it.
+    """
 
     scale: str
     path: Path
     machine: Machine
     trainings: dict[str, Cost]
+    stages: dict[str, Cost]
     shared: Cost
     data_bytes: int
     table_of: dict[str, str]  # experiment -> its table in the suite
@@ -133,37 +138,46 @@ def count_all(scale: Scale, runs: Mapping[str, Run]) -> dict[str, Training]:
     return out
 
 
-def estimate(scale: Scale, runs: Mapping[str, Run], machine: Machine) -> Estimate:
+def estimate(scale: Scale, trainings: Mapping[str, Training], machine: Machine) -> Estimate:
     """Estimate a scale.
 
     Args:
         scale: whose dumps and scores are counted.
-        runs: all its trainings, resolved, by name.
+        trainings: all its trainings; see `count_all`.
         machine: what it will run on; see `devices.machine`.
 
     Raises:
         HarnessError: a network cannot be built, or the card lacks a recipe's precision.
     """
-    trainings, counts = count_all(scale, runs), image_counts(scale)
+    counts = image_counts(scale)
     recorded, scorers = recorded_speeds(scale.checkout, machine), scorer_speeds(scale.checkout)
     known = scale.definitions.experiments
-    costs = {}
+    stages: dict[str, Cost] = {}
+    of_training: dict[str, list[Cost]] = {}
     for key, training in trainings.items():
-        costs[key] = training_cost(training, machine, recorded, bool(known[training.run.experiment].checkpoint))
-        costs[key].trainings = 1
+        cost = training_cost(training, machine, recorded, bool(known[training.run.experiment].checkpoint))
+        cost.trainings = 1
+        stages[f"train@{key}"] = cost
+        of_training[key] = [cost]
     for key, counted in counts.dumps.items():
         dump = scale.params.dumps[key]
-        training, cost = _of(run_name(dump.experiment, dump.seed), trainings, costs)
-        cost.add("sample", *sampling(training, counted.images, machine))
+        run = run_name(dump.experiment, dump.seed)
+        cost = stages[f"sample@{key}"] = Cost()
+        cost.add("sample", *sampling(trainings[run], counted.images, machine))
+        cost.bytes = KEPT * counted.images * 3 * trainings[run].run.resolution ** 2 * counted.bytes_each
+        of_training[run].append(cost)
         for scorer, n in counted.scored.items():
+            cost = stages[f"score-{scorer}@{key}"] = Cost()
             _score(cost, scorer, n, machine, scorers)
-        cost.bytes += KEPT * counted.images * 3 * training.run.resolution**2 * counted.bytes_each
+            of_training[run].append(cost)
     for key, n in counts.choices.items():
-        training, cost = _of(key, trainings, costs)
+        training = trainings[key]
         n *= len(training.run.recipe.snapshots_nimg) + 1
+        cost = stages[f"choose@{key}"] = Cost()
         for seconds, factor in (sampling(training, n, machine), scoring("torch", n, machine, scorers)):
             cost.add("choose", seconds, factor)
-        cost.bytes += KEPT * 4 * training.generator.parameters
+        cost.bytes = KEPT * 4 * training.generator.parameters
+        of_training[key].append(cost)
     shared = Cost()
     for (scorer, _), n in counts.references.items():
         _score(shared, scorer, n, machine, scorers)
@@ -173,16 +187,13 @@ def estimate(scale: Scale, runs: Mapping[str, Run], machine: Machine) -> Estimat
         scale.params.scale,
         scale.path,
         machine,
-        costs,
+        {key: total(costs) for key, costs in of_training.items()},
+        stages,
         shared,
         data_bytes,
         {name: table for table, rows in tables.items() for name in rows},
         {key: training.run.experiment for key, training in trainings.items()},
     )
-
-
-def _of(key: str, trainings: dict[str, Training], costs: dict[str, Cost]) -> tuple[Training, Cost]:
-    return trainings[key], costs[key]
 
 
 def _has_suite(scale: Scale) -> bool:

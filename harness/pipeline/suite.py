@@ -14,7 +14,7 @@ from harness.config import experiments, reader, schema
 from harness.config.experiments import Scale
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
-from harness.paths import PARAMS, Checkout, ScaleFolder, dump_name, run_name, weights_folder
+from harness.paths import PARAMS, RESOURCES, Checkout, ScaleFolder, dump_name, run_name, weights_folder
 from harness.pipeline.planned_scores import Planner, check_references, draws_curve, references
 from harness.pipeline.stages import pipeline
 
@@ -80,12 +80,13 @@ class Suite:
 
 @dataclass(frozen=True)
 class Generated:
-    """The two files of a scale, as values."""
+    """The two files of a scale, as values; `resources` is a hand-written third, which a folder without one is given."""
 
     folder: Path
     params: dict[str, Any]
     pipeline: dict[str, Any]
     command: str  # what writes them
+    resources: Path  # need not exist
 
 
 def names(checkout: Checkout) -> list[str]:
@@ -98,13 +99,18 @@ def suite_file(checkout: Checkout, scale: str) -> Path:
     return checkout.suites / f"{scale}.yaml"
 
 
+def folder_of(checkout: Checkout, scale: str) -> Path:
+    """The folder of a scale's generated files, unless `harness scale write --out` names another."""
+    return checkout.root if scale == AT_ROOT else checkout.results / scale
+
+
 def params_of(checkout: Checkout, scale: str | None = None) -> Path:
     """Return the params.yaml of a scale's name or folder; of neither, the one at the root.
 
     Raises:
         HarnessError: there is none.
     """
-    own = checkout.root if scale in (None, AT_ROOT) else checkout.results / str(scale)
+    own = checkout.root if scale is None else folder_of(checkout, scale)
     places = [own] if scale is None else [own, Path(os.path.abspath(scale)), checkout.root / scale]
     for place in places:
         path = place / PARAMS if place.is_dir() else place
@@ -156,7 +162,7 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
     suite = suite if overlay is None else dataclasses.replace(suite, overlay=overlay)
     known = experiments.load(checkout.root)
     experiments.load_overlay(suite.overlay, checkout.root)
-    own = checkout.root if scale == AT_ROOT else checkout.results / scale
+    own = folder_of(checkout, scale)
     folder = Path(os.path.abspath(folder or own))
     if folder != checkout.root and checkout.root not in folder.parents:
         raise HarnessError(f"{folder}: lies outside the checkout {checkout.root}; a scale's folder is inside one.")
@@ -172,7 +178,7 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
     planner = Planner(checkout, suite, known)
     params = _params(suite, scale, root, out, planner)
     made = pipeline(params, suite.scorers, _sources(checkout, params, known), planner.references())
-    return Generated(folder, params, made, command)
+    return Generated(folder, params, made, command, own / RESOURCES)
 
 
 def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
@@ -213,7 +219,7 @@ def _sources(checkout: Checkout, params: dict[str, Any], known: dict[str, schema
 
 
 def write(generated: Iterable[Generated]) -> list[Path]:
-    """Write params.yaml and dvc.yaml of every scale and return their paths."""
+    """Write params.yaml and dvc.yaml of every scale, and resources.yaml where it is missing; return their paths."""
     paths = []
     for made in list(generated):
         heading = f"# Made by `{made.command}` of experiments/suites/{made.params['scale']}.yaml: edit that.\n"
@@ -221,6 +227,9 @@ def write(generated: Iterable[Generated]) -> list[Path]:
             text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=10_000)
             write_text(made.folder / name, heading + text)
             paths.append(made.folder / name)
+        if made.resources.is_file() and not (made.folder / RESOURCES).exists():
+            write_text(made.folder / RESOURCES, made.resources.read_text(encoding="utf-8"))
+            paths.append(made.folder / RESOURCES)
         for path, text in ScaleFolder(made.folder / made.params["out"]).placeholders().items():
             if not path.is_file():
                 write_text(path, text)
@@ -228,7 +237,7 @@ def write(generated: Iterable[Generated]) -> list[Path]:
 
 
 def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
-    """Start a suite from another one; return its file and the generated ones.
+    """Start a suite from another one, stages given what those of the other are; return the paths of its files.
 
     Raises:
         HarnessError: no suite `old`, a suite `new` already, or an unfit name.
@@ -240,7 +249,8 @@ def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
         if path.exists():
             raise HarnessError(f"{path}: is there already; choose another name or delete it.")
     write_text(target, suite_file(checkout, old).read_text(encoding="utf-8"))
-    return [target, *write([generate(checkout, new)])]
+    made = dataclasses.replace(generate(checkout, new), resources=folder_of(checkout, old) / RESOURCES)
+    return [target, *write([made])]
 
 
 def check(scale: Scale) -> None:

@@ -226,6 +226,21 @@ def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
         suite.copy(checkout, "tiny", "../mine")
 
 
+def test_stages_of_a_copy_are_given_what_those_of_the_original_are(checkout: Checkout) -> None:
+    """Under another name, and under an overlay in another folder; a file that is there stays."""
+    own = checkout.results / "tiny/resources.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("default: {gpus: 1}\n")
+    assert checkout.results / "mine/resources.yaml" in suite.copy(checkout, "tiny", "mine")
+    half, elsewhere = suite.generate(checkout, "tiny", checkout.root / "half", "half"), checkout.root / "half/resources.yaml"
+    assert elsewhere in suite.write([half])
+    for path in (checkout.results / "mine/resources.yaml", elsewhere):
+        assert path.read_text() == own.read_text()
+    elsewhere.write_text("default: {gpus: 0}\n")
+    assert elsewhere not in suite.write([half])
+    assert elsewhere.read_text() == "default: {gpus: 0}\n"
+
+
 def test_data_that_is_not_there_is_named_before_anything_runs(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
