@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import provenance
-from harness.cluster.driver import Launch, Options, plan
+from harness.cluster.driver import Launch, Options
 from harness.cluster.engine import Opener
+from harness.cluster.graph import plan
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
 from harness.paths import Checkout

@@ -6,23 +6,22 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from harness.cluster import attempt_folder as state
 from harness.cluster import outcomes, supervisor
 from harness.cluster.engine import Attempt, Engine, Node, Opener
 from harness.cluster.errors import Refused, before_start
+from harness.cluster.graph import Row, check_room, without_gpu
 from harness.cluster.outcomes import Then
-from harness.cluster.resources import Resources, resources
-from harness.cluster.shown import AT_WORK, DONE, EVENTS, FOLDER, Shown
+from harness.cluster.resources import Resources
+from harness.cluster.shown import AT_WORK, DONE, EVENTS, FOLDER, STAGES
 from harness.errors import HarnessError
 from harness.files import locked, make_folder
-from harness.paths import RESOURCES
 from harness.pipeline import dvc_stages
-from harness.pipeline.dvc_stages import Prepared, Repository, Stage
+from harness.pipeline.dvc_stages import Prepared, Repository
 
 POLL_SEC = 0.5
 AT_ONCE = 20  # stages prepared under one lock, so that what has finished is recorded between
@@ -40,20 +39,6 @@ class Options:
     grace: float = 60.0
 
 
-@dataclass(kw_only=True)
-class Row(Shown):
-    """One stage of a launch."""
-
-    stage: Stage
-    after: set[str]
-    resources: Resources
-    height: int = 0  # stages on the longest way from it to the end
-    lost: int = 0
-    fresh: bool = True  # its DVC object still holds what was recorded
-    blocked: float = 0.0  # since when another attempt's processes hold its lock
-    inputs: Any = field(default=None, repr=False)
-
-
 class View:
     """Shows a launch, as a context manager; this one shows nothing."""
 
@@ -63,45 +48,14 @@ class View:
     def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
 
+    def warn(self, what: str) -> None:
+        """Something about the whole launch may not be meant."""
+
     def tell(self, row: Row, what: str) -> None:
         """Something happened to a stage."""
 
     def show(self, rows: Sequence[Row]) -> None:
         """Called twice a second with all stages."""
-
-
-def plan(repository: Repository, targets: Sequence[str]) -> dict[str, Row]:
-    """Return the stages that `dvc repro TARGETS` would look at, with what each is given, in DVC's order."""
-    graph = repository.graph(targets)
-    given: dict[Path, dict[str, Resources]] = {}
-    rows: dict[str, Row] = {}
-    for name, (stage, after) in graph.items():
-        if stage.pipeline not in given:
-            given[stage.pipeline] = resources(stage.pipeline, repository.names(stage.pipeline))
-        wanted = given[stage.pipeline].get(stage.name, Resources())
-        rows[name] = Row(
-            name=name,
-            gpus=wanted.gpus,
-            stage=stage,
-            after=after & graph.keys(),
-            resources=wanted,
-            folder=repository.root / FOLDER / state.escaped(name),
-        )
-    for row in reversed(rows.values()):
-        for before in row.after:
-            rows[before].height = max(rows[before].height, row.height + 1)
-    return rows
-
-
-def stale(repository: Repository, rows: dict[str, Row]) -> Iterator[tuple[Row, str, str]]:
-    """Yield each stage that a launch would run, or may run, with `stale` or `may run` and why."""
-    concerned: set[str] = set()
-    with repository.locked():
-        for row in rows.values():
-            why, before = repository.why_stale(row.stage), sorted(row.after & concerned)
-            if why or before:
-                concerned.add(row.name)
-                yield row, "stale" if why else "may run", why or f"waits for {before[0]}"
 
 
 class Launch:
@@ -128,7 +82,11 @@ class Launch:
         with self._alone():
             self.engine = open_engine()
             try:
-                self._check_room()
+                self.nodes = self.engine.nodes()
+                check_room(self.rows, self.nodes)
+                if missing := without_gpu(self.rows, self.nodes):
+                    self.view.warn(missing)
+                self._write_stages()
                 with self._signals():
                     self._loop()
             finally:
@@ -155,16 +113,6 @@ class Launch:
             supervisor.end(lambda: supervisor.marked(f"{self.folder}/"), self.options.grace)
             yield
 
-    def _check_room(self) -> None:
-        self.nodes = self.engine.nodes()
-        for row in self.rows.values():
-            if not any(node.fits(row.resources) for node in self.nodes):
-                known = "; ".join(
-                    f"{n.name}: {n.cpus:g} CPU, {n.gpus:g} GPU, {n.memory_gib:.1f} GiB" for n in self.nodes
-                )
-                place = row.stage.pipeline.with_name(RESOURCES)
-                raise Refused(f"{place}: {row.name} asks for {row.resources}, which no machine has ({known}).")
-
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Take SIGINT and SIGTERM as a wish to stop; after the engine has begun, which may take them for itself."""
@@ -178,6 +126,11 @@ class Launch:
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+    def _write_stages(self) -> None:
+        """Write what `harness status` cannot know from events: the stages of which nothing was said yet."""
+        stages = [{"stage": row.name, "gpus": row.gpus, "hours": row.hours} for row in self.rows.values()]
+        state.write(self.folder / STAGES, {"launch": self.began, "stages": stages})
 
     def _at_work(self) -> list[Row]:
         return [row for row in self.rows.values() if row.state in AT_WORK]
@@ -214,7 +167,7 @@ class Launch:
             for row in self.rows.values()
             if row.state == "waiting" and all(self.rows[name].state in DONE for name in row.after)
         ]
-        return sorted(ready, key=lambda row: -row.height)
+        return sorted(ready, key=lambda row: row.ahead, reverse=True)
 
     def _room(self, wanted: Resources) -> bool:
         busy = [row.resources for row in self._at_work()]

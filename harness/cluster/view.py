@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from harness.cluster import attempt_folder as state
-from harness.cluster.driver import Row, View
+from harness.cluster.driver import View
+from harness.cluster.graph import Row
 from harness.cluster.shown import AT_WORK, DONE, Shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ class Lines(View):
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self.stream = stream
+
+    def warn(self, what: str) -> None:
+        """Print a line."""
+        print(f"warning: {what}", file=self.stream, flush=True)
 
     def tell(self, row: Row, what: str) -> None:
         """Print a line."""
@@ -45,6 +50,10 @@ class Live(View):
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
+    def warn(self, what: str) -> None:
+        """Print a line above the table."""
+        self.live.console.print(f"warning: {what}", markup=False, highlight=False)
+
     def tell(self, row: Row, what: str) -> None:
         """Note what ended; a failure stays on the screen above the table."""
         if row.state == "failed":
@@ -63,21 +72,29 @@ def table(rows: Sequence[Shown], last: Sequence[str]) -> "Table":
     from rich.text import Text
 
     out = Table(title=summary(rows), title_justify="left")
-    for name in ("stage", "state", "node", "GPUs", "elapsed", "attempt", "last line of the log"):
-        out.add_column(name, justify="right" if name in ("GPUs", "elapsed", "attempt") else "left", no_wrap=True)
+    numbers = ("GPUs", "elapsed", "hours left", "attempt")
+    for name in ("stage", "state", "node", *numbers, "last line of the log"):
+        out.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     running = [row for row in rows if row.state in AT_WORK]
     for row in [*(row for row in rows if row.name in last and row not in running), *running]:
         seconds = time.time() - row.started if row.state == "running" else row.seconds
         line = state.last_line(row.folder / f"{row.attempt}.log") if row.state == "running" else row.note
         out.add_row(
             *map(Text, (row.name, row.state, row.host, str(row.gpus))),
-            *map(Text, (f"{seconds:.0f} s" if seconds else "", str(row.attempt or ""), line)),
+            *map(Text, (f"{seconds:.0f} s" if seconds else "", f"{row.hours_left:,.1f}" if row.hours_left else "")),
+            *map(Text, (str(row.attempt or ""), line)),
         )
     return out
 
 
 def summary(rows: Sequence[Shown]) -> str:
-    """Return how many stages are done, run, wait, failed: `12 of 40 done, 2 running, 26 waiting`."""
+    """Return how many stages are in which state, and what is left: `3 of 9 done, 6 waiting; 9.5 GPU-hours left`.
+
+    Hours are those of stages with an estimate; if any stage is given a GPU, of those that are.
+    """
     counted = Counter("done" if row.state in DONE else row.state for row in rows)
     rest = [f"{counted[one]} {one}" for one in sorted(counted.keys() - {"done"})]
-    return ", ".join([f"{counted['done']} of {len(rows)} done", *rest])
+    text = ", ".join([f"{counted['done']} of {len(rows)} done", *rest])
+    on_gpu = any(row.gpus for row in rows)
+    left = sum(row.hours_left * (row.gpus if on_gpu else 1) for row in rows)
+    return f"{text}; {left:,.1f} {'GPU-hours' if on_gpu else 'hours'} left" if left else text

@@ -2,13 +2,8 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from harness.cluster.driver import Row
-    from harness.pipeline.dvc_stages import Repository
 
 
 @click.command("launch")
@@ -19,7 +14,12 @@ if TYPE_CHECKING:
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True, help="Of an attempt that was lost.")
 @click.option("--fail-fast", is_flag=True, help="Start nothing more once a stage has failed.")
 @click.option("--grace", type=click.FloatRange(0), default=60, show_default=True, help="Seconds from TERM to KILL.")
-@click.option("--dry-run", is_flag=True, help="Say which stages are stale, why, and what each would be given.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say which stages are stale, why, what each is given, and how long it takes."
+)
+@click.option(
+    "--card", help="The GPUs that hours are estimated for, as in experiments/devices.yaml; default: the one here."
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -31,6 +31,7 @@ def command(
     fail_fast: bool,
     grace: float,
     dry_run: bool,
+    card: str | None,
 ) -> None:
     """Bring TARGETS up to date as `dvc repro TARGETS` does, many stages at once (default: the dvc.yaml of this folder).
 
@@ -45,8 +46,10 @@ def command(
       harness launch --jobs 2
       harness launch results/paper/dvc.yaml --address auto --dry-run
     """
-    from harness.cluster.driver import Launch, Options, plan
+    from harness.cluster import forecast
+    from harness.cluster.driver import Launch, Options
     from harness.cluster.errors import before_start
+    from harness.cluster.graph import check_room, plan, stale, without_gpu
     from harness.cluster.ray_engine import RayEngine
     from harness.cluster.view import Lines, Live, summary
     from harness.pipeline.dvc_stages import Repository
@@ -60,27 +63,31 @@ def command(
     with before_start():
         repository = Repository(Path.cwd())
         rows = plan(repository, targets or ("dvc.yaml",))
+        problems = forecast.estimate(rows, card)
     with repository:
         if dry_run:
-            _print_plan(repository, rows)
+            nodes = []
+            if address is not None or jobs is not None:
+                engine = RayEngine(address, gpus)
+                nodes = engine.nodes()
+                engine.close()
+            found = list(stale(repository, rows))
+            for row, how, why in found:
+                hours = f"; {row.hours:.2g} h, {row.basis}" if row.basis else ""
+                click.echo(f"{how:8} {row.name} ({row.resources}{hours}): {why}")
+            certain, current = sum(how == "stale" for _, how, _ in found), len(rows) - len(found)
+            click.echo(f"{len(rows)} stages: {certain} stale, {len(found) - certain} may run, {current} up to date.")
+            for line in (*forecast.sentences([row for row, _, _ in found], nodes, jobs, gpus), *problems):
+                click.echo(line)
+            if missing := without_gpu(rows, nodes):
+                click.echo(f"warning: {missing}")
+            if nodes:
+                check_room(rows, nodes)
             return
         options = Options(jobs, retries, fail_fast, grace)
         with Live() if sys.stdout.isatty() else Lines() as view:
+            for problem in problems:
+                view.warn(problem)
             code = Launch(repository, rows, options, view).run(lambda: RayEngine(address, gpus))
     click.echo(summary(list(rows.values())))
     context.exit(code)
-
-
-def _print_plan(repository: "Repository", rows: "dict[str, Row]") -> None:
-    from harness.cluster.driver import stale
-
-    found = list(stale(repository, rows))
-    for row, how, why in found:
-        click.echo(f"{how:8} {row.name} ({row.resources}): {why}")
-    certain = sum(how == "stale" for _, how, _ in found)
-    gpus = sum(row.resources.gpus > 0 for row, _, _ in found)
-    longest = max((row.height + 1 for row, _, _ in found), default=0)
-    click.echo(
-        f"{len(rows)} stages: {certain} stale, {len(found) - certain} may run, {len(rows) - len(found)} up to date; "
-        f"{gpus} of those that run take a GPU; the longest chain has {longest}."
-    )

@@ -5,6 +5,7 @@ operations are counted. Sampling and scoring on the device are counted, scoring 
 `results/bench/scores.json` where that is there. Each part of a cost says which it is, and how far off it may be.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class Training:
 
 @dataclass
 class Cost:
-    """Seconds by part, bytes, and the bases: measured, counted or released (no training).
+    """Seconds by part, bytes, and the bases: measured, counted or released (no training); of sums, those of trainings.
 
     `low` and `high` bound the seconds of the device that trains.
     """
@@ -53,8 +54,9 @@ class Cost:
     trainings: int = 0
 
     def add(self, part: str, seconds: float, factor: float = 1.0) -> None:
-        """Add seconds that may be off by a factor."""
+        """Add seconds that may be off by a factor; 1: they are measured."""
         self.seconds[part] += seconds
+        self.basis.add("measured" if factor == 1 else "counted")
         if part != "score_cpu":
             self.low += seconds / factor
             self.high += seconds * factor
@@ -138,16 +140,30 @@ def count_all(scale: Scale, runs: Mapping[str, Run]) -> dict[str, Training]:
     return out
 
 
-def estimate(scale: Scale, trainings: Mapping[str, Training], machine: Machine) -> Estimate:
+def estimate(scale: Scale, runs: Mapping[str, Run], machine: Machine) -> Estimate:
     """Estimate a scale.
 
     Args:
         scale: whose dumps and scores are counted.
-        trainings: all its trainings; see `count_all`.
+        runs: all its trainings, resolved, by name.
         machine: what it will run on; see `devices.machine`.
 
     Raises:
         HarnessError: a network cannot be built, or the card lacks a recipe's precision.
+    """
+    return estimate_counted(scale, count_all(scale, runs), machine)
+
+
+def estimate_counted(scale: Scale, trainings: Mapping[str, Training], machine: Machine) -> Estimate:
+    """Estimate a scale whose networks have been counted, on as many machines as one likes.
+
+    Args:
+        scale: see `estimate`.
+        trainings: see `count_all`.
+        machine: see `estimate`.
+
+    Raises:
+        HarnessError: the card lacks a recipe's precision.
     """
     counts = image_counts(scale)
     recorded, scorers = recorded_speeds(scale.checkout, machine), scorer_speeds(scale.checkout)
@@ -187,9 +203,9 @@ def estimate(scale: Scale, trainings: Mapping[str, Training], machine: Machine) 
         scale.params.scale,
         scale.path,
         machine,
-        {key: total(costs) for key, costs in of_training.items()},
+        {key: dataclasses.replace(total(costs), basis=costs[0].basis) for key, costs in of_training.items()},
         stages,
-        shared,
+        dataclasses.replace(shared, basis=set()),
         data_bytes,
         {name: table for table, rows in tables.items() for name in rows},
         {key: training.run.experiment for key, training in trainings.items()},
@@ -224,10 +240,9 @@ def training_cost(
     found = recorded.get(speed_key(training.run.generator, training.run.discriminator, training.run.resolution, recipe))
     if found is not None:
         there = training_flop(found.recipe, generator, discriminator)
-        seconds, factor, basis = flop / there / found.images_per_sec, 1.0, "measured"
+        seconds, factor = flop / there / found.images_per_sec, 1.0
     else:
-        (seconds, factor), basis = _counted(training, flop, machine), "counted"
-    cost.basis.add(basis)
+        seconds, factor = _counted(training, flop, machine)
     cost.add("train", recipe.length_nimg * seconds, factor)
     snapshots = 4 * generator.parameters * (1 + len(recipe.snapshots_nimg))
     # both networks with two Adam moments each, and the averaged generator

@@ -4,14 +4,17 @@ import subprocess
 import time
 from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
 
 from harness.cluster import supervisor
-from harness.cluster.driver import Launch, Options, Row, View, plan
+from harness.cluster.driver import Launch, Options, View
 from harness.cluster.engine import Attempt, Node
-from harness.pipeline.dvc_stages import Repository
+from harness.cluster.graph import Row, look_ahead, plan
+from harness.cluster.resources import Resources
+from harness.pipeline.dvc_stages import Repository, Stage
 
 # a diamond, a foreach, outputs with and without a cache, a folder, a parameter
 TOY: dict[str, Any] = {
@@ -96,6 +99,9 @@ class Told(View):
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
 
+    def warn(self, what: str) -> None:
+        self.events.append(("", "warning", what))
+
     def tell(self, row: Row, what: str) -> None:
         self.events.append((row.name, row.state, what))
 
@@ -106,6 +112,23 @@ def launch(folder: Path, engine: Any = None, view: View | None = None, **options
         rows = plan(repository, ["dvc.yaml"])
         one = Launch(repository, rows, Options(**{"grace": 2.0, **options}), view)
         return one.run(lambda: engine or Processes()), rows
+
+
+def row(name: str, after: tuple[str, ...] = (), pipeline: Path = Path("dvc.yaml"), **given: Any) -> Row:
+    """A stage that is in no repository, with its hours and what it is given."""
+    shown = {key: given.pop(key) for key in list(given) if key not in ("cpus", "gpus", "memory_gib")}
+    wanted = Resources(**given)
+    dvc = SimpleNamespace(dvcfile=SimpleNamespace(path=str(pipeline)))
+    own = Stage(name=name, deps=(), outs=(), dvc=dvc)
+    shown = {"folder": Path("nowhere"), **shown}
+    return Row(name=name, gpus=wanted.gpus, stage=own, after=set(after), resources=wanted, **shown)
+
+
+def ahead(*rows: Row) -> dict[str, Row]:
+    """A plan of stages, in DVC's order."""
+    plan = {row.name: row for row in rows}
+    look_ahead(plan)
+    return plan
 
 
 def states(rows: dict[str, Row]) -> dict[str, str]:

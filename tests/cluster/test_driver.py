@@ -10,9 +10,9 @@ import yaml
 
 from harness.cluster import attempt_folder as state
 from harness.cluster import supervisor
-from harness.cluster.driver import stale
 from harness.cluster.engine import Node
 from harness.cluster.errors import Refused
+from harness.cluster.graph import stale
 from harness.files import locked
 from harness.pipeline import dvc_stages
 from harness.pipeline.dvc_stages import Repository

@@ -25,7 +25,8 @@ def test_a_dry_run_says_what_is_stale_and_starts_nothing(folder: Path, capsys: p
     assert cli.run(["launch", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "stale    make (1 CPU, 0 GPU, 4 GiB): " in said
-    assert said.splitlines()[-1].startswith("5 stages: ")
+    assert "\n5 stages: 5 stale, 0 may run, 0 up to date.\n" in said
+    assert said.endswith("Longest chain: 3 stages: make > left > join.\n")
     assert not (folder / ".launch").exists()
     assert not (folder / "a.txt").exists()
 

@@ -232,7 +232,10 @@ def test_stages_of_a_copy_are_given_what_those_of_the_original_are(checkout: Che
     own.parent.mkdir(parents=True)
     own.write_text("default: {gpus: 1}\n")
     assert checkout.results / "mine/resources.yaml" in suite.copy(checkout, "tiny", "mine")
-    half, elsewhere = suite.generate(checkout, "tiny", checkout.root / "half", "half"), checkout.root / "half/resources.yaml"
+    half, elsewhere = (
+        suite.generate(checkout, "tiny", checkout.root / "half", "half"),
+        checkout.root / "half/resources.yaml",
+    )
     assert elsewhere in suite.write([half])
     for path in (checkout.results / "mine/resources.yaml", elsewhere):
         assert path.read_text() == own.read_text()
