@@ -50,6 +50,8 @@ def score(
     splits: int | None = None,
     bias: bool | None = None,
     kid: bool = False,
+    extras: bool = False,
+    bootstrap: int = 0,
     resizer: str | None = None,
     declared: dict[str, Any] | None = None,
     record: Path | str | None = None,
@@ -74,6 +76,9 @@ def score(
         n, n_real: the first so many images (None: all); of statistics from elsewhere, how many images made them.
         splits, bias: of the Inception Score; default: 10, without.
         kid: kernel distance, too; features are then kept in the cache.
+        extras: FID extrapolated to infinitely many samples, improved precision and recall (k = 3, on the scorer's own
+            features), too; features are then kept.
+        bootstrap: draws of images for the interval of FID, in place of the jackknife over blocks; features are kept.
         resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
         record: the samples' `samples.json`; default: beside them, if it is of these pixels.
@@ -106,6 +111,8 @@ def score(
         record=Path(record) if record is not None else None,
         declared=declared or {},
         allow_jpeg=allow_jpeg,
+        extras=extras,
+        bootstrap=bootstrap,
         root=root,
     )
     options = Options(scorer, weights, layer, n, n_real, splits, bias, resizer, protocol_name)

@@ -48,6 +48,13 @@ if TYPE_CHECKING:
 @click.option("--splits", type=click.IntRange(1), help="Splits of the Inception Score; default: 10.")
 @click.option("--bias", is_flag=True, default=None, help="Inception Score's logits with softmax/biases.")
 @click.option("--kid", is_flag=True, help="Kernel distance too; features are then kept in the cache.")
+@click.option("--extras", is_flag=True, help="FID at infinitely many samples, precision and recall; features are kept.")
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(20),
+    metavar="DRAWS",
+    help="FID's interval by a bootstrap over images in place of the jackknife over blocks; features are kept.",
+)
 @click.option("--resizer", help="Another than the scorer's own: tf1-bilinear | torch-bilinear | pil-bicubic.")
 @click.option(
     "--declare",
@@ -83,6 +90,8 @@ def command(
     splits: int | None,
     bias: bool | None,
     kid: bool,
+    extras: bool,
+    bootstrap: int | None,
     resizer: str | None,
     declare: tuple[str, ...],
     allow_jpeg: bool,
@@ -141,6 +150,8 @@ def command(
             splits=splits,
             bias=bias,
             kid=kid,
+            extras=extras,
+            bootstrap=bootstrap or 0,
             resizer=resizer,
             declared=declared,
             record=record,
@@ -266,6 +277,12 @@ def _summary(result: "ScoreRecord") -> str:
         text.append(f"{metric.upper()} {value:z.4f}{spread.get(metric, '')}")
         if metric in intervals:
             text[-1] += f" [{intervals[metric][0]:z.4f}, {intervals[metric][1]:z.4f}]"
+    if values.fid_infinity is not None:
+        text.append(f"FID∞ {values.fid_infinity:.4f}")
+    if values.inception_precision is not None:
+        text.append(
+            f"precision {values.inception_precision:.3f}, recall {values.inception_recall:.3f} (Inception, k = 3)"
+        )
     protocol = result.protocol
     made = f"{protocol.n_fake} against {protocol.n_real or 'undeclared'}"
     how = f"{protocol.scorer}, {protocol.inception} Inception, layer {protocol.layer}, {made}"

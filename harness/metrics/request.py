@@ -40,6 +40,7 @@ WORDS = {  # declarations that must be one of the field's words -> those words
     "quantisation": tuple(VARIANTS.values()),
     "snapshot": ("last", "best", "checkpoint"),  # or an image count
 }
+LEAST_DRAWS = 20  # of a bootstrap: the sd of fewer is off by more than a sixth
 FOREIGN = "custom"  # protocol name of samples that no scale of ours made
 
 
@@ -60,6 +61,8 @@ class Request:
     is_splits: int = 10
     is_bias: bool = False  # add softmax/biases to the Inception Score's logits
     kid: bool = False
+    extras: bool = False  # FID at infinitely many images, precision and recall
+    bootstrap: int = 0  # draws of images for the interval of FID; 0: a jackknife over blocks
     resizer: str | None = None  # one of `extractors.base.RESIZERS`; None: the scorer's own
     protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
     protocol_version: int = 1
@@ -67,6 +70,11 @@ class Request:
     declared: dict[str, Any] = field(default_factory=dict)  # keys and types of DECLARED
     allow_jpeg: bool = False
     root: Path | None = None  # checkout whose data sets are known by name; default: that of the working folder
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether the features of the samples must be kept."""
+        return self.kid or self.extras or self.bootstrap > 0
 
     def shared(self) -> tuple[Any, ...]:
         """Return what requests have in common that one pass over the samples can serve."""
@@ -161,8 +169,9 @@ def _opened(request: Request, samples: Images, references: dict[Path, Images]) -
         raise HarnessError(f"{samples.path}: {len(samples)} images in {request.is_splits} splits; use fewer --splits.")
     target = find_reference(request.reference, request.root)
     if target not in references and reference_statistics.is_statistics(target):
-        if request.kid:
-            raise HarnessError(f"{target}: statistics hold no features, which KID needs; give the real images.")
+        if request.kid or request.extras:
+            what = "KID needs" if request.kid else "precision and recall need"
+            raise HarnessError(f"{target}: statistics hold no features, which {what}; give the real images.")
         return Opened(request, samples, target, None)
     if target not in references:
         references[target] = open_images(target, allow_jpeg=request.allow_jpeg)
@@ -189,8 +198,9 @@ class _Unseen:
 
 def _opened_statistics(request: Request, path: Path, references: dict[Path, Images]) -> Opened:
     """Open the reference of a request whose samples are a statistics file."""
-    if request.kid or request.n is not None or request.record is not None:
-        option = "--kid" if request.kid else "--n" if request.n is not None else "--run"
+    unfit = {"--kid": request.kid, "--extras": request.extras, "--bootstrap": request.bootstrap}
+    unfit |= {"--n": request.n is not None, "--run": request.record is not None}
+    for option in (option for option, is_asked in unfit.items() if is_asked):
         raise HarnessError(f"{path}: statistics are of all their images and hold no features; leave out {option}.")
     count, known = reference_statistics.count(path), request.declared
     n, side = count or known.get("n_fake"), known.get("resolution")
@@ -220,6 +230,8 @@ def check_options(request: Request) -> None:
         check_name(request.protocol_name, "--protocol-name")
     if request.is_bias and (request.scorer == "clean" or setup.layer != 2048):
         raise HarnessError("--bias: the Inception Score exists only at layer 2048 of the tf and torch scorers.")
+    if request.bootstrap and request.bootstrap < LEAST_DRAWS:
+        raise HarnessError(f"--bootstrap {request.bootstrap}: a spread needs at least {LEAST_DRAWS} draws.")
     for key, value in request.declared.items():
         _check_declared(key, value)
 

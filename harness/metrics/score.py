@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.metrics import fid, jackknife
+from harness.metrics import bootstrap, extras, fid, jackknife
 from harness.metrics import reference_statistics as references
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
@@ -33,6 +33,7 @@ FACTS = {  # what a declaration may say -> its entry in a reference's content
     "real_pixels_sha256": "pixels_sha256",
 }
 Interval = tuple[float, float]
+Features = Mapping[Path, FeatureFile]  # of the real images, by their path
 UNKNOWN = "0" * 64  # stands for a hash until the images are read
 
 
@@ -90,14 +91,19 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
         values = Values(fid=distance.value, fid_interval=intervals[pair])
         if one.request.kid:
             assert fake_features is not None, "kept for KID"
-            values = dataclasses.replace(values, **_kernel_distance(real_features[one.target], fake_features, one))
+            values = dataclasses.replace(values, **_kernel_distance(real_features, fake_features, one))
         protocol, inception_score = draft.protocol, fakes.inception_scores.get(_splits(one))
         if inception_score is None:
             protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
         else:
             values = dataclasses.replace(values, **_inception_score(inception_score))
-        if values.intervals():
-            values = dataclasses.replace(values, interval_by=jackknife.NAME)
+        values = dataclasses.replace(values, interval_by=jackknife.NAME if values.intervals() else None)
+        if one.request.extras:
+            assert fake_features is not None, "kept for precision and recall"
+            values = dataclasses.replace(values, **_extras(reference, fakes, real_features, fake_features, one))
+        if one.request.bootstrap:
+            assert fake_features is not None, "kept for the bootstrap"
+            values = _bootstrapped(values, reference, fake_features, one)
         scored = dataclasses.replace(
             draft,
             protocol=protocol,
@@ -140,9 +146,9 @@ def _known(inputs: Inputs, extractor: Extractor) -> list[Known]:
 
 
 def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, FeatureFile | None]:
-    """Run the samples through the extractor; the features that KID needs are kept on disk."""
+    """Run the samples through the extractor; features that are needed as such are kept on disk."""
     images, setup = inputs.samples, inputs.requests[0].request.setup
-    n = max((len(one.samples) for one in inputs.requests if one.request.kid), default=None)
+    n = max((len(one.samples) for one in inputs.requests if one.request.keeps_features), default=None)
     features, hashes = None, {}
     if n is not None:
         hashes = images.hashes([n])
@@ -182,7 +188,8 @@ def _passes_over_references(
     for target, images in inputs.reals.items():
         its = [(one, that) for one, that in zip(inputs.requests, known, strict=True) if one.target == target]
         keys = {that.content["n"]: that.content for _, that in its}
-        kid = max((that.content["n"] for one, that in its if one.request.kid), default=None)
+        needed = [that.content["n"] for one, that in its if one.request.kid or one.request.extras]
+        kid = max(needed, default=None)
         found[target], kept, sec = references.of_images(
             images, keys.values(), extractor, inputs.requests[0].request.setup, kid
         )
@@ -216,18 +223,48 @@ def _inception_score(score: InceptionScore) -> dict[str, Any]:
     return {"is_mean": mean, "is_std": std, "is_interval": interval}
 
 
-def _kernel_distance(real: FeatureFile, fake: FeatureFile, one: Opened) -> dict[str, Any]:
-    assert one.reals is not None, "statistics hold no features"
-    reals, fakes = real.read(), fake.read()
-    for file, array in ((real, reals), (fake, fakes)):
-        if array is None:
-            raise HarnessError(f"{file.path}: was damaged or removed after it was written; score again.")
-    n, n_real = len(one.samples), len(one.reals)
-    enough = min(n, n_real) >= jackknife.LEAST
-    blocks = jackknife.blocks(n) if enough else None
-    found = kernel_distance(reals[:n_real], fakes[:n], blocks=blocks)  # type: ignore[index]
+def _kernel_distance(reals: Features, fakes: FeatureFile, one: Opened) -> dict[str, Any]:
+    real, fake = _features(reals, fakes, one)
+    enough = min(len(real), len(fake)) >= jackknife.LEAST
+    found = kernel_distance(real, fake, blocks=jackknife.blocks(len(fake)) if enough else None)
     interval = jackknife.interval(found.mean, found.without) if enough else None
     return {"kid": found.mean, "kid_std": found.std, "kid_interval": interval}
+
+
+def _extras(
+    reference: Reference, fakes: Pass, reals: Features, fake_features: FeatureFile, one: Opened
+) -> dict[str, Any]:
+    real, fake = _features(reals, fake_features, one)
+    if min(len(real), len(fake)) <= extras.NEIGHBOURS:
+        raise HarnessError(
+            f"--extras: precision and recall need more than {extras.NEIGHBOURS} images a side, "
+            f"{len(fake)} and {len(real)} are given."
+        )
+    precision, recall = extras.precision_and_recall(real, fake)
+    at_infinity = None
+    if len(fake) >= jackknife.LEAST:
+        at_infinity = extras.fid_at_infinity(reference.gaussian, fakes.prefixes, len(fake))
+    return {"fid_infinity": at_infinity, "inception_precision": precision, "inception_recall": recall}
+
+
+def _bootstrapped(values: Values, reference: Reference, fakes: FeatureFile, one: Opened) -> Values:
+    assert values.fid is not None, "every score has a distance"
+    draws, rows = one.request.bootstrap, _read(fakes)[: len(one.samples)]
+    interval = bootstrap.frechet_interval(reference.gaussian, rows, values.fid, draws)
+    others = f"; IS and KID: {jackknife.NAME}" if values.is_interval or values.kid_interval else ""
+    return dataclasses.replace(values, fid_interval=interval, interval_by=f"{bootstrap.name(draws)}{others}")
+
+
+def _features(reals: Features, fakes: FeatureFile, one: Opened) -> tuple[np.ndarray, np.ndarray]:
+    assert one.reals is not None, "statistics hold no features"
+    return _read(reals[one.target])[: len(one.reals)], _read(fakes)[: len(one.samples)]
+
+
+def _read(file: FeatureFile) -> np.ndarray:
+    rows = file.read()
+    if rows is None:
+        raise HarnessError(f"{file.path}: was damaged or removed after it was written; score again.")
+    return rows
 
 
 # ---------------------------------------------------------------- the record

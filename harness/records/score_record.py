@@ -114,6 +114,9 @@ class Values:
     is_interval: tuple[float, float] | None = None
     kid_interval: tuple[float, float] | None = None
     interval_by: str | None = None  # how the intervals were made, and what they hold fixed
+    fid_infinity: float | None = None  # extrapolated to infinitely many samples
+    inception_precision: float | None = None  # improved precision and recall, k = 3, on the scorer's own features,
+    inception_recall: float | None = None  # which are not the VGG-16 features of their paper
 
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Return the intervals that there are, by metric."""
@@ -186,8 +189,8 @@ def problems(record: ScoreRecord) -> list[str]:
     for name, count in (("n_fake", protocol.n_fake), ("n_real", protocol.n_real), ("layer", protocol.layer)):
         if count is not None and count < 1:
             found.append(f"protocol.{name} is {count}, expected at least 1")
-    flat = {"fid": values.fid, "is_mean": values.is_mean, "is_std": values.is_std, "kid": values.kid}
-    flat |= {"kid_std": values.kid_std}
+    numbers = ("fid", "is_mean", "is_std", "kid", "kid_std", "fid_infinity", "inception_precision", "inception_recall")
+    flat = {name: getattr(values, name) for name in numbers}
     for metric, interval in values.intervals().items():
         flat |= {f"{metric}_interval[{i}]": bound for i, bound in enumerate(interval)}
         if not interval[0] <= interval[1]:
