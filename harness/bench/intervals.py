@@ -3,8 +3,8 @@
 A "generator" whose samples are cheap to draw and never end: training images of the data set, drawn at random, flipped
 and shifted at random, and blurred by halving their side, which real images are not. Its dumps are scored as any other:
 features of the Inception network at 192 channels (of the images as they are, not enlarged to 299 px: a hundredth of
-the work), moments in blocks, distance to the real images. An interval covers if it holds the mean score of all dumps. Scores that need
-logits are of a fixed linear classifier of the features, as the network has none at that depth.
+the work), moments in blocks, distance to the real images. An interval covers if it holds the mean score of all dumps.
+Scores that need logits are of a fixed linear classifier of the features, as the network has none at that depth.
 """
 
 import itertools
@@ -87,7 +87,7 @@ def network(weights: str, cache: Path) -> Network:
 
     @torch.inference_mode()
     def features(images: np.ndarray) -> np.ndarray:
-        planes = (torch.from_numpy(part).permute(0, 3, 1, 2).float() for part in parts(images, "cpu"))
+        planes = (torch.from_numpy(np.array(part)).permute(0, 3, 1, 2).float() for part in parts(images, "cpu"))
         return np.concatenate([found(x.contiguous(memory_format=torch.channels_last)).numpy() for x in planes])
 
     return features
