@@ -1,5 +1,6 @@
 """The README's tables, made from committed runs: `python -m tests.claims`."""
 
+from harness.comparison import verified
 from harness.config.experiments import open_scale
 from harness.doctor import devices, estimate_text
 from harness.doctor.estimate import estimate
@@ -12,36 +13,9 @@ from tests.paths import ROOT
 
 
 def table() -> str:
-    """Markdown: one line per claim, exact models gathered into one."""
-    claims = read_json(ROOT / "results" / "verified.json") | first_contact(Checkout(ROOT))
-    exact = {
-        name.removeprefix("exact: "): value["holds"] for name, value in claims.items() if name.startswith("exact: ")
-    }
-    rows = [
-        (
-            "forward pass equals the golden numbers: "
-            + ", ".join(sorted(n for n, held in exact.items() if held == state)),
-            state,
-        )
-        for state in (True, False)
-        if state in exact.values()
-    ]
-    rows += [(name, value["holds"]) for name, value in sorted(claims.items()) if not name.startswith("exact: ")]
-    lines = [
-        f"| {name} | {'verified' if held else 'not yet'} |" for name, held in sorted(rows, key=lambda row: not row[1])
-    ]
-    return "\n".join(["| claim | |", "| --- | --- |", *lines]) + "\n"
-
-
-def first_contact(checkout: Checkout) -> dict[str, dict[str, bool]]:
-    """The claim that `harness score --self-test` examines, with what it found where it ran."""
-    what = "IS and FID of real CIFAR-10 with the official Inception at 2048 channels"
-    if not checkout.self_test.is_file():
-        return {f"{what}: `harness score --self-test`": {"holds": False}}
-    said = read_json(checkout.self_test)
-    found, known = said["found"], said["known"]
-    figures = f"{found['is_mean']:.2f} (known {known['is_mean']}) and {found['fid']:.2f} (known {known['fid']})"
-    return {f"{what}: {figures}, {said['file']}, sha256 {said['sha256'][:12]}": {"holds": said["holds"]}}
+    """Markdown: one line per claim."""
+    rows = [f"| {name} | {'verified' if held else 'not yet'} |" for name, held in verified.claims(Checkout(ROOT))]
+    return "\n".join(["| claim | |", "| --- | --- |", *rows]) + "\n"
 
 
 def measured() -> str:

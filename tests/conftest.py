@@ -159,6 +159,7 @@ def tiny_root(folder: Path) -> Path:
         "experiments/tolerances.yaml",
         "results/reported",
         "results/history.csv",
+        "results/verified.json",
     ):
         (folder / name).symlink_to(root / name)
     for path in (root / "experiments/protocols").glob("*.yaml"):  # which the ledger names

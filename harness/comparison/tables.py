@@ -15,6 +15,7 @@ import pandas as pd
 from harness.comparison import (
     dvc_views,
     foreign,
+    miniatures,
     named,
     protocols,
     reported,
@@ -288,10 +289,15 @@ def paper_table(
         found = _main_groups(results.scores[results.scores["experiment"].isin(names)], theirs, common) if names else []
         shown += [part for _, part in found]
         said = [_measured(first, part, cells, results, comparisons, common) for first, part in found]
-        lines += [line | _reported(cells) for line in said or [absent]]
+        beside = miniatures.beside(names, results.scores, experiments) or [{}]
+        lines += [line | _reported(cells) | small for line in said or [absent] for small in beside]
     note = (f"{words.MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
     note += run_tables.common_note(pd.concat(shown)) if shown else ""
-    return Table(name, spec.title, data(lines, PAPER_DATA), {**PAPER, **words.reported_protocol(ledger)}, note)
+    columns, said_as = PAPER_DATA, {**PAPER, **words.reported_protocol(ledger)}
+    if any("miniature" in line for line in lines):
+        columns, said_as = (*columns, *miniatures.DATA), miniatures.beside_reported(said_as)
+        note += miniatures.NOTE
+    return Table(name, spec.title, data(lines, columns), said_as, note)
 
 
 def _reported(cells: list[dict[str, Any]]) -> dict[str, Any]:

@@ -62,6 +62,18 @@ def measure(scale: Scale, run: Run, samples: np.ndarray, nimg: int | None) -> Me
     )
 
 
+def neighbours(scale: Scale, run: Run, samples: np.ndarray, nimg: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far each sample is from the nearest trained image, float64 [N], and these, uint8 [N, R, R, 3].
+
+    For arguments and errors see `measure`; the data set must be packed.
+    """
+    folder = scale.checkout.data(run.dataset)
+    trained = open_images(folder)
+    batches = _batches(trained, _seen(len(trained), run.seed, nimg))
+    distances, which = nearest.nearest(samples, batches, run.recipe.flip)
+    return distances, packed.load(folder).images[which]
+
+
 def _seen(size: int, seed: int, nimg: int | None) -> np.ndarray:
     """Which images of the data set a training had seen, bool [size]."""
     seen = np.full(size, not nimg or nimg >= size)

@@ -143,7 +143,10 @@ def _ends(root: str, folder: ScaleFolder, kept: Keeping) -> dict[str, Any]:
         },
         "report": {
             "cmd": "harness report",
-            "deps": [str(folder.check), str(folder.all_records), str(folder.tables)],
+            "deps": [
+                *(str(folder.check), str(folder.all_records), str(folder.tables)),
+                f"{root}results/verified.json",
+            ],
             "outs": [kept(folder.report)],
         },
     }

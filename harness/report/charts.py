@@ -22,7 +22,8 @@ INK, SOFT, GRID, PAPER = "#1c2431", "#566172", "#e0e5ec", "#fefefe"  # roles; ea
 VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"}
 VARIABLES |= {colour: f"--m{i}" for i, colour in enumerate(LIGHT)}
 LABEL = 13  # points from one label to the next
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # of the first eight models, the next eight, the next
+# Dashes and markers of the first eight models, the next eight, the next: colours repeat, looks do not.
+LOOKS = (("-", "o"), ((0, (5, 2)), "s"), ((0, (1, 1.2)), "^"), ((0, (6, 1.5, 1, 1.5)), "D"))
 MOST_SAID = 6  # lines that a caption names; of more, the figure's own description does
 LOSSES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
 STYLE: Any = {
@@ -72,10 +73,11 @@ def colour_indices(scores: pd.DataFrame) -> dict[str, int | None]:
 
 
 def look(place: int | None) -> dict[str, Any]:
-    """Return colour and dashes of a model."""
+    """Return colour, dashes and marker of a model."""
     if place is None:
-        return {"color": SOFT, "ls": (0, (6, 3))}
-    return {"color": LIGHT[place % len(LIGHT)], "ls": DASHES[place // len(LIGHT) % len(DASHES)]}
+        return {"color": SOFT, "ls": (0, (6, 3)), "marker": "x"}
+    dashes, marker = LOOKS[place // len(LIGHT) % len(LOOKS)]
+    return {"color": LIGHT[place % len(LIGHT)], "ls": dashes, "marker": marker}
 
 
 def fid_charts(found: Results, comparisons: pd.DataFrame) -> list[Chart]:
@@ -113,7 +115,7 @@ def _fid_chart(
         for experiment, rows in points.groupby("experiment", sort=True):
             rows = rows.sort_values("nimg")
             x, mine = rows["nimg"] / divisor, look(places[str(experiment)])
-            axis.plot(x, rows["mean"], marker="o", ms=4, lw=1.8, **mine)
+            axis.plot(x, rows["mean"], ms=4, lw=1.8, **mine)
             if rows["low"].notna().any():
                 axis.fill_between(x, rows["low"], rows["high"], color=mine["color"], alpha=0.18, lw=0)
             labels.append((x.iloc[-1], rows["mean"].iloc[-1], str(experiment), mine["color"]))
@@ -121,7 +123,7 @@ def _fid_chart(
             said.append(f"{experiment} from {ends} at {words.count(rows['nimg'].max())}")
         for experiment, part in panel.controls.groupby("experiment", sort=True):
             value = float(part["fid"].mean())
-            axis.axhline(value, lw=1.4, **look(None))
+            axis.axhline(value, lw=1.4, **look(None) | {"marker": ""})
             label = str(experiment) if "untrained" in str(experiment) else f"{experiment} (untrained)"
             labels.append((None, value, label, SOFT))
             said.append(f"untrained {experiment} {value:.2f}")
@@ -161,8 +163,8 @@ def scorer_charts(found: Results) -> list[Chart]:
             most = 1.05 * float(pairs.max().max())
             axis.plot([0, most], [0, most], color=SOFT, lw=1)
             for experiment, rows in pairs.groupby(level="experiment", sort=True):
-                colour = look(places[str(experiment)])["color"]
-                axis.plot(rows["tf"], rows["clean"], "o", ms=5, color=colour, label=str(experiment))
+                mine = look(places[str(experiment)]) | {"ls": ""}
+                axis.plot(rows["tf"], rows["clean"], ms=5, label=str(experiment), **mine)
             axis.set_xlabel("FID, TensorFlow Inception (lower is better)")
             axis.set_ylabel("FID, clean-fid (lower is better)")
             if pairs.index.get_level_values("experiment").nunique() <= MOST_SAID:
@@ -197,9 +199,8 @@ def loss_charts(found: Results) -> list[Chart]:
                     for j, (_, run) in enumerate(runs.groupby("seed", sort=True)):
                         points = run.sort_values("nimg")[["nimg", column]].dropna()
                         label = str(experiment) if j == 0 else None
-                        axis.plot(
-                            points["nimg"] / divisor, points[column], label=label, lw=1.4, **look(places[experiment])
-                        )
+                        mine = look(places[experiment]) | {"marker": ""}
+                        axis.plot(points["nimg"] / divisor, points[column], label=label, lw=1.4, **mine)
                 axis.set_xlabel(unit)
                 axis.set_ylabel(LOSSES[column])
             figure.subplots_adjust(wspace=0.28)
@@ -249,17 +250,19 @@ def _direct_labels(axis: Any, labels: Sequence[tuple[float | None, float, str, s
     points = axis.get_position().height * axis.figure.get_size_inches()[1] * 72
     heights = spread([value for _, value, _, _ in labels], LABEL * (high - low) / points, high)
     for (x, value, text, colour), height in zip(labels, heights, strict=True):
-        start = (right if x is None else x, value)
+        if x is not None:  # level to the border: between there and the names nothing crosses, as both are in order
+            axis.plot([x, right], [value, value], color=colour, lw=0.6, ls=(0, (1, 2)))
         axis.annotate(
             text,
-            xy=start,
-            xytext=(right + 0.06 * (right - left), height),
+            xy=(right, value),
+            xytext=(right + 0.1 * (right - left), height),
             color=colour,
             va="center",
             fontsize=10,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 4},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 0},
         )
+    axis.set_xlim(left, right)
 
 
 def spread(values: Sequence[float], gap: float, top: float) -> list[float]:

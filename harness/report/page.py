@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import words
+from harness.comparison import verified, words
 from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
 from harness.files import write_text
 from harness.records.results import Results
-from harness.report import charts, finding, gaps, pictures
+from harness.report import charts, copies, finding, gaps, pictures
 from harness.report import scores as measured_scores
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def view(table: Table) -> dict[str, Any]:
         said.add("source")
     once = [c for c in ("data set", "one protocol", "protocol") if c in frame and frame[c].nunique() == 1]
     absent = frame["experiment"] == "not run" if "experiment" in frame else pd.Series(False, index=frame.index)
+    if "miniature" in frame:
+        absent &= frame["miniature"] == NONE
     return {
         "name": table.name,
         "title": table.title,
@@ -149,8 +151,8 @@ def facts(scale: str, found: Results) -> list[tuple[str, str]]:
     ]
 
 
-def render(context: Mapping[str, Any]) -> str:
-    """Fill the template; text is escaped, an undefined name is an error."""
+def render(context: Mapping[str, Any], template: str = "page.html.j2") -> str:
+    """Fill a template; text is escaped, an undefined name is an error."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -160,7 +162,7 @@ def render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(context)
+    return environment.get_template(template).render(context)
 
 
 def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> dict[str, Any]:
@@ -172,6 +174,7 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
     claims = list(finding.claims(checked))
     samples = pictures.rows(scale.folder, found.scores)
     papers = list(views.values())
+    apart = gaps.gaps(checked)
     return {
         "scale": scale.params.scale,
         "warnings": [*overlay_warning(scale), *warnings(found)],
@@ -193,7 +196,11 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "charts": [one for one in figures if one.name.startswith("fid-")],
         "scorer_charts": [one for one in figures if one.name.startswith("scorers-")],
         "losses": [one for one in figures if one.name.startswith("losses-")],
-        "gaps": gaps.gaps(checked),
+        "copies": copies.rows(scale.folder, found.scores),
+        "distances": copies.HEADINGS,
+        "gaps": apart,
+        "quirks": gaps.open_settings(apart, checked),
+        "claims_verified": verified.claims(scale.checkout),
         "runs": runs,
         "papers": [table for table in papers if table["rows"]],
         "unmeasured": [table for table in papers if not table["rows"]],

@@ -13,7 +13,6 @@ from harness.errors import HarnessError
 from harness.paths import ScaleFolder
 from harness.sampling.grid import grid
 
-GRID_COLUMNS = 10  # of a grid as `harness.sampling.grid` writes it
 COUNTS = (16, 8, 4)  # samples of a snapshot; the most that keep the pictures of a page within BUDGET
 BUDGET = 2_000_000  # characters of embedded pictures, so that a page with 30 models stays under 3 MB
 
@@ -51,7 +50,7 @@ def _row(out: ScaleFolder, experiment: Any, scores: pd.DataFrame, most: int) -> 
         "seed": seed,
         "pictures": [
             {
-                "uri": samples(files[n], most),
+                "uri": samples(files[n], int(mine["resolution"].iloc[0]), most),
                 "images": words.count(n),
                 "alt": f"{most} samples of {experiment}, seed {seed}, after {n:,} images seen",
             }
@@ -60,11 +59,14 @@ def _row(out: ScaleFolder, experiment: Any, scores: pd.DataFrame, most: int) -> 
     }
 
 
-def samples(path: Path, most: int = COUNTS[0]) -> str:
+def samples(path: Path, resolution: int, most: int = COUNTS[0]) -> str:
     """Return the first samples of a grid, as a data URI: two rows of half as many.
 
+    Args:
+        resolution: of a sample, in pixels; the grid has 2 pixels between samples, and as many columns as it likes.
+
     Raises:
-        HarnessError: not a picture.
+        HarnessError: not a picture, or not one of samples of this size.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -73,11 +75,14 @@ def samples(path: Path, most: int = COUNTS[0]) -> str:
             pixels = np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise HarnessError(f"{path}: not a readable picture ({error}); delete it and run its stage again.") from None
-    pitch = (pixels.shape[1] - 2) // GRID_COLUMNS
+    pitch = resolution + 2
+    if any((side - 2) % pitch for side in pixels.shape[:2]):
+        size = " x ".join(map(str, pixels.shape[1::-1]))
+        raise HarnessError(f"{path}: {size} pixels are no grid of samples of {resolution}; run its stage again.")
     tiles = [
-        pixels[y : y + pitch - 2, x : x + pitch - 2]
-        for y in range(2, pixels.shape[0] - pitch + 1, pitch)
-        for x in range(2, pixels.shape[1] - pitch + 1, pitch)
+        pixels[y : y + resolution, x : x + resolution]
+        for y in range(2, pixels.shape[0], pitch)
+        for x in range(2, pixels.shape[1], pitch)
     ]
     return embedded(grid(np.stack(tiles[:most]), max(2, min(most, len(tiles)) // 2)))
 

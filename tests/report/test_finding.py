@@ -2,14 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.comparison import check
+from harness.config import experiments
 from harness.records import results
 from harness.report import charts, finding
 from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
+from tests.paths import ROOT
 from tests.records import score_trees
 
 
@@ -97,6 +101,37 @@ def test_a_model_has_one_colour_everywhere(out: Path) -> None:
             assert re.search(rf"fill: {charts.LIGHT[place]}[^>]*>{name}</text>", chart.svg)
             assert re.search(rf"fill: var\(--m{place}\)[^>]*>{name}</text>", chart.inline)
         assert charts.LIGHT[2] not in chart.svg
+
+
+def test_no_two_of_thirty_models_look_alike() -> None:
+    looks = {(one["color"], one["ls"], one["marker"]) for one in map(charts.look, [None, *range(30)])}
+    assert len(looks) == 31
+    for place in range(22):
+        assert charts.look(place)["color"] == charts.look(place + 8)["color"]
+        assert charts.look(place)["marker"] != charts.look(place + 8)["marker"], "a scatter has no dashes"
+
+
+def test_lines_to_thirty_names_do_not_cross(tmp_path: Path) -> None:
+    """Right of the panel: the heights where they start and where they end are in the same order."""
+    names = [name for name in experiments.load(ROOT) if "untrained" not in name][:30]
+    rng = np.random.default_rng(0)
+    for name in names:
+        ends = {1000: 9.0, int(rng.integers(2, 9)) * 1000: float(rng.uniform(1, 9))}
+        curve(tmp_path, name, ends)
+    (panel,) = finding.panels(results.load(tmp_path).scores)
+    assert panel.curves["experiment"].nunique() == 30
+    drawn: list[Any] = []
+    with charts._figure(1, height=8) as (_, (axis,)):
+        axis.set_ylim(0, 10)
+        axis.set_xlim(0, 10)
+        last = panel.curves[panel.curves["snapshot"] == "last"]
+        points = last[["nimg", "fid", "experiment"]].itertuples(index=False)
+        charts._direct_labels(axis, [(nimg / 1000, fid, name, "#000000") for nimg, fid, name in points])
+        drawn = [(text.xy, text.xyann) for text in axis.texts]
+    assert {x for (x, _), _ in drawn} == {10.0}, "from the border"
+    starts, ends_ = [y for (_, y), _ in drawn], [y for _, (_, y) in drawn]
+    assert [ends_[i] for i in np.argsort(starts, kind="stable")] == sorted(ends_)
+    assert min(np.diff(sorted(ends_))) > 0.1
 
 
 def check_comparisons(found: results.Results):  # type: ignore[no-untyped-def]

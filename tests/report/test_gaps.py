@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.comparison import check
+from harness.config import experiments
 from harness.report import gaps
 from tests.comparison.test_check import autogan
+from tests.paths import ROOT
 from tests.records import score_trees
 
 
@@ -36,3 +38,28 @@ def test_one_seed_is_a_likely_cause_and_has_no_sd(tmp_path: Path) -> None:
     (row, *_) = rows_of(tmp_path / "results/test")
     assert row["sds"] == "—"
     assert "1 seed" in row["causes"]  # type: ignore[operator]
+
+
+def test_settings_that_sources_leave_open_are_a_likely_cause(tmp_path: Path) -> None:
+    score_trees.add(tmp_path / "results/test", experiment="t4-transgan-s", fid=30.0)
+    score_trees.add(tmp_path / "results/test", experiment="quirk-tanh", fid=25.0)
+    score_trees.add(tmp_path / "results/test", "clean", experiment="quirk-tanh", fid=5.0)
+    score_trees.add(tmp_path / "results/test", experiment="t1-autogan-autogan", fid=30.0)
+    checked = check.check(score_trees.scale_of(tmp_path / "results/test"))
+    rows = gaps.gaps(checked)
+    said = {str(row["experiment"]): " ".join(row["causes"]) for row in rows}
+    assert "settings that the sources leave open: 10, listed below" in said["t4-transgan-s"]
+    assert "leave open" not in said["t1-autogan-autogan"]
+    found = {one["name"]: one for one in gaps.open_settings(rows, checked)}
+    assert len(found) == 10
+    assert found["quirk-tanh"]["fid"] == "FID 25.00", "of one scorer"
+    assert found["quirk-clip-1"]["fid"] == "not run here"
+    assert "gradient clip" in found["quirk-clip-1"]["note"]
+
+
+def test_another_size_of_a_network_is_no_open_setting() -> None:
+    known = experiments.load(ROOT)
+    assert gaps.quirks("stl10-transgan-l", known) == []
+    assert set(gaps.quirks("t4-transgan-xl", known)) == {name for name in known if name.startswith("quirk-")}
+    assert gaps.quirks("mini-conv", known) == []
+    assert gaps.quirks("somebody-elses", known) == []

@@ -174,6 +174,17 @@ def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Chec
     assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
 
 
+def test_what_tests_verified_stands_at_the_foot(scale: Scale, checked: check.Checked, html: str) -> None:
+    assert "claims about this code are verified" not in html, "this checkout has no recorded test run"
+    rows = [("it adds up", True), ("it is <fast>", False)]
+    made = page.render(page.context(scale, checked, []) | {"claims_verified": rows})
+    foot = made.split('id="provenance"')[1]
+    assert "1 of 2 claims about this code are verified" in foot
+    assert (
+        '<th scope="row" class="long">it is &lt;fast&gt;</th><td><span class="pill none">? not yet</span></td>' in foot
+    )
+
+
 def test_text_is_escaped(scale: Scale, checked: check.Checked) -> None:
     context = page.context(scale, checked, [])
     assert "&lt;b&gt;&amp;" in page.render(context | {"findings": ["<b>&"]})
@@ -182,7 +193,7 @@ def test_text_is_escaped(scale: Scale, checked: check.Checked) -> None:
 def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "grid.png").write_text("no picture")
     with pytest.raises(HarnessError, match=r"grid\.png: not a readable picture"):
-        pictures.samples(tmp_path / "grid.png")
+        pictures.samples(tmp_path / "grid.png", 32)
 
 
 @pytest.mark.parametrize(("most", "size"), [(16, (8 * 34 + 2, 2 * 34 + 2)), (4, (2 * 34 + 2, 2 * 34 + 2))])
@@ -190,11 +201,23 @@ def test_samples_are_cut_from_a_grid(tmp_path: Path, most: int, size: tuple[int,
     """They are the first samples, with the borders that `harness.sampling.grid` draws."""
     images = noise(100, 32, 32, 3)
     grid_png(images, tmp_path / "grid.png")
-    uri = pictures.samples(tmp_path / "grid.png", most)
+    uri = pictures.samples(tmp_path / "grid.png", 32, most)
     with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
         assert image.size == size
         assert np.array_equal(np.asarray(image)[2:34, 2:34], images[0])
         assert np.array_equal(np.asarray(image)[-34:-2, -34:-2], images[most - 1])
+
+
+@pytest.mark.parametrize("columns", [8, 10])
+def test_a_grid_may_have_as_many_columns_as_it_likes_but_no_other_size(tmp_path: Path, columns: int) -> None:
+    images = noise(64, 16, 16, 3)
+    grid_png(images, tmp_path / "grid.png", columns)
+    uri = pictures.samples(tmp_path / "grid.png", 16)
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
+        assert np.array_equal(np.asarray(image)[2:18, -18:-2], images[7])
+        assert np.array_equal(np.asarray(image)[-18:-2, -18:-2], images[15])
+    with pytest.raises(HarnessError, match="pixels are no grid of samples of 32"):
+        pictures.samples(tmp_path / "grid.png", 32)
 
 
 def test_snapshots_on_the_way_are_told_by_their_counts(html: str) -> None:
