@@ -1,14 +1,22 @@
 """The README's tables, made from committed runs: `python -m tests.claims`."""
 
-from harness.comparison import verified
+import re
+import textwrap
+from html import unescape
+
+import pandas as pd
+
+from harness.comparison import protocols, run_tables, verified, words
 from harness.config.experiments import open_scale
 from harness.doctor import devices, estimate_text
 from harness.doctor.estimate import estimate
 from harness.files import read_json, write_text
-from harness.paths import Checkout
+from harness.paths import Checkout, ScaleFolder
+from harness.pipeline import suite
 from harness.pipeline.plan import resolve_all
 from harness.pipeline.suite import params_of
 from harness.records import results
+from harness.report import finding
 from tests.paths import ROOT
 
 
@@ -18,15 +26,51 @@ def table() -> str:
     return "\n".join(["| claim | |", "| --- | --- |", *rows]) + "\n"
 
 
+NEWEST = ("mini", "cpu")  # scales on real data, the one to show first
+WIDTH = 116  # characters of a line of prose
+
+
 def measured() -> str:
-    """Markdown: what the `cpu` scale measured, one line per dump."""
-    lines = ["| run | images seen | FID-768, TensorFlow | FID-768, clean-fid |", "| --- | --- | --- | --- |"]
-    scores = results.load(ROOT / "results/cpu").scores
-    for (experiment, seed, _), part in scores.groupby(["experiment", "seed", "snapshot"], sort=True):
-        fid = part.set_index("scorer")["fid"]
-        name = f"{experiment}, seed {seed}"
-        lines.append(f"| {name} | {part['nimg'].iloc[0]:,} | {fid['tf']:.2f} | {fid['clean']:.2f} |")
-    return "\n".join(lines) + "\n"
+    """Markdown: what the newest scale found, its last snapshots as a table, its first figure."""
+    name = next(one for one in NEWEST if (ROOT / "results" / one / "report/index.html").is_file())
+    folder, found = ScaleFolder(ROOT / "results" / name), results.load(ROOT / "results" / name)
+    about = suite.read(Checkout(ROOT), name).about
+    verdicts = pd.read_csv(folder.check / "claims.csv").drop_duplicates("claim")["claim_verdict"].value_counts()
+    judged = ", ".join(f"{verdicts.get(verdict, 0)} {verdict}" for verdict in finding.SYMBOLS)
+    figure = next(path for scorer in finding.SCORERS for path in sorted(folder.report.glob(f"fid-*-{scorer}*.svg")))
+    said = re.search(r"<desc[^>]*>(.*?)</desc>", figure.read_text(encoding="utf-8"), re.DOTALL)
+    assert said, f"{figure} does not say what it shows"
+    paragraphs = [
+        f"[`results/{name}`](results/{name}): {about}.",
+        *(f"**{sentence}**" for sentence in finding.findings(found)),
+        f"Of the paper's {verdicts.sum()} claims, at this scale: {judged}.",
+    ]
+    picture = f"![{unescape(said[1])}]({figure.relative_to(ROOT)})"
+    return "\n\n".join([*map(_wrapped, paragraphs), last_scores(found), _wrapped(picture)]) + "\n"
+
+
+def last_scores(found: results.Results) -> str:
+    """Markdown: FID of every model's last snapshot under the protocol that most share, lowest first."""
+    scores, common = found.scores, protocols.common_protocols(found.scores)
+    scorers = [name for name in finding.SCORERS if name in common]
+    (layer,) = set(scores["layer"])
+    heads = ["model", "images seen", *(f"FID-{layer}, {finding.SCORERS[one]}" for one in scorers), "seeds", "hours"]
+    rows = []
+    for experiment, part in scores[scores["snapshot"] == "last"].groupby("experiment", sort=True):
+        columns = [part[(part["scorer"] == one) & (part["protocol"] == common[one])]["fid"] for one in scorers]
+        means = [run_tables.mean_sd(column) for column in columns]
+        fids = [words.mean_sd("x", 2)({"x": mean, "x_sd": sd}) for mean, sd in means]
+        seeds = sorted(set(part["seed"]))
+        cost = run_tables.cost(found.training, str(experiment), seeds)
+        hours = (cost["gpu_hours"] or 0) + (cost["cpu_hours"] or 0)
+        cells = [str(experiment), f"{part['nimg'].iloc[0]:,}", *fids, str(len(seeds)), f"{hours:.1f}"]
+        rows.append((means[0][0], f"| {' | '.join(cells)} |"))
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join([f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *(line for _, line in sorted(rows))])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def speed() -> str:

@@ -11,12 +11,14 @@ import pytest
 
 from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
+from tests.paths import ROOT
 from tests.records import score_trees
 from tests.report.test_finding import curve
 from tests.report.test_page import grid
 
 pytestmark = pytest.mark.browser
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+AXE = "HARNESS_AXE"  # path of axe-core's axe.min.js, which `npm install axe-core` brings
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 
@@ -114,4 +116,27 @@ def test_headings_are_in_order_and_tables_are_labelled(browser: Any, report: Pat
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.locator("th:not([scope])").count() == 0
     assert page.locator("svg:not(:has(title)), svg:not(:has(desc)), img:not([alt])").count() == 0
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core."""
+    place = Path(os.environ.get(AXE) or ROOT / "node_modules/axe-core/axe.min.js")
+    if not place.is_file():
+        pytest.skip(f"needs axe-core: `npm install axe-core`, or {AXE}=FILE (its axe.min.js)")
+    return place.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Any, report: Path, axe: str, viewport: dict[str, int], scheme: str) -> None:
+    page = browser.new_page(viewport=viewport, color_scheme=scheme)
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run()")
+    assert len(found["passes"]) > 20, "it looked"
+    grave = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert not grave, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in grave]
     page.close()
