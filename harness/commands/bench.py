@@ -94,3 +94,40 @@ def intervals(reference: str, weights: str, out: Path) -> None:
     from harness.paths import cache_of
 
     bench.run(out, find_reference(reference), weights, cache_of(None))
+
+
+@command.command("effects")
+@click.argument("dump", type=click.Path(path_type=Path))
+@click.option("--reference", default="cifar10", show_default=True, help="Real images: a packed data set or a file.")
+@click.option("--test", help="Those of another split.")
+@click.option("--other", type=click.Path(path_type=Path), help="The dump of another snapshot.")
+@click.option("--n", type=click.IntRange(100), default=5000, show_default=True, help="Samples.")
+@click.option("--n-real", type=click.IntRange(100), default=10_000, show_default=True, help="Real images.")
+@click.option("--weights", default="trunk", show_default=True, help="trunk | official | stand-in | FILE.")
+@click.option("--layer", type=int, default=768, show_default=True, help="768 | 2048 channels, ...")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@OUT
+def effects(
+    dump: Path,
+    reference: str,
+    test: str | None,
+    other: Path | None,
+    n: int,
+    n_real: int,
+    weights: str,
+    layer: int,
+    threads: int,
+    out: Path,
+) -> None:
+    """What each field of a protocol is worth: DUMP, a folder of one drawing's files, scored with one field changed.
+
+    Example: harness bench effects results/paper/samples/t4-transgan-s/seed0/last --test cifar10-test
+    """
+    from harness.bench import effects as bench
+    from harness.metrics.extractors.base import Setup
+    from harness.metrics.request import find_reference
+    from harness.paths import cache_of
+
+    base = bench.Way(dump, str(find_reference(reference)), n, n_real)
+    split = str(find_reference(test)) if test is not None else None
+    bench.run(out, base, Setup(weights, layer, threads=threads, cache=cache_of(None)), split, other)
