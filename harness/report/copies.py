@@ -10,7 +10,7 @@ from harness.files import read_json
 from harness.paths import ScaleFolder
 from harness.records.sample_record import QUANTILES, Memorisation
 
-SHOWN = (0.01, 0.25, 0.5)  # of `QUANTILES`
+SHOWN = (0.01, 0.5)  # of `QUANTILES`
 HELD_OUT = {
     "another data set": "{name}",
     "not trained on": "images of {name} not seen",

@@ -114,14 +114,17 @@ def _interval(mine: pd.DataFrame, intervals: pd.DataFrame) -> tuple[str, float |
 
 
 def _flags(part: pd.DataFrame, common: Mapping[tuple[str, str], tuple[str, list[str]]]) -> list[str]:
-    """Return where a row differs from what is said above the table."""
-    out = []
+    """Return in which parts a row differs from what is said above the table, and the scorers that it does so under."""
+    differs: dict[str, list[str]] = {}
+    more: list[str] = []
     for row in part.to_dict("records"):
         said, texts = common[row["dataset"], row["scorer"]]
-        if said_of(row) != said:
-            out.append(f"{row['scorer']}: {said_of(row)}")
-        out += [text for text in caveats(row) if text not in texts]
-    return list(dict.fromkeys(out))
+        if other := [text for text in said_of(row).split(", ") if text not in said.split(", ")]:
+            differs.setdefault(", ".join(other), []).append(row["scorer"])
+        more += [text for text in caveats(row) if text not in texts]
+    return [f"{', '.join(dict.fromkeys(scorers))}: {text}" for text, scorers in differs.items()] + [
+        *dict.fromkeys(more)
+    ]
 
 
 def costs(found: Results) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from harness.comparison import check
 from harness.config.experiments import Scale, open_scale
 from harness.errors import HarnessError
 from harness.records import results
-from harness.report import charts, page, pictures
+from harness.report import charts, page, pictures, scores
 from harness.sampling.grid import grid_png
 from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
@@ -231,7 +231,16 @@ def test_a_row_under_another_protocol_says_so(scale: Scale, checked: check.Check
     assert [row["flags"] for row in rows if row["experiment"] == "t1-autogan-autogan"] == [[]]
     flags = [row["flags"] for row in rows if row["experiment"] == "cpu-sngan"]
     assert len(flags) == 2
-    assert all("tf: 50k vs 50k cifar10 train, official 768" in found[0] for found in flags)
+    assert all(found[0] == "tf: official 768 channels" for found in flags), "and not what is the same"
+
+
+def test_scorers_that_differ_alike_share_a_flag(tmp_path: Path) -> None:
+    for scorer in ("tf", "clean"):
+        score_trees.add(tmp_path, scorer, experiment="cpu-sngan")
+        score_trees.add(tmp_path, scorer, experiment="cpu-transgan")
+        score_trees.add(tmp_path, scorer, experiment="cpu-transgan", seed=1, n_fake=1000)
+    rows = scores.score_table(results.load(tmp_path))["rows"]
+    assert [row["flags"] for row in rows] == [[], ["clean, tf: 1k vs 50k cifar10 train"]]
 
 
 def test_a_mean_over_seeds_has_sd_and_interval(scale: Scale, checked: check.Checked) -> None:
