@@ -1,5 +1,6 @@
 """`harness bench`: speed, as ratios against a named peer in the same run."""
 
+import os
 from pathlib import Path
 
 import click
@@ -38,15 +39,24 @@ def scores(images: int, out: Path) -> None:
 
 @command.command("train")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--processes", type=click.IntRange(2), help="Instead: so many that train as one, against one.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="With --processes: CPU threads of all together; default: all cores."
+)
 @OUT
-def train(device: str, out: Path) -> None:
+def train(device: str, processes: int | None, threads: int | None, out: Path) -> None:
     """TransGAN-S training cycle against the plain eager step written straight from the specification.
 
     Example: harness bench train --device cuda
     """
-    from harness.bench import train as bench
+    if processes is None:
+        from harness.bench import train as bench
 
-    bench.run(out, device)
+        bench.run(out, device)
+    else:
+        from harness.bench import processes as together
+
+        together.run(out, processes, device, threads or len(os.sched_getaffinity(0)))
 
 
 @command.command("pipeline")

@@ -50,6 +50,7 @@ def command(
     Example: harness train quick-cifar10-transgan --seed 0
     """
     from harness.training.experiment import train
+    from harness.training.ranks import speaks
 
     record = train(
         experiment,
@@ -63,4 +64,5 @@ def command(
         stop_nimg=stop_nimg,
     )
     seen = f"{record.nimg} images seen" if record.digest else "released weights"
-    click.echo(f"{scale.folder.weights(experiment, seed, 'last')}: {seen}")
+    if speaks():
+        click.echo(f"{scale.folder.weights(experiment, seed, 'last')}: {seen}")

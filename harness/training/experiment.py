@@ -62,9 +62,13 @@ def train(
     run = scale.run(experiment, seed)
     folders = scale.folder.training(experiment, seed)
     released = experiments.load(scale.root)[experiment].checkpoint
-    if released:
-        return released_weights.publish(run, released, folders, scale.root)
     together = launched()
+    if released and together == 1:
+        return released_weights.publish(run, released, folders, scale.root)
+    if released:
+        raise HarnessError(
+            f"{experiment}: takes released weights and trains nothing; start one process, not {together}."
+        )
     if processes is not None and together not in (1, processes):
         raise HarnessError(
             f"{together} processes were started (WORLD_SIZE), but {processes} are asked for; leave out --processes and "

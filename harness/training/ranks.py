@@ -185,6 +185,11 @@ def launched() -> int:
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 1
 
 
+def speaks() -> bool:
+    """Whether this process says on stdout what all of them did."""
+    return launched() == 1 or os.environ["RANK"] == "0"
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """Join the other processes, if there are any.
