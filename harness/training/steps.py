@@ -59,6 +59,7 @@ def discriminator_terms(
     batched: bool = False,
     functional: bool = False,
     mean: losses.Mean = torch.mean,
+    both: losses.Discriminator | None = None,
 ) -> Terms:
     """Loss of the discriminator and its parts.
 
@@ -73,6 +74,7 @@ def discriminator_terms(
         itself.
         functional: take the penalty's gradient with `torch.func.grad`.
         mean: of the whole batch, of which reals and fakes may be a part.
+        both: the discriminator on reals and fakes together; default: `discriminator`.
 
     Returns:
         `discriminator_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift`
@@ -80,7 +82,7 @@ def discriminator_terms(
     """
     augmented = apply(reals, draws.real), apply(fakes, draws.fake)
     if batched:
-        real, fake = discriminator(torch.cat(augmented)).chunk(2)
+        real, fake = (both or discriminator)(torch.cat(augmented)).chunk(2)
     else:
         real, fake = discriminator(augmented[0]), discriminator(augmented[1])
     loss = losses.OBJECTIVES[recipe.objective].discriminator(real, fake)
@@ -205,9 +207,11 @@ class Steps:
         self.generator = in_precision(state.generator, device, recipe.precision)
         self.half_width: int | None = None
         self.batched = batch_independent(state.discriminator, resolution)
+        self._both: Call | None = None
         if ranks.count > 1:
             split(state.generator, (self.latent_dim,), ranks)
-            split(state.discriminator, (3, resolution, resolution), ranks)
+            self._normals = split(state.discriminator, (3, resolution, resolution), ranks)
+            self._both = self._discriminate_both
         self._fakes = self.generator
         self._discriminator_terms, self._generator_terms = discriminator_terms, generator_terms
         if recipe.compile:
@@ -305,6 +309,7 @@ class Steps:
             self.batched,
             self.recipe.compile,
             self.ranks.mean,
+            self._both,
         )
         terms["discriminator_loss"].backward()
         return self.ranks.reported(terms)
@@ -361,6 +366,13 @@ class Steps:
             pipe.update(float(signs[0] / signs[1]), images, spec.target, spec.speed_nimg)
             signs.zero_()
         return used
+
+    def _discriminate_both(self, images: torch.Tensor) -> torch.Tensor:
+        """Judge reals and fakes together, which are parts of two batches."""
+        self._normals.batches = 2
+        logits = self.discriminator(images)
+        self._normals.batches = 1
+        return logits
 
     def apply_discriminator(self) -> Terms:
         """Clip and step the discriminator: `discriminator_grad_norm` before clipping."""

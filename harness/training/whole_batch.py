@@ -9,6 +9,7 @@ modules:
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,23 @@ from harness.training.ranks import Ranks
 
 PROBE = 4  # images of a probe, at least: a group of the minibatch standard deviation
 LARGEST_GROUP = 32  # of the minibatch standard deviation, in the networks here
+
+
+class Normals:
+    """`draw_normal` of a network: a row for each image of the whole batch, of which this process takes its own.
+
+    `batches` is how many batches one call of the network is given, one after the other, each of them spread over the
+    processes.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        """One batch a call."""
+        self.ranks, self.batches = ranks, 1
+
+    def __call__(self, rows: int, *shape: int, **options: Any) -> Tensor:
+        """`torch.randn(rows, *shape, **options)` of the whole."""
+        drawn = torch.randn(rows * self.ranks.count, *shape, **options)
+        return self.ranks.part(drawn.unflatten(0, (self.batches, -1)), 1).flatten(0, 1)
 
 
 class WholeBatchNorm(nn.BatchNorm2d):
@@ -47,7 +65,7 @@ class WholeBatchNorm(nn.BatchNorm2d):
         return out.to(x.dtype)
 
 
-def split(network: nn.Module, shape: tuple[int, ...], ranks: Ranks) -> None:
+def split(network: nn.Module, shape: tuple[int, ...], ranks: Ranks) -> Normals:
     """Let a network in training mode see the whole batch of which it is given this process's rows.
 
     Measured in float64 on a copy: the processes' rows must be those that one process computes, and so must the buffers.
@@ -56,6 +74,9 @@ def split(network: nn.Module, shape: tuple[int, ...], ranks: Ranks) -> None:
         network: changed in place; names and values of its tensors stay.
         shape: of one input.
         ranks: the processes.
+
+    Returns:
+        What the network now draws from.
 
     Raises:
         HarnessError: they differ, so the network mixes images, or draws, without the hooks above.
@@ -75,7 +96,7 @@ def split(network: nn.Module, shape: tuple[int, ...], ranks: Ranks) -> None:
             f"a way that {ranks.count} processes do not share; train it on one process, or give it the hooks of "
             "docs/processes.md."
         )
-    _bind(network, ranks)
+    return _bind(network, ranks)
 
 
 def _seeded(network: nn.Module, inputs: Tensor) -> Tensor:
@@ -85,8 +106,9 @@ def _seeded(network: nn.Module, inputs: Tensor) -> Tensor:
     return outputs
 
 
-def _bind(network: nn.Module, ranks: Ranks) -> None:
-    hooks = {"draw_normal": ranks.randn, "gather_batch": ranks.gather, "own_rows": ranks.part}
+def _bind(network: nn.Module, ranks: Ranks) -> Normals:
+    normals = Normals(ranks)
+    hooks = {"draw_normal": normals, "gather_batch": ranks.gather, "own_rows": ranks.part}
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = WholeBatchNorm
@@ -94,3 +116,4 @@ def _bind(network: nn.Module, ranks: Ranks) -> None:
         for name, hook in hooks.items():
             if hasattr(module, name):
                 setattr(module, name, hook)
+    return normals

@@ -33,6 +33,16 @@ def double(role: str, spec: dict[str, Any], resolution: int, build: Any = BUILD,
     return network
 
 
+def noisy(network: nn.Module) -> nn.Module:
+    """Let the noise of a network's attention matter: its strength starts at 0."""
+    strengths = [weight for name, weight in network.named_parameters() if name.endswith("noise_strength")]
+    assert strengths, "it has noise"
+    with torch.no_grad():
+        for strength in strengths:
+            strength.fill_(1.0)
+    return network
+
+
 def train(the_run: Run, folder: Path, build: Any, ulp: bool, options: dict[str, Any]) -> None:
     """Train in one of the processes, in float64."""
     torch.set_default_dtype(torch.float64)

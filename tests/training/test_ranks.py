@@ -11,6 +11,7 @@ from harness.config.experiments import Run
 from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, PathLength, Penalty
 from harness.errors import HarnessError
 from harness.training import schedules
+from models.transgan import neurips
 from tests.training import several, tiny
 
 ITERATIONS = 20
@@ -31,6 +32,10 @@ class Normed(tiny.MlpDiscriminator):
 def build(role: str, spec: dict[str, Any], resolution: int) -> nn.Module:
     if spec["model"] == "normed":
         return Normed(resolution) if role == "discriminator" else tiny.MlpGenerator(resolution)
+    if spec["model"] == "neurips":
+        if role == "generator":
+            return tiny.build(role, {"model": "sngan"}, resolution)
+        return several.noisy(neurips.build_discriminator(resolution, width=16, depths=(1, 1, 1)))
     network = tiny.build(role, spec, resolution)
     if hasattr(network, "style_mixing"):
         network.style_mixing = 0.9
@@ -46,6 +51,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "cotraining": Cotraining(50.0, until_nimg=80),
         "ema": Ema("half-life", half_life_nimg=50, ramp=0.1),
     },
+    "neurips": {"model": "sngan", "generator_batch": BATCH},
     "sngan": {
         "model": "sngan",
         "objective": "hinge",
@@ -89,7 +95,7 @@ def family(name: str) -> Run:
         "grids_nimg": (),
     }
     run = tiny.run(**plain, **FAMILIES[name])
-    if name == "normed":
+    if name in ("normed", "neurips"):
         run.generator["model"] = run.discriminator["model"] = name
     return run
 

@@ -121,7 +121,7 @@ def test_processes_that_drift_apart_are_noticed_before_anything_is_written(tmp_p
     assert saved(tmp_path) == [40, 80]
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("first", "then"), [pytest.param(1, 2, marks=pytest.mark.slow), (2, 1)])
 def test_another_number_of_processes_goes_on(
     first: int, then: int, tmp_path: Path, undisturbed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +173,8 @@ def check_splits(makers: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...
 
 def test_networks_that_mix_images_or_draw_are_split_by_their_hooks_or_refused() -> None:
     small: dict[str, Any] = {"channel_max": 8}
+    two_scales: dict[str, Any] = {"width": 16, "depths": (1, 1, 1)}
+    images = (3, 32, 32)
     makers = {
         "mixing": (lambda: Mixing(8), (4,), False),
         "drawing": (lambda: Drawing(8), (4,), False),
@@ -180,21 +182,11 @@ def test_networks_that_mix_images_or_draw_are_split_by_their_hooks_or_refused() 
         "batch norm of vectors": (lambda: nn.BatchNorm1d(4), (4,), False),
         "batch norm": (lambda: autogan.build_generator(32, width=8), (128,), True),
         "noise, mixing": (lambda: stylegan2.build_generator(32, style_mixing=0.9, **small), (512,), True),
-        "groups": (lambda: stylegan2.build_discriminator(32, stddev_group=2, **small), (3, 32, 32), True),
-        "deviation": (lambda: progan.build_discriminator(32, width=8), (3, 32, 32), True),
-        "token noise": (lambda: noisy(neurips.build_generator(32, width=64, latent_dim=8)), (8,), True),
+        "groups": (lambda: stylegan2.build_discriminator(32, stddev_group=2, **small), images, True),
+        "deviation": (lambda: progan.build_discriminator(32, width=8), images, True),
+        "token noise": (lambda: several.noisy(neurips.build_discriminator(32, **two_scales)), images, True),
     }
     processes.run(2, check_splits, makers, start_method="fork")
-
-
-def noisy(network: nn.Module) -> nn.Module:
-    """Let the noise matter: its strength starts at 0."""
-    strengths = [weight for name, weight in network.named_parameters() if name.endswith("noise_strength")]
-    assert strengths
-    with torch.no_grad():
-        for strength in strengths:
-            strength.fill_(1.0)
-    return network
 
 
 # ---------------------------------------------------------------- the subcommand
