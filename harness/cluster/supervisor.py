@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,7 +105,7 @@ class Supervisor:
         self.told = False  # by a signal: the worker is gone, or the machine wants to end
         self.codes: dict[int, int] = {}  # of reaped processes
         self.seen = time.monotonic()  # when the lease was last read
-        self.asked = 0.0  # when last tried
+        self.cut_off = False  # from the shared folder
 
     def run(self) -> int:
         """Wait for the lock, run the commands, write `result.json`, and return the exit code."""
@@ -112,8 +113,9 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # stages would inherit that the shim ignores it,
         signal.pthread_sigmask(signal.SIG_SETMASK, [])  # and what an engine blocks
         job = state.read(self.folder / "job.json")
-        if job is None or job["attempt"] != self.attempt or self._must_end():
+        if job is None or job["attempt"] != self.attempt or not self._read_lease():
             return state.LOST
+        threading.Thread(target=self._watch, daemon=True).start()
         lock = state.open_lock(self.folder)
         if not self._take(lock):
             return state.LOST
@@ -124,6 +126,8 @@ class Supervisor:
         )
         code, why = self._commands(job, lock)
         end(lambda: marked(self.mark), self.grace if why else LEFTOVER_GRACE_SEC, self._reap)
+        if self.cut_off:
+            return state.LOST
         result = {
             "attempt": self.attempt,
             "code": code,
@@ -143,24 +147,26 @@ class Supervisor:
     def _tell(self, _signal: int, _frame: FrameType | None) -> None:
         self.told = True
 
+    def _watch(self) -> None:
+        """Follow the lease, in a thread of its own: a read from a folder that is out of reach may never return."""
+        while self._read_lease():
+            time.sleep(LEASE_EVERY_SEC)
+        self.told = True
+
+    def _read_lease(self) -> bool:
+        """Return whether the attempt may go on, as far as one can read."""
+        try:
+            current = state.lease(self.folder)
+        except OSError:
+            return True  # `_must_end` counts how long
+        self.seen = time.monotonic()
+        return current == self.attempt
+
     def _must_end(self) -> str:
         """Return why the stage has to end, or nothing."""
-        if self.told:
-            return state.ENDED
-        moment = time.monotonic()
-        if moment - self.asked >= LEASE_EVERY_SEC:
-            self.asked = moment
-            try:
-                current = state.lease(self.folder)
-            except OSError:
-                current = None
-            if current is not None:
-                self.seen = moment
-                if current != self.attempt:
-                    self.told = True
-        if moment - self.seen > UNREACHABLE_SEC:
-            self.told, self.grace = True, min(self.grace, PARTITION_GRACE_SEC)
-        return state.ENDED if self.told else ""
+        if time.monotonic() - self.seen > UNREACHABLE_SEC and not self.cut_off:
+            self.cut_off, self.grace = True, min(self.grace, PARTITION_GRACE_SEC)
+        return state.ENDED if self.told or self.cut_off else ""
 
     def _take(self, lock: int) -> bool:
         """End what older attempts left on this machine, then wait for the lock."""

@@ -72,6 +72,25 @@ def pipeline(out: Path) -> None:
     bench.run(out, Checkout.clone())
 
 
+@command.command("quick")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Stages at once, launched.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Of each stage, in both.")
+@OUT
+def quick(jobs: int, threads: int, out: Path) -> None:
+    """The scale at the root, run by `dvc repro` and by `harness launch` in fresh clones; both must make the same.
+
+    Some 15 minutes on two cores. Needs Ray: pip install -c constraints.txt -e '.[launch]'
+
+    Example: harness bench quick --jobs 2 --threads 1
+    """
+    import sys
+
+    from harness.bench import launch_scale as bench
+    from harness.paths import Checkout
+
+    bench.run(out, Checkout.clone(), (sys.executable, "-m", "harness", "launch", "--jobs", str(jobs)), threads)
+
+
 @command.command("launch")
 @click.option("--stages", type=click.IntRange(1), default=500, show_default=True, help="That `harness launch` runs.")
 @click.option("--serial", type=click.IntRange(1), default=100, show_default=True, help="That `dvc repro` runs.")
