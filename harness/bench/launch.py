@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import provenance
+from harness.bench import page
 from harness.cluster.driver import Launch, Options
 from harness.cluster.engine import Opener
 from harness.cluster.graph import plan
@@ -109,14 +110,10 @@ def _repeated(folder: Path) -> float:
 def markdown(record: dict[str, Any]) -> str:
     """Return a record's table in Markdown, with the machine named above it."""
     machine = record["machine"]
-    lines = [
+    rows = [(row["what"], row["stages"], f"{row['sec_a_stage']:.3f}") for row in record["rows"]]
+    return (
         f"{machine['cpu']}, {machine['cpu_count']} cores; load average {machine['load_average_before'][0]:.1f} before; "
         f"DVC {machine['packages']['dvc']}. Independent stages of `{COMMAND}`, once. Target under DVC's lock: "
         f"{record['target_sec']} s a stage, {'reached' if record['reached'] else 'missed'}. What `dvc repro` takes a "
-        "stage grows with the number of stages.",
-        "",
-        "| what | stages | sec a stage |",
-        "| --- | ---: | ---: |",
-        *(f"| {row['what']} | {row['stages']} | {row['sec_a_stage']:.3f} |" for row in record["rows"]),
-    ]
-    return "\n".join(lines) + "\n"
+        f"stage grows with the number of stages.\n\n{page.table('what | stages: | sec a stage:', rows)}\n"
+    )

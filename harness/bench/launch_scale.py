@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tabulate import tabulate
 
 from harness import provenance
+from harness.bench import page
 from harness.config.yaml_file import Loader
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
@@ -137,13 +137,7 @@ def markdown(record: dict[str, Any]) -> str:
     """Return a record's table in Markdown, with the machine named above it."""
     machine, compared = record["machine"], record["compared"]
     rows = [(row["what"], f"{row['sec']:.0f}", f"{row['load_average_before'][0]:.1f}") for row in record["rows"]]
-    table = tabulate(
-        rows,
-        ("what", "sec", "load average before"),
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=("left", "right", "right"),
-    )
+    table = page.table("what | sec: | load average before:", rows)
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads a stage; DVC "
         f"{machine['packages']['dvc']}; once each, from a fresh clone to the last stage, Ray's start included. "

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import provenance
+from harness.bench import page
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
 from harness.paths import Checkout
@@ -145,16 +146,14 @@ def markdown(record: dict[str, Any]) -> str:
     """Return a record's table in Markdown, with the machine named above it."""
     machine = record["machine"]
     stages = ", ".join(f"{number} in {path}" for path, number in record["stages"].items())
-    lines = [
-        f"{machine['cpu']}, {machine['cpu_count']} cores; load average {machine['load_average_before'][0]:.1f} before. "
-        f"The fastest of {record['rounds']} rounds; DVC {machine['packages']['dvc']}. The scale at the root is up to "
-        f"date, with placeholders as outputs; the other scales were never run. Stages: {stages}.",
-        "",
-        "| command | sec | processor sec | target | reached |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
+    rows = []
     for row in record["commands"]:
         target = "-" if row["target_sec"] is None else f"{row['target_sec']:.0f}"
         reached = "-" if row["target_sec"] is None else "yes" if row["reached"] else "no"
-        lines.append(f"| {row['command']} | {row['sec']:.2f} | {row['cpu_sec']:.2f} | {target} | {reached} |")
-    return "\n".join(lines) + "\n"
+        rows.append((row["command"], f"{row['sec']:.2f}", f"{row['cpu_sec']:.2f}", target, reached))
+    return (
+        f"{machine['cpu']}, {machine['cpu_count']} cores; load average {machine['load_average_before'][0]:.1f} before. "
+        f"The fastest of {record['rounds']} rounds; DVC {machine['packages']['dvc']}. The scale at the root is up to "
+        f"date, with placeholders as outputs; the other scales were never run. Stages: {stages}.\n\n"
+        f"{page.table('command | sec: | processor sec: | target: | reached', rows)}\n"
+    )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from harness import progress
+from harness.bench import page
 from harness.bench.contenders import (
     BATCH,
     CEILING,
@@ -176,29 +177,25 @@ def markdown(record: dict[str, Any]) -> str:
     """Return the table of a record in Markdown, with the machine named above it."""
     machine = record["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
-    lines = [
+    rows = [
+        (
+            *(row["comparison"], row["ours"], f"{row['ours_sec']:.2f}", row["peer"], f"{row['peer_sec']:.2f}"),
+            *(f"{row['ratio']:.2f}", f"{row['target']:.1f}", "yes" if row["reached"] else "no"),
+            f"{row['cpu_ratio']:.2f}",
+        )
+        for row in record["comparisons"]
+    ]
+    head = "comparison | ours | sec: | peer | sec: | ratio: | target: | reached | ratio of processor seconds:"
+    shares = record["shares"]
+    reached = ", ".join(f"{name} {share:.2f}" for name, share in shares["reached"].items())
+    return (
         f"{machine['cpu']}, {machine['cpu_count']} cores, {machine['threads']} threads; load average "
         f"{machine['load_average_before']} before, {machine['load_average_after']} after. {record['images']} images of "
         f"{record['resolution']} px, batch {record['batch']}, {record['weights']} weights; the fastest of "
-        f"{record['rounds']} rounds of each. {packages}.",
-        "",
-        "| comparison | ours | sec | peer | sec | ratio | target | reached | ratio of processor seconds |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | --- | ---: |",
-    ]
-    for row in record["comparisons"]:
-        lines.append(
-            f"| {row['comparison']} | {row['ours']} | {row['ours_sec']:.2f} | {row['peer']} | {row['peer_sec']:.2f} "
-            f"| {row['ratio']:.2f} | {row['target']:.1f} | {'yes' if row['reached'] else 'no'} "
-            f"| {row['cpu_ratio']:.2f} |"
-        )
-    shares = record["shares"]
-    reached = ", ".join(f"{name} {share:.2f}" for name, share in shares["reached"].items())
-    lines += [
-        "",
+        f"{record['rounds']} rounds of each. {packages}.\n\n{page.table(head, rows)}\n\n"
         f"Share of the float32 ceiling ({shares['ceiling_flop_per_sec'] / 1e9:.0f} GFLOP/s, measured in turns with the "
-        f"scorers): {reached}.",
-    ]
-    return "\n".join(lines) + "\n"
+        f"scorers): {reached}.\n"
+    )
 
 
 def _machine(threads: int) -> dict[str, Any]:

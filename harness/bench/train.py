@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from harness import provenance
+from harness.bench import page
 from harness.bench.plain_step import PlainTrainer
 from harness.config.schema import Drift, Ema, Optimiser, Penalty, Recipe
 from harness.errors import HarnessError
@@ -283,28 +284,25 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
 def table(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     size = report["size"]
-    lines = [
-        "# TransGAN-S training cycle",
-        "",
-        f"{report['machine']}; {report['threads']} threads; device {report['device']}. One cycle is {size['n_critic']} "
-        f"discriminator steps of {size['discriminator_batch']} real images and one generator step of "
-        f"{size['generator_batch']}, "
-        "without augmentation. Contestants took turns; the fastest turn counts.",
-        "",
-        "| | s a cycle | real images/s | against plain | loss difference | share of the ceiling | launch-bound |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in report["rows"]:
-        cells = [
+    rows = [
+        (
+            row["name"],
             _cell(row, "cycle_sec", "{:.3g}"),
             _cell(row, "images_per_sec", "{:.4g}"),
             _cell(row, "ratio", "{:.2f}×"),
             _cell(row, "loss_difference", "{:.1e}", "-"),
             _cell(row, "ceiling_share", "{:.1%}", "-"),
             _cell(row, "launch_bound_share", "{:.0%}", "-"),
-        ]
-        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        )
+        for row in report["rows"]
+    ]
+    head = "variant | s a cycle | real images/s | against plain | loss difference | share of the ceiling | launch-bound"
+    return (
+        f"# TransGAN-S training cycle\n\n{report['machine']}; {report['threads']} threads; device {report['device']}. "
+        f"One cycle is {size['n_critic']} discriminator steps of {size['discriminator_batch']} real images and one "
+        f"generator step of {size['generator_batch']}, without augmentation. Contestants took turns; the fastest turn "
+        f"counts.\n\n{page.table(head, rows)}\n"
+    )
 
 
 def _cell(row: dict[str, Any], key: str, style: str, absent: str = "not measured") -> str:
