@@ -42,7 +42,8 @@ def run(out: Path, checkout: Checkout, launch: Sequence[str], threads: int = 1) 
         HarnessError: no git checkout, a command fails, the two disagree, or DVC runs a stage after the launch.
     """
     lines = {"dvc repro": REPRO, " ".join(("harness", *launch[launch.index("launch") :])): launch}
-    rows, locks = [], []
+    rows: list[dict[str, Any]] = []
+    locks: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         for number, (what, line) in enumerate(lines.items()):
             folder = _clone(checkout, Path(place) / str(number), threads)
@@ -84,7 +85,7 @@ def _run(line: Sequence[str], folder: Path) -> str:
 
 def _locks(folder: Path) -> dict[str, Any]:
     """Return what every dvc.lock says: its path and a stage's name -> its entry."""
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted(folder.rglob("dvc.lock")):
         stages = yaml.load(path.read_text(encoding="utf-8"), Loader)["stages"]
         found |= {f"{path.relative_to(folder)}:{name}": entry for name, entry in stages.items()}
