@@ -1,11 +1,14 @@
 """`harness launch` as a command line."""
 
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness import cli
+from harness.files import locked
 from tests.cluster.helpers import toy
 
 
@@ -37,6 +40,29 @@ def test_without_ray_it_says_what_to_type(
     monkeypatch.setitem(sys.modules, "ray", None)
     assert cli.run(["launch", "--jobs", "2"]) == 2
     assert "pip install -c constraints.txt -e '.[launch]'" in capsys.readouterr().err
+    assert not (folder / "a.txt").exists()
+
+
+def test_a_ray_that_does_not_start_is_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # Ray's own type and words
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    assert cli.run(["launch", "--jobs", "2"]) == 2
+    assert "Ray does not start: The current node timed out" in capsys.readouterr().err
+    assert not (folder / "a.txt").exists()
+
+
+def test_a_launch_beside_another_one_is_refused(folder: Path) -> None:
+    with locked(folder / ".launch/driver.lock"):
+        line = [sys.executable, "-m", "harness", "launch", "--jobs", "1"]
+        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is working here" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (folder / ".launch").iterdir()] == ["driver.lock"]
     assert not (folder / "a.txt").exists()
 
 
