@@ -121,7 +121,9 @@ def test_the_protocol_id_depends_on_every_field_of_the_identity() -> None:
 @pytest.mark.parametrize("part", ["run", "protocol", "values", "content"])
 def test_every_changed_field_is_refused_or_seen(part: str) -> None:
     """Refused as what cannot be, or another row and another seal; of a protocol's identity, another id."""
-    whole = score(fid_interval=(14.0, 15.0), is_interval=(8.0, 9.0), kid_interval=(0.0, 1.0), kid=0.1, kid_std=0.1)
+    extras = {"fid_infinity": 13.0, "inception_precision": 0.5, "inception_recall": 0.4}
+    intervals = {"fid_interval": (14.0, 15.0), "is_interval": (8.0, 9.0), "kid_interval": (0.0, 1.0)}
+    whole = score(**intervals, **extras, kid=0.1, kid_std=0.1)
     refused = set()
     for field in dataclasses.fields(getattr(whole, part)):
         together = {field.name: other(getattr(getattr(whole, part), field.name))}
