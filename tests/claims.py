@@ -91,6 +91,7 @@ def speed() -> str:
 GPU = "h100"
 SCALES = {  # data, Inception and, of scales that were run or need no GPU, what they take
     "quick": ("stand-ins", "stand-in", "minutes on two cores"),
+    "mini": ("CIFAR-10 at 16 px", "trunk, 768 channels", "half an hour a row on one core"),
     "cpu": ("CIFAR-10", "trunk, 768 channels", "about three and a half hours on two cores"),
     "short": ("CIFAR-10", "trunk, 768 channels", ""),
     "checkpoints": ("CIFAR-10, STL-10, CelebA", "official", ""),

@@ -52,7 +52,7 @@ def command(
     place, recipe, versions, data, protocol, copies of each other or of the scale's own. Only if all are sound are there
     verdicts; else the exit code is 1.
 
-    Example: harness check --params results/cpu --require cpu-sngan
+    Example: harness check --params results/mini --require mini-conv
     """
     if contributed is not None:
         if writing or setting is not None or require or others:

@@ -30,7 +30,7 @@ def command(params_file: Path | None, root: Path | None, device: str | None, as_
     \b
     Example:
       harness doctor
-      harness doctor --params results/cpu --json
+      harness doctor --params results/mini --json
     """
     import dataclasses
     import json

@@ -23,7 +23,7 @@ def command(scale: str | None, gpu: str | None, by: str, device: str | None, as_
     \b
     Example:
       harness estimate paper --gpu h100
-      harness estimate results/cpu --by experiment --json
+      harness estimate results/mini --by experiment --json
     """
     import json
 

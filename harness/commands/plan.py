@@ -17,7 +17,7 @@ def command(scale: "Scale") -> None:
 
     A stage depends on its own plan file, so changing one recipe reruns that recipe's stages and nothing else.
 
-    Example: harness plan --params results/cpu
+    Example: harness plan --params results/mini
     """
     from harness.pipeline import suite
     from harness.pipeline.plan import write_plan

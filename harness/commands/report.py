@@ -25,7 +25,7 @@ def command(scale: "Scale", with_real: Path | None) -> None:
     The page is one file and asks no network for anything; its figures lie beside it as SVG files, too. No pixel of a
     data set is in it; that of --with-real has them, and lies outside the results.
 
-    Example: harness report --params results/cpu
+    Example: harness report --params results/mini
     """
     if with_real is not None:
         from harness.report import with_real as local

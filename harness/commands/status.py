@@ -23,7 +23,7 @@ def command(scale_name: str | None, params_file: Path | None, root: Path | None,
     \b
     Example:
       harness status
-      harness status cpu --json
+      harness status mini --json
     """
     import dataclasses
     import json

@@ -21,7 +21,7 @@ def command(scale: "Scale", unverified: bool, others: tuple[Path, ...]) -> None:
     Writes OUT/tables (scores.csv and comparisons.csv, tidy, among them), and OUT/metrics and OUT/plots, which `dvc
     metrics` and `dvc plots` show. Records that nobody planned are named and left out. `harness check` adds verdicts.
 
-    Example: harness tables --params results/cpu
+    Example: harness tables --params results/mini
     """
     from harness.comparison import tables
 

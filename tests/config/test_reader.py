@@ -134,7 +134,7 @@ def test_every_experiment_of_the_project_resolves():
             assert resolution in models[network["model"]].resolutions, name
 
 
-@pytest.mark.parametrize("params", ["params.yaml", "results/cpu/params.yaml"])
+@pytest.mark.parametrize("params", ["params.yaml", "results/mini/params.yaml"])
 def test_every_scale_resolves(params: str):
     scale = experiments.open_scale(ROOT / params)
     for run in scale.params.runs.values():

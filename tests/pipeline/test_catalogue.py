@@ -59,9 +59,9 @@ def test_the_table_has_one_line_per_row(rows: dict):
 def test_what_was_trained_and_scored_is_read_from_the_records():
     found = {(row["name"], row["resolution"]): row for row in catalogue.rows(["sngan-narrow", "wgan-gp-narrow"])}
     done = {key: (row["trained"], row["scored"]) for key, row in found.items()}
-    assert done["sngan-narrow", 32] == (True, True)  # scale cpu
-    assert done["sngan-narrow", 48] == (False, False)  # quick's, on stand-ins, does not count
-    assert done["wgan-gp-narrow", 32] == (False, False)
+    assert done["wgan-gp-narrow", 16] == (True, True)  # scale mini
+    assert done["wgan-gp-narrow", 32] == (False, False)  # quick's, on stand-ins, does not count
+    assert done["sngan-narrow", 16] == (False, False)
 
 
 def test_the_command_prints_json():
