@@ -53,6 +53,7 @@ def generate(
     shutil.copytree(checkout.experiments, copy.experiments)
     shutil.copytree(checkout.reported, copy.reported)
     shutil.copyfile(checkout.history, copy.history)
+    shutil.copyfile(checkout.verified, copy.verified)
     known = experiments.definitions(checkout.root)
     overlay = known.overlay(original.overlay)
     exceptions, short = [], dict[str, Row]()

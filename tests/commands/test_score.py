@@ -13,6 +13,7 @@ import scipy.linalg
 from click.testing import CliRunner
 
 from harness.commands.score import _summary, command
+from harness.comparison import verified
 from harness.data import seal
 from harness.errors import HarnessError
 from harness.files import sha256_pixels
@@ -21,7 +22,6 @@ from harness.metrics.extractors.base import Setup
 from harness.metrics.kid import kernel_distance
 from harness.paths import Checkout
 from harness.records.score_record import Run, Values
-from tests import claims
 from tests.metrics.features import inception_score
 from tests.metrics.inception.helpers import PixelExtractor, noise_images, shape_images
 from tests.paths import ROOT
@@ -372,7 +372,8 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_s
         "found": {"is_mean": 11.24, "fid": 3.15},
         "known": {"is_mean": 11.24, "fid": 3.15},
     }
-    (claim,) = claims.first_contact(Checkout.find())
+    claim, held = verified._first_contact(Checkout.find())
+    assert held
     assert claim.endswith("11.24 (known 11.24) and 3.15 (known 3.15), classify_image_graph_def.pb, sha256 abababababab")
 
 
