@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from harness import progress, provenance
+from harness.bench import page
 from harness.data.images import Images, open_images
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
@@ -164,7 +165,7 @@ def _scores(
 def _row(metric: str, n: int, channels: int, scores: list[tuple[float, tuple[float, float]]]) -> dict[str, Any]:
     values = np.array([value for value, _ in scores])
     low, high = np.array([interval for _, interval in scores]).T
-    error = (high - low) / 2 / jackknife.WIDTH
+    error = jackknife.sd_of(low, high)
     covered = float(((low <= values.mean()) & (values.mean() <= high)).mean())
     return {
         "metric": metric,
@@ -249,6 +250,19 @@ def _sec_an_image(setup: Setup, images: int) -> float:
 def markdown(record: dict[str, Any]) -> str:
     """Return the tables of a record in Markdown, with the machine named above them."""
     machine, cost = record["machine"], record["cost"]
+    rows = [
+        (
+            row["metric"].upper(),
+            f"{row['images']:,}",
+            row["channels"],
+            f"{row['mean']:.5g}",
+            f"{row['sd']:.3g}",
+            f"{row['claimed_sd']:.3g}",
+            f"{row['covered']:.1%}",
+            "yes" if row["as_named"] else "no: approximate",
+        )
+        for row in record["coverage"]
+    ]
     lines = [
         f"{machine['cpu']}, 1 thread; load average {machine['load_average_before'][0]:.1f} before. "
         f"{record['dumps']} disjoint dumps of {record['images']:,} images, drawn from CIFAR-10 with flips, shifts and "
@@ -256,15 +270,7 @@ def markdown(record: dict[str, Any]) -> str:
         f"{record['weights']} at {record['side']} px. Nominal 95 %, {jackknife.NAME}. KID: {record['kid_subsets']} "
         f"subsets; IS: {CLASSES} classes of a fixed linear classifier, 10 splits.",
         "",
-        "| score | images | channels | mean | sd over dumps | sd claimed | covered | 90 to 98 % |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for row in record["coverage"]:
-        lines.append(
-            f"| {row['metric'].upper()} | {row['images']:,} | {row['channels']} | {row['mean']:.5g} | {row['sd']:.3g} "
-            f"| {row['claimed_sd']:.3g} | {row['covered']:.1%} | {'yes' if row['as_named'] else 'no: approximate'} |"
-        )
-    lines += [
+        page.table("score | images: | channels: | mean: | sd over dumps: | sd claimed: | covered: | 90 to 98 %", rows),
         "",
         f"An interval of FID at {cost['channels']} channels adds {cost['moments_sec'] + cost['distances_sec']:.1f} "
         f"processor seconds to a pass ({cost['moments_sec']:.1f} for moments where blocks end, "

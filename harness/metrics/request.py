@@ -72,9 +72,14 @@ class Request:
     root: Path | None = None  # checkout whose data sets are known by name; default: that of the working folder
 
     @property
+    def keeps_real_features(self) -> bool:
+        """Whether the features of the real images must be kept."""
+        return self.kid or self.extras
+
+    @property
     def keeps_features(self) -> bool:
         """Whether the features of the samples must be kept."""
-        return self.kid or self.extras or self.bootstrap > 0
+        return self.keeps_real_features or self.bootstrap > 0
 
     def shared(self) -> tuple[Any, ...]:
         """Return what requests have in common that one pass over the samples can serve."""
@@ -169,7 +174,7 @@ def _opened(request: Request, samples: Images, references: dict[Path, Images]) -
         raise HarnessError(f"{samples.path}: {len(samples)} images in {request.is_splits} splits; use fewer --splits.")
     target = find_reference(request.reference, request.root)
     if target not in references and reference_statistics.is_statistics(target):
-        if request.kid or request.extras:
+        if request.keeps_real_features:
             what = "KID needs" if request.kid else "precision and recall need"
             raise HarnessError(f"{target}: statistics hold no features, which {what}; give the real images.")
         return Opened(request, samples, target, None)

@@ -89,9 +89,9 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
         if not np.isfinite(distance.value):
             raise HarnessError("The Frechet distance is not finite; check the weights and the reference statistics.")
         values = Values(fid=distance.value, fid_interval=intervals[pair])
+        real_rows, fake_rows = _features(real_features, fake_features, one)
         if one.request.kid:
-            assert fake_features is not None, "kept for KID"
-            values = dataclasses.replace(values, **_kernel_distance(real_features, fake_features, one))
+            values = dataclasses.replace(values, **_kernel_distance(real_rows, fake_rows))
         protocol, inception_score = draft.protocol, fakes.inception_scores.get(_splits(one))
         if inception_score is None:
             protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
@@ -99,11 +99,9 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
             values = dataclasses.replace(values, **_inception_score(inception_score))
         values = dataclasses.replace(values, interval_by=jackknife.NAME if values.intervals() else None)
         if one.request.extras:
-            assert fake_features is not None, "kept for precision and recall"
-            values = dataclasses.replace(values, **_extras(reference, fakes, real_features, fake_features, one))
+            values = dataclasses.replace(values, **_extras(reference, fakes, real_rows, fake_rows))
         if one.request.bootstrap:
-            assert fake_features is not None, "kept for the bootstrap"
-            values = _bootstrapped(values, reference, fake_features, one)
+            values = _bootstrapped(values, reference, fake_rows, one.request.bootstrap)
         scored = dataclasses.replace(
             draft,
             protocol=protocol,
@@ -188,8 +186,7 @@ def _passes_over_references(
     for target, images in inputs.reals.items():
         its = [(one, that) for one, that in zip(inputs.requests, known, strict=True) if one.target == target]
         keys = {that.content["n"]: that.content for _, that in its}
-        needed = [that.content["n"] for one, that in its if one.request.kid or one.request.extras]
-        kid = max(needed, default=None)
+        kid = max((that.content["n"] for one, that in its if one.request.keeps_real_features), default=None)
         found[target], kept, sec = references.of_images(
             images, keys.values(), extractor, inputs.requests[0].request.setup, kid
         )
@@ -223,18 +220,14 @@ def _inception_score(score: InceptionScore) -> dict[str, Any]:
     return {"is_mean": mean, "is_std": std, "is_interval": interval}
 
 
-def _kernel_distance(reals: Features, fakes: FeatureFile, one: Opened) -> dict[str, Any]:
-    real, fake = _features(reals, fakes, one)
+def _kernel_distance(real: np.ndarray, fake: np.ndarray) -> dict[str, Any]:
     enough = min(len(real), len(fake)) >= jackknife.LEAST
     found = kernel_distance(real, fake, blocks=jackknife.blocks(len(fake)) if enough else None)
     interval = jackknife.interval(found.mean, found.without) if enough else None
     return {"kid": found.mean, "kid_std": found.std, "kid_interval": interval}
 
 
-def _extras(
-    reference: Reference, fakes: Pass, reals: Features, fake_features: FeatureFile, one: Opened
-) -> dict[str, Any]:
-    real, fake = _features(reals, fake_features, one)
+def _extras(reference: Reference, fakes: Pass, real: np.ndarray, fake: np.ndarray) -> dict[str, Any]:
     if min(len(real), len(fake)) <= extras.NEIGHBOURS:
         raise HarnessError(
             f"--extras: precision and recall need more than {extras.NEIGHBOURS} images a side, "
@@ -247,17 +240,23 @@ def _extras(
     return {"fid_infinity": at_infinity, "inception_precision": precision, "inception_recall": recall}
 
 
-def _bootstrapped(values: Values, reference: Reference, fakes: FeatureFile, one: Opened) -> Values:
+def _bootstrapped(values: Values, reference: Reference, rows: np.ndarray, draws: int) -> Values:
     assert values.fid is not None, "every score has a distance"
-    draws, rows = one.request.bootstrap, _read(fakes)[: len(one.samples)]
     interval = bootstrap.frechet_interval(reference.gaussian, rows, values.fid, draws)
     others = f"; IS and KID: {jackknife.NAME}" if values.is_interval or values.kid_interval else ""
     return dataclasses.replace(values, fid_interval=interval, interval_by=f"{bootstrap.name(draws)}{others}")
 
 
-def _features(reals: Features, fakes: FeatureFile, one: Opened) -> tuple[np.ndarray, np.ndarray]:
-    assert one.reals is not None, "statistics hold no features"
-    return _read(reals[one.target])[: len(one.reals)], _read(fakes)[: len(one.samples)]
+def _features(reals: Features, fakes: FeatureFile | None, one: Opened) -> tuple[np.ndarray, np.ndarray]:
+    """Read the features that a request asks for, of the real images and of the samples; no rows where it does not."""
+    real = fake = np.empty((0, 0), dtype=np.float32)
+    if one.request.keeps_real_features:
+        assert one.reals is not None, "statistics hold no features"
+        real = _read(reals[one.target])[: len(one.reals)]
+    if one.request.keeps_features:
+        assert fakes is not None, "kept by the pass"
+        fake = _read(fakes)[: len(one.samples)]
+    return real, fake
 
 
 def _read(file: FeatureFile) -> np.ndarray:

@@ -90,7 +90,7 @@ class Planner:
         sets = [
             {one.data for one in self.planned(name, row, of_curve)}
             for name, row in self.suite.rows().items()
-            for of_curve in sorted(map(draws_curve, row.snapshots or ()))
+            for of_curve in set(map(draws_curve, row.snapshots or ()))
         ]
         chosen = [name for name, row in self.suite.rows().items() if "best" in (row.snapshots or ())]
         sets += [{self.choice(name)["references"]} for name in chosen]

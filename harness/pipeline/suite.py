@@ -184,7 +184,9 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
 def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
     runs, dumps, choices = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     for name, row in suite.rows().items():
-        scored = {of_curve: planner.scored(name, row, of_curve) for of_curve in map(draws_curve, row.snapshots or ())}
+        scored = {
+            of_curve: planner.scored(name, row, of_curve) for of_curve in set(map(draws_curve, row.snapshots or ()))
+        }
         for seed in row.seeds or ():
             run = {"experiment": name, "seed": seed, "dataset": planner.dataset(name)}
             limit = {} if row.limit_nimg is None else {"limit_nimg": row.limit_nimg}

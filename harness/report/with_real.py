@@ -40,8 +40,11 @@ def write(scale: "Scale", file: Path) -> Path:
     for key in scale.params.runs.values():
         run = scale.run(key.experiment, key.seed)
         row = _row(scale, run)
-        if row is not None:
-            datasets.setdefault(run.dataset, _dataset(scale, run.dataset))["runs"].append(row)
+        if row is None:
+            continue
+        if run.dataset not in datasets:
+            datasets[run.dataset] = _dataset(scale, run.dataset)
+        datasets[run.dataset]["runs"].append(row)
     if not datasets:
         raise HarnessError(
             f"{scale.out}: no training has its last dump and its data set on this machine; run "

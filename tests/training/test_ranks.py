@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from harness.config.experiments import Run
-from harness.config.schema import Ada, Augment, Cotraining, Drift, Ema, Growth, Locality, PathLength, Penalty
+from harness.config.schema import Augment, Cotraining, Drift, Ema, Locality, PathLength, Penalty
 from harness.errors import HarnessError
 from harness.training import schedules
 from models.transgan import neurips
-from tests.training import several, tiny
+from tests.training import several, test_survival, tiny
 
 ITERATIONS = 20
 BATCH = 8
@@ -61,27 +61,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "clip_grad_norm": None,
         "dequantise": "sn-gan",
     },
-    "progan": {
-        "model": "progan",
-        "generator_batch": BATCH,
-        "n_critic": 1,
-        "simultaneous": True,
-        "penalty": Penalty("gradient", 10.0, target=750.0),
-        "drift": Drift("mean-square", 1e-3),
-        "growth": Growth(first_resolution=4, first_nimg=16, fade_nimg=16, stable_nimg=8),
-        "augment": Augment(),
-    },
-    "stylegan2": {
-        "model": "stylegan2",
-        "objective": "non-saturating",
-        "generator_batch": BATCH,
-        "n_critic": 1,
-        "penalty": Penalty("r1", 0.005, every=2),
-        "drift": Drift(),
-        "augment": Augment(ada=Ada(speed_nimg=50, every=2)),
-        "path_length": PathLength(every=2),
-        "clip_grad_norm": None,
-    },
+    "progan": test_survival.FAMILIES["progan"],
+    "stylegan2": test_survival.FAMILIES["stylegan2"],
 }
 
 
@@ -94,7 +75,7 @@ def family(name: str) -> Run:
         "snapshots_nimg": (),
         "grids_nimg": (),
     }
-    run = tiny.run(**plain, **FAMILIES[name])
+    run = tiny.run(**(FAMILIES[name] | plain))
     if name in ("normed", "neurips"):
         run.generator["model"] = run.discriminator["model"] = name
     return run
