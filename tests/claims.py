@@ -50,7 +50,7 @@ def measured() -> str:
 
 
 def last_scores(found: results.Results) -> str:
-    """Markdown: FID of every model's last snapshot under the protocol that most share, lowest first."""
+    """Markdown: FID of every model's last snapshot under the protocol that most share, named, lowest first."""
     scores, common = found.scores, protocols.common_protocols(found.scores)
     scorers = [name for name in finding.SCORERS if name in common]
     (layer,) = set(scores["layer"])
@@ -66,7 +66,11 @@ def last_scores(found: results.Results) -> str:
         cells = [str(experiment), f"{part['nimg'].iloc[0]:,}", *fids, str(len(seeds)), f"{hours:.1f}"]
         rows.append((means[0][0], f"| {' | '.join(cells)} |"))
     rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join([f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *(line for _, line in sorted(rows))])
+    chosen = scores[(scores["scorer"] == scorers[0]) & (scores["protocol"] == common[scorers[0]])]
+    said = _wrapped(f"The last snapshots, {finding.counts(chosen.iloc[0].to_dict())}:")
+    return "\n".join(
+        [said, "", f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *(line for _, line in sorted(rows))]
+    )
 
 
 def _wrapped(text: str) -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.comparison import words
 from harness.records.results import GROUP, Results
-from harness.report.finding import Panel, panels
+from harness.report.finding import Panel, counts, panels
 
 # Light and dark colours, each at least 4.5 : 1 on the page's ground; the order keeps neighbours apart for
 # colour-blind readers, as that of Okabe and Ito (2008), whose own yellow and sky blue are too pale for lines on white.
@@ -22,10 +23,13 @@ INK, SOFT, GRID, PAPER = "#1c2431", "#566172", "#e0e5ec", "#fefefe"  # roles; ea
 VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--line", PAPER: "--paper"}
 VARIABLES |= {colour: f"--m{i}" for i, colour in enumerate(LIGHT)}
 LABEL = 13  # points from one label to the next
+LEAST = 0.001  # FID that an axis begins at, at the lowest: there is no logarithm of 0
+MARGIN = 1.15  # from the lowest and highest FID to the ends of an axis, as a ratio
 # Dashes and markers of the first eight models, the next eight, the next: colours repeat, looks do not.
 LOOKS = (("-", "o"), ((0, (5, 2)), "s"), ((0, (1, 1.2)), "^"), ((0, (6, 1.5, 1, 1.5)), "D"))
 MOST_SAID = 6  # lines that a caption names; of more, the figure's own description does
 LOSSES = {"discriminator_loss": "discriminator loss", "generator_loss": "generator loss"}
+MOST_POINTS = 128  # of a loss curve; longer ones are averaged, as a figure has no more pixels and a page no more room
 STYLE: Any = {
     "svg.hashsalt": "harness",  # element ids otherwise differ from run to run
     "svg.fonttype": "none",  # text stays text, in the page's font
@@ -131,10 +135,10 @@ def _fid_chart(
             axis.axhline(value, lw=1.2, color=look(places[experiment])["color"], ls=(0, (1, 3)))
             labels.append((None, value, f"{experiment}, reported", look(places[experiment])["color"]))
             said.append(f"reported for {experiment} {value:.2f}")
-        axis.set_ylim(bottom=0)
+        _logarithmic(axis, "y", [value for _, value, _, _ in labels] + list(points["mean"]))
         axis.set_xlim(left=0)
         axis.set_xlabel(unit)
-        axis.set_ylabel("FID (lower is better)")
+        axis.set_ylabel("FID (log scale, lower is better)")
         _direct_labels(axis, labels)
         svg = _svg(figure)
     bands = "Bands: 95 % interval of the mean over seeds." if points["low"].notna().any() else ""
@@ -160,25 +164,29 @@ def scorer_charts(found: Results) -> list[Chart]:
         if set(pairs.columns) != {"tf", "clean"} or len(pairs) < 3:
             continue
         with _figure(1, height=3.2) as (figure, (axis,)):
-            most = 1.05 * float(pairs.max().max())
-            axis.plot([0, most], [0, most], color=SOFT, lw=1)
+            for side in "xy":
+                ends = _logarithmic(axis, side, pairs.to_numpy().ravel())
+            axis.plot(ends, ends, color=SOFT, lw=1)
             for experiment, rows in pairs.groupby(level="experiment", sort=True):
                 mine = look(places[str(experiment)]) | {"ls": ""}
                 axis.plot(rows["tf"], rows["clean"], ms=5, label=str(experiment), **mine)
-            axis.set_xlabel("FID, TensorFlow Inception (lower is better)")
-            axis.set_ylabel("FID, clean-fid (lower is better)")
-            if pairs.index.get_level_values("experiment").nunique() <= MOST_SAID:
-                axis.legend(frameon=False, loc="upper left")
+            axis.set_xlabel("FID, TensorFlow Inception (log scale)")
+            axis.set_ylabel("FID, clean-fid (log scale)")
+            named = pairs.index.get_level_values("experiment").nunique() <= MOST_SAID
+            if named:
+                axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1))
             svg = _svg(figure)
         order = float(pairs["tf"].corr(pairs["clean"], method="spearman"))
         ratio = float((pairs["clean"] / pairs["tf"]).median())
         said = (
             f"{len(pairs)} models and snapshots by both scorers; the line is equality. clean-fid gives {ratio:.2f} "
             f"times as much in the median; the order is the same to a rank correlation (Spearman) of {order:.2f}."
+            + ("" if named else " Colours and marks are those of the tables.")
         )
         name = f"scorers-{dataset}"
         name += f"-{n + 1}" if (n := sum(c.name.startswith(name) for c in out)) else ""
-        out.append(_chart(name, f"{dataset}: the two scorers beside each other", said, svg))
+        title = f"{dataset}: the two scorers beside each other, {counts(dict(zip(keys, alike, strict=True)))}"
+        out.append(_chart(name, title, said, svg))
     return out
 
 
@@ -197,7 +205,7 @@ def loss_charts(found: Results) -> list[Chart]:
             for axis, column in zip(axes, have, strict=True):
                 for experiment, runs in part.groupby("experiment", sort=True):
                     for j, (_, run) in enumerate(runs.groupby("seed", sort=True)):
-                        points = run.sort_values("nimg")[["nimg", column]].dropna()
+                        points = thinned(run.sort_values("nimg")[["nimg", column]].dropna())
                         label = str(experiment) if j == 0 else None
                         mine = look(places[experiment]) | {"marker": ""}
                         axis.plot(points["nimg"] / divisor, points[column], label=label, lw=1.4, **mine)
@@ -205,11 +213,23 @@ def loss_charts(found: Results) -> list[Chart]:
                 axis.set_ylabel(LOSSES[column])
             figure.subplots_adjust(wspace=0.28)
             handles, names = axes[0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0.0))
+            figure.legend(handles, names, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.08))
             svg = _svg(figure)
-        said = f"Training losses on {dataset} against images seen, of {', '.join(sorted(set(part['experiment'])))}."
-        out.append(_chart(f"losses-{dataset}", f"Losses, {dataset}", said, svg))
+        names = sorted(set(part["experiment"]))
+        said = f"Training losses on {dataset} against images seen, of "
+        caption = said + (", ".join(names) if len(names) <= MOST_SAID else f"{len(names)} models") + "."
+        said += f"{', '.join(names)}."
+        if (longest := part.groupby(["experiment", "seed"]).size().max()) > MOST_POINTS:
+            mean = f" Of {longest:,} points of a training each {-(-longest // MOST_POINTS)} neighbours are averaged."
+            said, caption = said + mean, caption + mean
+        out.append(_chart(f"losses-{dataset}", f"Losses, {dataset}", said, svg, caption))
     return out
+
+
+def thinned(run: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a curve, or means of as many neighbours as leave at most `MOST_POINTS`."""
+    together = -(-len(run) // MOST_POINTS)
+    return run.groupby(np.arange(len(run)) // together).mean() if together > 1 else run
 
 
 # ---------------------------------------------------------------- drawing
@@ -243,39 +263,57 @@ def _unit(most: float) -> tuple[str, int]:
     return "images seen", 1
 
 
+def _logarithmic(axis: Any, side: str, values: Iterable[float]) -> tuple[float, float]:
+    """Make a side, "x" or "y", an axis of FIDs in which equal ratios are equally long; return its ends.
+
+    An untrained control is often ten times as high as the curves, which would lie on each other otherwise.
+    """
+    from matplotlib import ticker
+
+    low, high = max(LEAST, min(values)) / MARGIN, max(LEAST, *values) * MARGIN
+    axis.set(**{f"{side}scale": "log", f"{side}lim": (low, high)})
+    ticks = getattr(axis, f"{side}axis")
+    ticks.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=20) if high > 4 * low else ticker.MaxNLocator(5))
+    ticks.set_minor_locator(ticker.NullLocator())
+    ticks.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    return low, high
+
+
 def _direct_labels(axis: Any, labels: Sequence[tuple[float | None, float, str, str]]) -> None:
     """Write each line's name at the right of the panel, at its own height or the nearest free one."""
-    low, high = axis.get_ylim()
     left, right = axis.get_xlim()
     points = axis.get_position().height * axis.figure.get_size_inches()[1] * 72
-    heights = spread([value for _, value, _, _ in labels], LABEL * (high - low) / points, high)
-    for (x, value, text, colour), height in zip(labels, heights, strict=True):
+    to_panel = axis.transData + axis.transAxes.inverted()
+    starts = [float(to_panel.transform((right, value))[1]) for _, value, _, _ in labels]  # 0 bottom, 1 top
+    heights = spread(starts, LABEL / points, 1.0)
+    for (x, value, text, colour), start, height in zip(labels, starts, heights, strict=True):
         if x is not None:  # level to the border: between there and the names nothing crosses, as both are in order
             axis.plot([x, right], [value, value], color=colour, lw=0.6, ls=(0, (1, 2)))
         axis.annotate(
             text,
-            xy=(right, value),
-            xytext=(right + 0.1 * (right - left), height),
+            xy=(1, start),
+            xytext=(1.1, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
             color=colour,
             va="center",
             fontsize=10,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
         )
     axis.set_xlim(left, right)
 
 
 def spread(values: Sequence[float], gap: float, top: float) -> list[float]:
-    """Return heights at least `gap` apart, in the order of the values and near them, none above `top`."""
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    out = list(values)
-    for before, i in zip([None, *order], order, strict=False):
-        out[i] = max(out[i], gap / 2 if before is None else out[before] + gap)
-    above = top
-    for i in reversed(order):
-        out[i] = min(out[i], above)
-        above = out[i] - gap
-    return out
+    """Return heights at least `gap` apart, in the order of the values and as near them as can be, up to `top`."""
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(order))
+    near = isotonic_regression(np.asarray(values, float)[order] - steps).x  # least squares, no step below `gap`
+    out = np.empty(len(order))
+    out[order] = np.clip(near, gap / 2, max(gap / 2, top - steps[-1])) + steps
+    return [float(height) for height in out]
 
 
 def _svg(figure: Any) -> str:

@@ -43,14 +43,18 @@ class Panel:
     @property
     def title(self) -> str:
         """Scorer and protocol in words."""
-        row = self.curves.iloc[0].to_dict()
-        counts = f"{int(row['n_fake']):,} samples against {int(row['n_real']):,} {row['split']} images"
-        return f"{SCORERS[self.scorer]}, {counts}, {int(row['layer'])} channels"
+        return f"{SCORERS[self.scorer]}, {counts(self.curves.iloc[0].to_dict())}"
 
     @property
     def stand_in(self) -> bool:
         """Whether the scores measure nothing, or nobody knows."""
         return bool(stand_ins(self.curves).any())
+
+
+def counts(row: Mapping[str, Any]) -> str:
+    """Return what a FID was made of, `1,000 samples against 10,000 train images, 768 channels`."""
+    images = f"{int(row['n_fake']):,} samples against {int(row['n_real']):,} {row['split']} images"
+    return f"{images}, {int(row['layer'])} channels"
 
 
 def stand_ins(scores: pd.DataFrame) -> pd.Series:
@@ -90,9 +94,9 @@ def _finding(dataset: str, its: list[Panel]) -> str:
     if nimg is None:
         return f"The curves of {dataset} share no image count, so their models are not ranked."
     means = ranked(first, nimg)
-    counts = [len(part) for _, part in first.curves[first.curves["nimg"] == nimg].groupby("experiment")]
-    seeds = f"{min(counts)} to {max(counts)} seeds" if min(counts) < max(counts) else f"{counts[0]} seeds"
-    seeds = "one seed each, so without an interval" if max(counts) == 1 else f"means of {seeds}"
+    several = [len(part) for _, part in first.curves[first.curves["nimg"] == nimg].groupby("experiment")]
+    seeds = f"{min(several)} to {max(several)} seeds" if min(several) < max(several) else f"{several[0]} seeds"
+    seeds = "one seed each, so without an interval" if max(several) == 1 else f"means of {seeds}"
     best, worst = means.index[0], means.index[-1]
     said = f"At {nimg:,} images seen, the largest count that all curves of {dataset} share, "
     if len(means) == 1:
@@ -134,8 +138,8 @@ def comparability(checked: Checked) -> str:
     lines = checked.verdicts[checked.verdicts["kind"] != "regression"]
     able = [not fields for fields in lines["blocking_fields"]]
     if any(able):
-        counts = Counter(line["verdict"] for line in lines[able].to_dict("records"))
-        said = ", ".join(f"{n} {name}" for name, n in counts.items())
+        verdicts = Counter(line["verdict"] for line in lines[able].to_dict("records"))
+        said = ", ".join(f"{n} {name}" for name, n in verdicts.items())
         return f"{sum(able)} of {len(able)} comparisons with a reported number are possible: {said}."
     scores = checked.measured.results.scores
     why = [name for name, _ in reasons(checked)]

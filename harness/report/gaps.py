@@ -10,7 +10,7 @@ from harness.comparison.check import Checked
 from harness.comparison.protocols import common_protocols
 from harness.comparison.table_formats import NONE
 from harness.config import schema
-from harness.report.finding import REASONS, SCORERS, main_scorer
+from harness.report.finding import REASONS, main_scorer
 
 FEW_SEEDS = 3  # fewer say little of the spread; the seeds of `training.min_seeds` in experiments/tolerances.yaml
 
@@ -18,7 +18,8 @@ FEW_SEEDS = 3  # fewer say little of the spread; the seeds of `training.min_seed
 def gaps(checked: Checked) -> list[dict[str, Any]]:
     """Return a row per measured score that has a reported one, comparable or not: both, distance and likely causes.
 
-    The distance is measured minus reported, in standard deviations over our seeds; none for a single seed.
+    The distance is measured minus reported, in standard deviations over our seeds; none for a single seed. A score
+    before the recipe's end is `on_the_way`.
     """
     lines = checked.verdicts[checked.verdicts["kind"] != "regression"]
     known, out = checked.measured.experiments, []
@@ -30,7 +31,8 @@ def gaps(checked: Checked) -> list[dict[str, Any]]:
             {
                 "experiment": line["experiment"],
                 "row": words.row_name(line),
-                "score": f"{metric.upper()}, {SCORERS.get(line['scorer'], line['scorer'])}, {line['snapshot']}",
+                "score": words.score_name(line),
+                "on_the_way": "partial" in line["blocking_fields"],
                 "reported": words.number(metric, line["reported"]),
                 "measured": words.number(metric, line["measured"]),
                 "gap": f"{away:+.2f}",
@@ -82,9 +84,12 @@ def _networks(one: schema.Experiment) -> tuple[Any, Any]:
 
 def causes(line: Mapping[str, Any], quirks: int = 0) -> list[str]:
     """Return what may explain a gap: fields that differ, are presumed or declared, too few seeds, open settings."""
-    out = [f"differs: {REASONS.get(name, name)}" for name in line["blocking_fields"]]
-    out += [f"presumed of the source: {name}" for name in line["presumed_fields"]]
-    out += [f"declared by hand: {name}" for name in line["declared_fields"]]
+    fields = {
+        "differs": [REASONS.get(name, name) for name in line["blocking_fields"]],
+        "presumed of the source": line["presumed_fields"],
+        "declared by hand": line["declared_fields"],
+    }
+    out = [f"{why}: {', '.join(names)}" for why, names in fields.items() if names]
     if line["seeds"] < FEW_SEEDS:
         out.append(f"{line['seeds']} seed{'s' if line['seeds'] > 1 else ''}")
     if quirks:

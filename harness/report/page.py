@@ -1,7 +1,8 @@
 """The report page: what the stages left under `results/<scale>`, as one HTML file that needs nothing beside it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ def cell(column: str, text: str) -> dict[str, str]:
         return {"text": text, "css": "caveats"}
     if column == "rank change" and text not in (NONE, "same"):
         return {"text": text, "css": "num up" if text.startswith("+") else "num down"}
+    if column in ("experiment", "miniature"):
+        return {"text": text, "css": "name"}
     if column == "snapshot":  # a name, also where it is an image count
         return {"text": text, "css": ""}
     return {"text": text, "css": "num" if NUMBER.fullmatch(text) else "long" if len(text) > 24 else ""}
@@ -79,7 +82,14 @@ def view(table: Table) -> dict[str, Any]:
 def _part(frame: pd.DataFrame, said: set[str]) -> dict[str, Any]:
     empty = {c for c in frame.columns if len(frame) and frame[c].isin([NONE, "not run"]).all()}
     kept = [c for c in frame.columns if c not in said | empty]
-    return {"columns": kept, "rows": [[cell(c, str(row[c])) for c in kept] for row in frame.to_dict("records")]}
+    rows = [[cell(c, str(row[c])) for c in kept] for row in frame.to_dict("records")]
+    numeric = []
+    for name, column in zip(kept, zip(*rows, strict=True), strict=False):
+        if all(one["css"].startswith("num") or one["text"] == NONE for one in column):
+            numeric.append(name)
+            for one in column:
+                one["css"] = one["css"] or "num"
+    return {"columns": kept, "numeric": numeric, "rows": rows}
 
 
 def warnings(found: Results) -> list[str]:
@@ -173,8 +183,9 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
     status = checked.verdicts["status"].value_counts()
     claims = list(finding.claims(checked))
     samples = pictures.rows(scale.folder, found.scores)
-    papers = list(views.values())
+    papers = _noted_once(views.values())
     apart = gaps.gaps(checked)
+    listing, barred = checked.listing(), checked.verdicts["verdict"] == "not-comparable"
     return {
         "scale": scale.params.scale,
         "warnings": [*overlay_warning(scale), *warnings(found)],
@@ -185,9 +196,9 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "claims_table": view(checked.claims_table()) if claims else None,
         "facts": facts(scale.params.scale, found),
         "counts": [(name, int(status.get(name, 0))) for name in STATUS_CLASSES],
-        "comparable": bool((checked.verdicts["verdict"] != "not-comparable").any()),
         "reasons": finding.reasons(checked),
-        "verdicts": view(checked.listing()),
+        "verdicts": view(replace(listing, data=listing.data[~barred], note="")),
+        "barred": view(replace(listing, data=listing.data[barred], note="")),
         "scores": measured_scores.score_table(found),
         "protocols": measured_scores.protocol_lines(found.scores),
         "places": charts.colour_indices(found.scores),
@@ -198,7 +209,8 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "losses": [one for one in figures if one.name.startswith("losses-")],
         "copies": copies.rows(scale.folder, found.scores),
         "distances": copies.HEADINGS,
-        "gaps": apart,
+        "gaps": [row for row in apart if not row["on_the_way"]],
+        "gaps_on_the_way": [row for row in apart if row["on_the_way"]],
         "quirks": gaps.open_settings(apart, checked),
         "claims_verified": verified.claims(scale.checkout),
         "runs": runs,
@@ -209,6 +221,15 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "light": charts.palette(charts.LIGHT),
         "dark": charts.palette(charts.DARK),
     }
+
+
+def _noted_once(tables: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tables whose note stands below the first that has it."""
+    said, out = set[str](), []
+    for table in sorted(tables, key=lambda table: not table["rows"]):  # the order on the page
+        out.append(table | {"note": "" if table["note"] in said else table["note"]})
+        said.add(table["note"])
+    return out
 
 
 def write(scale: "Scale", checked: Checked) -> Path:

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.paths import ScaleFolder
 from harness.sampling.grid import grid
 
-COUNTS = (16, 8, 4)  # samples of a snapshot; the most that keep the pictures of a page within BUDGET
+COUNTS = (16, 8, 4, 2)  # samples of a snapshot; the most that keep the pictures of a page within BUDGET
 BUDGET = 2_000_000  # characters of embedded pictures, so that a page with 30 models stays under 3 MB
 
 
@@ -60,7 +60,7 @@ def _row(out: ScaleFolder, experiment: Any, scores: pd.DataFrame, most: int) -> 
 
 
 def samples(path: Path, resolution: int, most: int = COUNTS[0]) -> str:
-    """Return the first samples of a grid, as a data URI: two rows of half as many.
+    """Return the first samples of a grid, as a data URI: two rows of half as many, of up to four one row.
 
     Args:
         resolution: of a sample, in pixels; the grid has 2 pixels between samples, and as many columns as it likes.
@@ -84,7 +84,8 @@ def samples(path: Path, resolution: int, most: int = COUNTS[0]) -> str:
         for y in range(2, pixels.shape[0], pitch)
         for x in range(2, pixels.shape[1], pitch)
     ]
-    return embedded(grid(np.stack(tiles[:most]), max(2, min(most, len(tiles)) // 2)))
+    shown = tiles[:most]
+    return embedded(grid(np.stack(shown), min(len(shown), max(4, len(shown) // 2))))
 
 
 def embedded(pixels: np.ndarray) -> str:

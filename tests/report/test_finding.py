@@ -116,8 +116,8 @@ def test_lines_to_thirty_names_do_not_cross(tmp_path: Path) -> None:
     names = [name for name in experiments.load(ROOT) if "untrained" not in name][:30]
     rng = np.random.default_rng(0)
     for name in names:
-        ends = {1000: 9.0, int(rng.integers(2, 9)) * 1000: float(rng.uniform(1, 9))}
-        curve(tmp_path, name, ends)
+        points = {1000: 9.0, int(rng.integers(2, 9)) * 1000: float(rng.uniform(1, 9))}
+        curve(tmp_path, name, points)
     (panel,) = finding.panels(results.load(tmp_path).scores)
     assert panel.curves["experiment"].nunique() == 30
     drawn: list[Any] = []
@@ -128,10 +128,12 @@ def test_lines_to_thirty_names_do_not_cross(tmp_path: Path) -> None:
         points = last[["nimg", "fid", "experiment"]].itertuples(index=False)
         charts._direct_labels(axis, [(nimg / 1000, fid, name, "#000000") for nimg, fid, name in points])
         drawn = [(text.xy, text.xyann) for text in axis.texts]
-    assert {x for (x, _), _ in drawn} == {10.0}, "from the border"
+        ends = {text.arrowprops["relpos"] for text in axis.texts}
+    assert {x for (x, _), _ in drawn} == {1}, "from the border"
+    assert ends == {(0, 0.5)}, "to where a name begins: to its middle, a line would strike out the names between"
     starts, ends_ = [y for (_, y), _ in drawn], [y for _, (_, y) in drawn]
     assert [ends_[i] for i in np.argsort(starts, kind="stable")] == sorted(ends_)
-    assert min(np.diff(sorted(ends_))) > 0.1
+    assert min(np.diff(sorted(ends_))) > 0.01
 
 
 def check_comparisons(found: results.Results):  # type: ignore[no-untyped-def]
@@ -157,9 +159,20 @@ def test_the_interval_over_seeds_is_a_band(out: Path) -> None:
 
 
 def test_labels_are_spread() -> None:
-    assert charts.spread([1.0, 1.1, 5.0], 1.0, 9.0) == [1.0, 2.0, 5.0]
+    """As little as can be: two that are too near part by as much on either side."""
+    assert charts.spread([2.0, 2.2, 5.0], 1.0, 9.0) == pytest.approx([1.6, 2.6, 5.0])
     assert charts.spread([0.0], 1.0, 9.0) == [0.5]
-    assert charts.spread([5.0, 4.9, 1.0], 1.0, 5.0) == [5.0, 4.0, 1.0]
+    assert charts.spread([5.0, 4.9, 1.0], 1.0, 5.0) == pytest.approx([5.0, 4.0, 1.0])
+
+
+@pytest.mark.parametrize("values", [[0.28, 0.57, 3.21], [12.1, 12.4], [3.0, 400.0], [0.0, 2.0]])
+def test_an_axis_of_fids_shows_all_and_has_numbers(values: list[float]) -> None:
+    with charts._figure(1, height=3) as (_, (axis,)):
+        low, high = charts._logarithmic(axis, "y", values)
+        assert axis.get_yscale() == "log"
+        assert low < max(charts.LEAST, min(values))
+        assert high > max(values)
+        assert len([tick for tick in axis.get_yticks() if low <= tick <= high]) >= 2
 
 
 @pytest.mark.parametrize(("palette", "ground"), [(charts.LIGHT, "#fefefe"), (charts.DARK, "#19212c")])

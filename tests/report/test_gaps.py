@@ -40,6 +40,17 @@ def test_one_seed_is_a_likely_cause_and_has_no_sd(tmp_path: Path) -> None:
     assert "1 seed" in row["causes"]  # type: ignore[operator]
 
 
+def test_a_snapshot_before_the_end_is_on_the_way(tmp_path: Path) -> None:
+    out = tmp_path / "results/test"
+    for snapshot, nimg in (("1000", 1000), ("last", 2000)):
+        run = {"snapshot": snapshot, "nimg": nimg, "planned_nimg": 2000, "partial": nimg < 2000}
+        score_trees.add(out, experiment="t1-autogan-autogan", fid=30.0, **run)
+    assert {str(row["score"]): row["on_the_way"] for row in rows_of(out)} == {
+        "FID (tf, 1000)": True,
+        "FID (tf, last)": False,
+    }
+
+
 def test_settings_that_sources_leave_open_are_a_likely_cause(tmp_path: Path) -> None:
     score_trees.add(tmp_path / "results/test", experiment="t4-transgan-s", fid=30.0)
     score_trees.add(tmp_path / "results/test", experiment="quirk-tanh", fid=25.0)

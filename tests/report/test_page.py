@@ -7,12 +7,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from harness.comparison import check
+from harness.comparison.table_formats import NONE, Table
+from harness.config import experiments
 from harness.config.experiments import Scale, open_scale
 from harness.errors import HarnessError
+from harness.files import write_text
+from harness.paths import ScaleFolder
 from harness.records import results
 from harness.report import charts, page, pictures, scores
 from harness.sampling.grid import grid_png
@@ -20,6 +25,7 @@ from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
 from tests.paths import ROOT
 from tests.records import score_trees
+from tests.report.test_finding import curve
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -185,6 +191,43 @@ def test_what_tests_verified_stands_at_the_foot(scale: Scale, checked: check.Che
     )
 
 
+def thirty(folder: Path, points: dict[int, float]) -> None:
+    """30 models with samples of noise, which no format packs, and histories as long as those of the paper's recipes."""
+    picture = io.BytesIO()
+    Image.fromarray(noise(4 * 34 + 2, 4 * 34 + 2, 3)).save(picture, "PNG")
+    counts = np.arange(1, 1001) * 10_000
+    losses = np.random.default_rng(0).normal(size=(len(counts), 2))
+    lines = "\n".join(f"{n},{one:.6f},{other:.6f}" for n, (one, other) in zip(counts, losses, strict=True))
+    for name in [name for name in experiments.load(ROOT) if score_trees.length_of(name) > 0][:30]:
+        curve(folder, name, points)
+        training = ScaleFolder(folder).training(name, 0)
+        write_text(training.history, f"nimg,discriminator_loss,generator_loss\n{lines}\n")
+        training.grids.mkdir()
+        for nimg in (500, 1000, 2000):
+            (training.grids / f"{nimg:09d}.png").write_bytes(picture.getvalue())
+
+
+def test_samples_and_losses_of_thirty_models_fit_a_page(tmp_path: Path) -> None:
+    thirty(tmp_path, {2000: 5.0})
+    found = results.load(tmp_path)
+    rows = pictures.rows(ScaleFolder(tmp_path), found.scores)
+    assert [len(row["pictures"]) for row in rows] == [3] * 30
+    assert {one["alt"].split()[0] for row in rows for one in row["pictures"]} == {"4"}, "as many as there is room for"
+    (losses,) = charts.loss_charts(found)
+    assert "Of 1,000 points of a training each 8 neighbours are averaged." in losses.caption
+    embedded = sum(len(one["uri"]) for row in rows for one in row["pictures"])
+    assert embedded + len(losses.inline) < 2_000_000, "a third is left for tables and curves"
+
+
+@pytest.mark.slow
+def test_a_page_with_thirty_models_stays_below_3_mb(tmp_path: Path) -> None:
+    thirty(tmp_path / "results" / "test", {1000: 9.0, 2000: 5.0})
+    scale = score_trees.scale_of(tmp_path / "results" / "test")
+    made = page.write(scale, check.check(scale))
+    assert made.stat().st_size < 3_000_000
+    assert made.read_text(encoding="utf-8").count('alt="4 samples of ') == 90
+
+
 def test_text_is_escaped(scale: Scale, checked: check.Checked) -> None:
     context = page.context(scale, checked, [])
     assert "&lt;b&gt;&amp;" in page.render(context | {"findings": ["<b>&"]})
@@ -196,7 +239,7 @@ def test_a_picture_that_is_none_is_named(tmp_path: Path) -> None:
         pictures.samples(tmp_path / "grid.png", 32)
 
 
-@pytest.mark.parametrize(("most", "size"), [(16, (8 * 34 + 2, 2 * 34 + 2)), (4, (2 * 34 + 2, 2 * 34 + 2))])
+@pytest.mark.parametrize(("most", "size"), [(16, (8 * 34 + 2, 2 * 34 + 2)), (4, (4 * 34 + 2, 34 + 2))])
 def test_samples_are_cut_from_a_grid(tmp_path: Path, most: int, size: tuple[int, int]) -> None:
     """They are the first samples, with the borders that `harness.sampling.grid` draws."""
     images = noise(100, 32, 32, 3)
@@ -265,8 +308,33 @@ def test_published_figures_are_those_of_the_published_records() -> None:
     assert published == {chart.name: chart.svg for chart in drawn}
 
 
+def test_what_cannot_be_compared_is_folded_and_counted(scale: Scale, checked: check.Checked, html: str) -> None:
+    shown = page.context(scale, checked, [])
+    barred = int((checked.verdicts["verdict"] == "not-comparable").sum())
+    assert len(shown["verdicts"]["rows"]) == len(checked.verdicts) - barred > 0
+    section = html.split('id="verdicts"')[1].split("</section>")[0]
+    open_part, folded = section.split("What cannot be compared")
+    assert folded.startswith(f"<span>{barred} rows</span>")
+    assert "not-comparable" in folded
+    assert 'pill none">not-comparable' not in open_part
+
+
+def test_a_note_stands_once(scale: Scale, checked: check.Checked, html: str) -> None:
+    notes = [table["note"] for table in page.context(scale, checked, [])["papers"] if table["note"]]
+    assert len(notes) == len(set(notes)) > 1
+    assert html.count("A question mark: presumed, as the source does not say.") == 1
+
+
+def test_numbers_and_their_headings_are_on_one_side() -> None:
+    table = Table("t", "", pd.DataFrame({"model": ["a", "b"], "FID": ["12.42", NONE], "experiment": ["x", "y"]}))
+    made = page.view(table)
+    assert made["numeric"] == ["FID"]
+    assert [row[1]["css"] for row in made["rows"]] == ["num", "num"]
+
+
 def test_scorers_are_held_against_each_other_where_both_scored(out: Path, checked: check.Checked) -> None:
     assert charts.scorer_charts(checked.measured.results) == [], "nothing was scored by clean-fid"
     published = charts.scorer_charts(check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured.results)
     assert [chart.name for chart in published] == ["scorers-cifar10"]
     assert "7 models and snapshots by both scorers" in published[0].caption
+    assert published[0].title.endswith("beside each other, 2,000 samples against 10,000 train images, 768 channels")
