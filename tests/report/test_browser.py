@@ -119,6 +119,24 @@ def test_headings_are_in_order_and_tables_are_labelled(browser: Any, report: Pat
     page.close()
 
 
+OVERLAPS = """
+all => all.flatMap((svg) => {
+  const boxes = [...svg.querySelectorAll("text")].map((one) => [one.textContent, one.getBoundingClientRect()]);
+  const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;  // a box has room above and below its letters
+  return boxes.flatMap(([text, box], i) => boxes.slice(i + 1).filter((o) => meet(box, o[1])).map((o) => [text, o[0]]));
+})"""
+
+
+def test_no_two_texts_of_a_figure_overlap(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport=DESK)
+    page.goto(report.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+    assert page.locator("svg text").count() > 20
+    assert page.eval_on_selector_all("svg", OVERLAPS) == []
+    page.close()
+
+
 @pytest.fixture(scope="module")
 def axe() -> str:
     """The source of axe-core."""
