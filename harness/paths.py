@@ -185,6 +185,11 @@ class Checkout:
         return self.results / "bench"
 
     @property
+    def effects(self) -> list[Path]:
+        """What each field of a protocol is worth, a record for each number of channels that was measured."""
+        return sorted(self.bench.glob("effects-*.json"), key=lambda path: int(path.stem.split("-")[1]))
+
+    @property
     def cache(self) -> Path:
         """Inception weights, reference statistics, features: HARNESS_CACHE, else `.cache`."""
         place = os.environ.get(CACHE_VARIABLE)

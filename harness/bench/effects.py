@@ -1,16 +1,24 @@
-"""What each field of a protocol is worth: one dump, scored in ways that differ in one field.
+"""What each field of a protocol is worth: samples of one trained row, scored in ways that differ in one field.
 
-The dump is a folder with a file for each quantisation, all of one drawing, so ways that differ in the resizer or the
-quantisation see the same images, and their difference has an interval of its own: a jackknife of the difference, block
-by block, which is far narrower than the difference of two intervals. Counts are nested, so theirs has none.
+They are drawn once and kept in every quantisation, and another snapshot draws of the same latents. So ways that differ
+in anything but the count hold image against image, and their difference has an interval of its own: a jackknife of the
+difference, block by block, which is far narrower than the difference of two intervals. Counts are nested, so theirs has
+none.
 """
 
 import os
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness import provenance
+from harness.bench import page
+from harness.comparison import field_worth
+from harness.config.experiments import Run, Scale
 from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import write_json, write_text
@@ -19,7 +27,12 @@ from harness.metrics.extractors.base import Setup
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.fid import GaussianStatistics
 from harness.metrics.image_pass import Pass, Splits, one_pass
+from harness.metrics.request import find_reference
+from harness.networks import registry
+from harness.paths import run_name, weights_folder
+from harness.pipeline.sample import load_snapshot, write_dump
 from harness.records.sample_record import VARIANTS
+from harness.sampling import draw
 
 SCORER = "torch"  # it has every resizer but clean-fid's
 PARTS = (2, 5)  # counts are these parts of the base's
@@ -31,7 +44,7 @@ class Way:
     """One way of scoring: which file of which dump, against which images, how many of both, and how."""
 
     dump: Path
-    reference: str
+    reference: Path
     n_fake: int
     n_real: int
     variant: str = "rounded"
@@ -50,60 +63,102 @@ class Scored:
     is_without: list[float]
 
 
-def ways(base: Way, test: str | None, other: Path | None) -> dict[str, list[tuple[str, Way]]]:
-    """Return the ways that differ from `base` in one field: the field -> what it says there, and the way.
+def ways(base: Way, test: Path | None, other: Path | None) -> dict[str, list[Way]]:
+    """Return the ways that differ from `base` in one field, by that field.
 
     Args:
-        base: rounded images through the 2015 graph's own resizer.
-        test: images of another split, None: not compared.
-        other: the dump of another snapshot.
+        base: rounded images through the 2015 graph's own resizer; its dump has every quantisation.
+        test: other real images, None: not compared.
+        other: the dump of another snapshot, a folder of its name.
     """
-    out: dict[str, list[tuple[str, Way]]] = {
-        "resizer": [(name, replace(base, resizer=name)) for name in RESIZERS],
-        "quantisation": [
-            (said, replace(base, variant=variant))
-            for variant, said in VARIANTS.items()
-            if variant != base.variant and _file(base.dump, variant).is_file()
-        ],
-        "n_fake": [(f"{base.n_fake // part:,}", replace(base, n_fake=base.n_fake // part)) for part in PARTS],
-        "n_real": [(f"{base.n_real // part:,}", replace(base, n_real=base.n_real // part)) for part in PARTS],
-        "is_splits": [("1", replace(base, is_splits=1))],
-        "is_bias": [("with softmax/biases", replace(base, is_bias=True))],
+    out = {
+        "resizer": [replace(base, resizer=name) for name in RESIZERS],
+        "quantisation": [replace(base, variant=variant) for variant in VARIANTS if variant != base.variant],
+        "n_fake": [replace(base, n_fake=base.n_fake // part) for part in PARTS],
+        "n_real": [replace(base, n_real=base.n_real // part) for part in PARTS],
+        "is_splits": [replace(base, is_splits=1)],
+        "is_bias": [replace(base, is_bias=True)],
     }
     if test is not None:
-        out["split"] = [(Path(test).name, replace(base, reference=test))]
+        out["split"] = [replace(base, reference=test)]
     if other is not None:
-        out["snapshot"] = [(str(other), replace(base, dump=other))]
+        out["snapshot"] = [replace(base, dump=other)]
     return out
 
 
-def run(out: Path, base: Way, setup: Setup, test: str | None = None, other: Path | None = None) -> dict[str, Any]:
-    """Score every way and write `effects-<layer>.json` and `.md` into `out`.
+def says(way: Way) -> dict[str, str]:
+    """Return what a way says in each field."""
+    return {
+        "resizer": way.resizer,
+        "quantisation": VARIANTS[way.variant],
+        "n_fake": f"{way.n_fake:,}",
+        "n_real": f"{way.n_real:,}",
+        "is_splits": str(way.is_splits),
+        "is_bias": f"{'with' if way.is_bias else 'without'} softmax/biases",
+        "split": way.reference.name,
+        "snapshot": way.dump.name,
+    }
+
+
+def run(
+    out: Path,
+    scale: Scale,
+    row: Run,
+    setup: Setup,
+    *,
+    snapshot: str = "last",
+    other: str | None = None,
+    reference: str | None = None,
+    test: str | None = None,
+    n_fake: int = 5000,
+    n_real: int = 10_000,
+) -> dict[str, Any]:
+    """Draw from a trained row, score every way and write `effects-<layer>.json` and `.md` into `out`.
 
     Args:
-        base: the way that the others are held against.
-        setup: weights, layer and batch.
+        row: a training of the scale.
+        setup: Inception weights, layer and batch.
+        snapshot: of the row, which most ways score.
+        other: another one, which is held against it.
+        reference: real images, a packed data set or a file; default: what the row is trained on.
+        test: other real images; its name stands in the record, as nobody knows what split a file is of.
 
     Raises:
-        HarnessError: too few images, missing files or weights.
+        HarnessError: missing weights of the generator or of Inception; too few images, or some of another resolution.
     """
     load = [round(x, 2) for x in os.getloadavg()]
     least = max(PARTS) * jackknife.LEAST
-    if base.n_fake < least:
-        raise HarnessError(f"{base.n_fake} samples: a part of them is scored in blocks, too; give at least {least}.")
-    scorer = _Scorer(setup, base)
-    first = scorer.score(base)
-    rows = [
-        row
-        for field, others in ways(base, test, other).items()
-        for said, way in others
-        for row in _rows(field, said, base, way, first, scorer)
-    ]
-    machine = provenance.collect(device="cpu", threads=setup.threads) | {"cpu": provenance.processor()}
+    if n_fake < least:
+        raise HarnessError(f"{n_fake} samples: a part of them is scored in blocks, too; give at least {least}.")
+    reals = [_reals(one, scale, row, n_real) for one in (reference or row.dataset, test) if one is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        base = Way(Path(folder) / snapshot, reals[0], n_fake, n_real)
+        drawn = _draw(scale, row, snapshot, base, VARIANTS, setup.threads)
+        beside, second = None, None
+        if other is not None:
+            beside = Path(folder) / other
+            second = _draw(scale, row, other, replace(base, dump=beside), [base.variant], setup.threads)
+        scorer = _Scorer(setup, base)
+        first = scorer.score(base)
+        rows = [
+            line
+            for field, others in ways(base, reals[1] if test is not None else None, beside).items()
+            for way in others
+            for line in _rows(field, base, way, first, scorer)
+        ]
+    machine = provenance.collect(scale.root, device="cpu", threads=setup.threads) | {"cpu": provenance.processor()}
     record = {
-        "n_fake": base.n_fake,
-        "n_real": base.n_real,
-        "weights": scorer.weights,
+        "experiment": row.experiment,
+        "seed": row.seed,
+        **drawn,
+        "dataset": row.dataset,
+        "resolution": row.resolution,
+        "other": second,
+        "reference": reals[0].name,
+        "test": reals[1].name if test is not None else None,
+        "n_fake": n_fake,
+        "n_real": n_real,
+        "inception": scorer.inception,
         "layer": setup.layer,
         "fid": first.fid,
         "is": first.inception_score,
@@ -115,17 +170,51 @@ def run(out: Path, base: Way, setup: Setup, test: str | None = None, other: Path
     return record
 
 
+def _reals(name: str, scale: Scale, row: Run, n: int) -> Path:
+    """Return the path of real images, refused now rather than after hours of scoring."""
+    path = find_reference(name, scale.root)
+    images = open_images(path, known_range=True).first(n)
+    if images.resolution != row.resolution:
+        raise HarnessError(
+            f"{path}: images of {images.resolution} px; {row.experiment} makes those of {row.resolution}."
+        )
+    return path
+
+
+def _draw(scale: Scale, row: Run, snapshot: str, way: Way, variants: Iterable[str], threads: int) -> dict[str, Any]:
+    """Draw the way's dump from a snapshot, as `harness sample` would, and return what names it."""
+    path = scale.folder.weights(row.experiment, row.seed, snapshot)
+    if snapshot in row.snapshots and not path.is_file():
+        stage = "choose" if weights_folder(snapshot) == "chosen" else "train"
+        raise HarnessError(
+            f"{path}: no such weights; `dvc repro {stage}@{run_name(row.experiment, row.seed)}` in {scale.path.parent} "
+            "makes them."
+        )
+    torch.set_num_threads(threads)
+    generator = registry.build("generator", row.generator, row.resolution, scale.definitions.models)
+    weights = load_snapshot(scale, row, snapshot, generator)
+    paths = {variant: _file(way.dump, variant) for variant in variants}
+    chunks = draw.quantised(generator, way.n_fake, row.seed, paths)
+    hashes, _ = write_dump(paths, chunks, (way.n_fake, row.resolution, row.resolution, 3))
+    return {
+        "snapshot": snapshot,
+        "nimg": weights.nimg,
+        "weights_sha256": weights.sha256,
+        "samples_sha256": hashes[way.variant],
+    }
+
+
 class _Scorer:
-    """Scores ways; what several of them share is computed once."""
+    """Scores ways; the passes that several of them share are made once."""
 
     def __init__(self, setup: Setup, base: Way):
         self._setup, self._base = setup, base
         self._passes: dict[tuple[Path, str], Pass] = {}
-        self.weights = ""
+        self.inception = ""
 
     def score(self, way: Way) -> Scored:
         fakes = self._pass(_file(way.dump, way.variant), way, self._base.n_fake, with_blocks=True)
-        reals = self._pass(Path(way.reference), way, self._base.n_real, with_blocks=False).first[way.n_real]
+        reals = self._pass(way.reference, way, self._base.n_real, with_blocks=False).first[way.n_real]
         reference, whole = GaussianStatistics(reals.mean, reals.covariance), fakes.prefixes[way.n_fake]
         value = reference.distance(whole.mean, whole.covariance).value
         without = jackknife.frechet_without(reference, whole, fakes.prefixes, value)
@@ -133,27 +222,29 @@ class _Scorer:
         return Scored(value, without, found.result()[0] if found else None, found.without() if found else [])
 
     def _pass(self, path: Path, way: Way, total: int, with_blocks: bool) -> Pass:
-        key = (path, way.resizer)
-        if key not in self._passes:
-            images = open_images(path, known_range=True, floats=with_blocks and way.variant == "float").first(total)
-            extractor = open_extractor(SCORER, self._setup, way.resizer)
-            self.weights = extractor.kind
-            of_base = way.resizer == self._base.resizer
-            of_base &= path in (_file(self._base.dump, self._base.variant), Path(self._base.reference))
-            counts = [total // part for part in (1, *PARTS)] if of_base else [total]
-            kinds = [(10, False), (1, False), (10, True)] if with_blocks and extractor.biases is not None else []
-            scores = [Splits(n, splits, bias) for n in counts for splits, bias in kinds]
-            self._passes[key] = one_pass(
-                images, extractor, self._setup, path.name, counts=counts, scores=scores, with_blocks=with_blocks
-            )
-        return self._passes[key]
+        if (path, way.resizer) in self._passes:
+            return self._passes[path, way.resizer]
+        images = open_images(path, known_range=True, floats=with_blocks and way.variant == "float").first(total)
+        extractor = open_extractor(SCORER, self._setup, way.resizer)
+        self.inception = extractor.kind
+        shared = way.resizer == self._base.resizer
+        shared &= path in (_file(self._base.dump, self._base.variant), self._base.reference)
+        counts = [total // part for part in (1, *PARTS)] if shared else [total]
+        kinds = [(10, False), (1, False), (10, True)] if with_blocks and extractor.biases is not None else []
+        scores = [Splits(n, splits, bias) for n in counts for splits, bias in kinds]
+        done = one_pass(
+            images, extractor, self._setup, path.name, counts=counts, scores=scores, with_blocks=with_blocks
+        )
+        if shared:  # the others are of one way each, and a pass holds hundreds of megabytes at 2048 channels
+            self._passes[path, way.resizer] = done
+        return done
 
 
 def _file(dump: Path, variant: str) -> Path:
     return dump / f"{variant}.npy"
 
 
-def _rows(field: str, said: str, base: Way, way: Way, first: Scored, scorer: _Scorer) -> list[dict[str, Any]]:
+def _rows(field: str, base: Way, way: Way, first: Scored, scorer: _Scorer) -> list[dict[str, Any]]:
     """Return a row for each metric that the field can move."""
     found = scorer.score(way)
     metrics = {
@@ -164,7 +255,7 @@ def _rows(field: str, said: str, base: Way, way: Way, first: Scored, scorer: _Sc
         del metrics["fid"]
     elif field in ("n_real", "split"):
         del metrics["is"]
-    paired = way.n_fake == base.n_fake and way.dump == base.dump
+    paired = way.n_fake == base.n_fake  # then image i of both is of the same latents
     out = []
     for metric, (before, after, without, left) in metrics.items():
         if before is None or after is None:
@@ -173,25 +264,23 @@ def _rows(field: str, said: str, base: Way, way: Way, first: Scored, scorer: _Sc
         if paired:
             pairs = [b - a for a, b in zip(without, left, strict=True)]
             low, high = jackknife.interval(after - before, pairs)
-        row = {"field": field, "says": said, "metric": metric, "score": after, "change": after - before}
-        out.append(row | {"share": (after - before) / before, "low": low, "high": high})
+        moved = {"score": after, "change": after - before, "share": (after - before) / before, "low": low, "high": high}
+        out.append(
+            {"field": field, "says": says(way)[field], "instead_of": says(base)[field], "metric": metric, **moved}
+        )
     return out
 
 
 def markdown(record: dict[str, Any]) -> str:
     """Return the table of a record in Markdown, with what the ways have in common above it."""
-    scores = f"FID {record['fid']:.3f}" + (f", IS {record['is']:.3f}" if record["is"] is not None else "")
-    lines = [
-        f"{record['n_fake']:,} rounded samples against {record['n_real']:,} images, {record['weights']} Inception at "
-        f"{record['layer']} channels, the graph's own resize: {scores}. Intervals of differences: {jackknife.NAME}.",
-        "",
-        "| field | says instead | score | change | 95 % | of the score |",
-        "| --- | --- | --- | ---: | --- | ---: |",
-    ]
+    machine, rows = record["machine"], []
     for row in record["rows"]:
-        sure = "not paired" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
-        lines.append(
-            f"| {row['field']} | {row['says']} | {row['metric'].upper()} {row['score']:.3f} | {row['change']:+.4f} "
-            f"| {sure} | {row['share']:+.2%} |"
-        )
-    return "\n".join(lines) + "\n"
+        sure = "not paired" if row["low"] is None else f"{row['low']:+z.4f} to {row['high']:+z.4f}"
+        score = f"{row['metric'].upper()} {row['score']:.3f}"
+        change = (f"{row['change']:+z.4f}", sure, f"{row['share']:+z.2%}")
+        rows.append((row["field"], row["says"], row["instead_of"], score, *change))
+    return (
+        f"{field_worth.made_of(record)}. The generator's weights: sha256 {record['weights_sha256'][:12]}. Intervals of "
+        f"differences: {jackknife.NAME}. {machine['cpu']}; threads: {machine['threads']}.\n\n"
+        f"{page.table('field | says | instead of | score: | change: | 95 %: | of the score:', rows)}\n"
+    )

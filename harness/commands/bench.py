@@ -2,8 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from harness.commands.options import scale_options, seed_option
+
+if TYPE_CHECKING:
+    from harness.config.experiments import Scale
 
 OUT = click.option(
     "--out",
@@ -126,37 +132,51 @@ def intervals(reference: str, weights: str, out: Path) -> None:
 
 
 @command.command("effects")
-@click.argument("dump", type=click.Path(path_type=Path))
-@click.option("--reference", default="cifar10", show_default=True, help="Real images: a packed data set or a file.")
-@click.option("--test", help="Those of another split.")
-@click.option("--other", type=click.Path(path_type=Path), help="The dump of another snapshot.")
+@click.argument("experiment")
+@seed_option
+@click.option("--snapshot", default="last", show_default=True, help="`last`, `best` or an image count of the recipe.")
+@click.option("--other", help="Another snapshot, held against it.")
+@click.option("--reference", help="Real images: a packed data set or a file; default: what it is trained on.")
+@click.option("--test", help="Other real images, of another split, say.")
 @click.option("--n", type=click.IntRange(100), default=5000, show_default=True, help="Samples.")
 @click.option("--n-real", type=click.IntRange(100), default=10_000, show_default=True, help="Real images.")
 @click.option("--weights", default="trunk", show_default=True, help="trunk | official | stand-in | FILE.")
 @click.option("--layer", type=int, default=768, show_default=True, help="768 | 2048 channels, ...")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @OUT
+@scale_options
 def effects(
-    dump: Path,
-    reference: str,
+    experiment: str,
+    seed: int,
+    snapshot: str,
+    other: str | None,
+    reference: str | None,
     test: str | None,
-    other: Path | None,
     n: int,
     n_real: int,
     weights: str,
     layer: int,
     threads: int,
+    scale: "Scale",
     out: Path,
 ) -> None:
-    """What each field of a protocol is worth: DUMP, a folder of one drawing's files, scored with one field changed.
+    """What each field of a protocol is worth: samples of a trained row, scored with one field changed at a time.
 
-    Example: harness bench effects results/paper/samples/t4-transgan-s/seed0/last --test cifar10-test
+    Example: harness bench effects mini-transgan --params results/mini --other 80000
     """
     from harness.bench import effects as bench
     from harness.metrics.extractors.base import Setup
-    from harness.metrics.request import find_reference
     from harness.paths import cache_of
 
-    base = bench.Way(dump, str(find_reference(reference)), n, n_real)
-    split = str(find_reference(test)) if test is not None else None
-    bench.run(out, base, Setup(weights, layer, threads=threads, cache=cache_of(None)), split, other)
+    bench.run(
+        out,
+        scale,
+        scale.run(experiment, seed),
+        Setup(weights, layer, threads=threads, cache=cache_of(scale.root)),
+        snapshot=snapshot,
+        other=other,
+        reference=reference,
+        test=test,
+        n_fake=n,
+        n_real=n_real,
+    )
