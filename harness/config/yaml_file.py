@@ -1,4 +1,7 @@
-"""YAML files within limits: one meaning for every key, plain values only, no more of them than memory holds."""
+"""YAML files within limits: one meaning for every key, plain values only, no more of them than memory holds.
+
+And how this project writes such files.
+"""
 
 import math
 from pathlib import Path
@@ -32,6 +35,19 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
         if node is not None:
             count(node, {})
         return node
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes a value out in full wherever it stands: `&id001` says nothing to people."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always: an anchor is never made."""
+        return True
+
+
+def text(value: Any) -> str:
+    """Return a plain value as YAML: keys in their order, the innermost mappings and lists on one line, no anchors."""
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=10_000)
 
 
 def check_depth(text: str) -> None:

@@ -5,10 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.comparison import named, reported
-from harness.config import experiments, reader, schema
+from harness.config import experiments, reader, schema, yaml_file
 from harness.config.experiments import pick
 from harness.errors import HarnessError
 from harness.files import copy, write_text
@@ -73,4 +71,4 @@ def _twin(name: str, spec: schema.Experiment, checkout: Checkout) -> dict[str, A
 
 
 def _write(path: Path, heading: str, value: dict[str, Any]) -> None:
-    write_text(path, f"# {heading}\n{yaml.safe_dump(value, sort_keys=False, width=120)}")
+    write_text(path, f"# {heading}\n{yaml_file.text(value)}")

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
-from harness.config import experiments, reader, schema
+from harness.config import experiments, reader, schema, yaml_file
 from harness.config.protocols import EVERY, Protocol
 from harness.data import card
 from harness.data.fetch import prepare
@@ -163,7 +162,7 @@ def _write(path: Path, value: dict[str, Any] | Suite) -> None:
     def plain(one: Any) -> Any:
         return dataclasses.asdict(one)
 
-    write_text(path, yaml.safe_dump(json.loads(json.dumps(value, default=plain)), sort_keys=False))
+    write_text(path, yaml_file.text(json.loads(json.dumps(value, default=plain))))
 
 
 @torch.no_grad()

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from harness.config import experiments, reader, schema
+from harness.config import experiments, reader, schema, yaml_file
 from harness.config.experiments import Scale
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
@@ -226,8 +224,7 @@ def write(generated: Iterable[Generated]) -> list[Path]:
     for made in list(generated):
         heading = f"# Made by `{made.command}` of experiments/suites/{made.params['scale']}.yaml: edit that.\n"
         for name, value in ((PARAMS, made.params), (PIPELINE, made.pipeline)):
-            text = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=10_000)
-            write_text(made.folder / name, heading + text)
+            write_text(made.folder / name, heading + yaml_file.text(value))
             paths.append(made.folder / name)
         if made.resources.is_file() and not (made.folder / RESOURCES).exists():
             write_text(made.folder / RESOURCES, made.resources.read_text(encoding="utf-8"))

@@ -75,6 +75,16 @@ def test_aliases_and_merges_are_read(tmp_path: Path) -> None:
     assert read_yaml(path) == {"a": part, "b": {**part, "k": 2}, "c": [part, part], "d": 1000, "e": 90.5}
 
 
+def test_what_is_written_has_no_anchors_and_is_read_as_it_was(tmp_path: Path) -> None:
+    part = {"k": [1, 2], "on": "yes"}
+    value = {"b": part, "a": [part, part, None], "c": part["k"]}
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml_file.text(value))
+    assert not set("&*") & set(path.read_text())
+    assert read_yaml(path) == value
+    assert list(read_yaml(path)) == ["b", "a", "c"]
+
+
 def test_libyaml_reads_where_it_is_there() -> None:
     assert issubclass(yaml_file.Loader, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     assert hasattr(yaml, "CSafeLoader"), "the tested environment has libyaml"

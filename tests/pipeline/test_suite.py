@@ -69,6 +69,7 @@ def test_the_committed_files_are_what_the_suite_gives(scale: str) -> None:
         assert path.is_file(), path
         assert not path.is_symlink(), path
         assert yaml.safe_load(path.read_text()) == value, f"{path}: run `{found.command}`"
+        assert "&id" not in path.read_text(), "people read it"
     assert (
         found.command in (found.folder / "dvc.yaml").read_text().splitlines()[0]
     )  # `dvc exp run -S` rewrites the other
