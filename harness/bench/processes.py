@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness import provenance
+from harness.bench import page
 from harness.bench.train import TOLERANCE, VARIANTS, Size, machine, networks, recipe_of, seconds
 from harness.device import check_device
 from harness.errors import HarnessError
@@ -96,26 +97,20 @@ def measure(size: Size, device: str, count: int, threads: int, start_method: str
     }
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
+def markdown(report: dict[str, Any]) -> str:
+    """Return the table of a record in Markdown."""
     k, size = report["processes"], report["size"]
     shared = "a GPU each" if report["device"].startswith("cuda") else f"{report['threads']} threads in all, as one has"
-    rows = [("one process", report["one"]), (f"{k} processes", report["several"])]
-    return "\n".join(
-        [
-            "# One training in several processes",
-            "",
-            f"{report['machine']}; device {report['device']}; {shared}. One cycle of TransGAN-S: {size['n_critic']} "
-            f"discriminator steps of {size['discriminator_batch']} real images, one generator step of "
-            f"{size['generator_batch']}.",
-            "",
-            "| | s a cycle | real images/s |",
-            "| --- | --- | --- |",
-            *(f"| {name} | {row['cycle_sec']:.3g} | {row['images_per_sec']:.4g} |" for name, row in rows),
-            "",
-            f"Efficiency {report['efficiency']:.0%}; losses of a cycle differ by {report['loss_difference']:.1e}.",
-            "",
-        ]
+    rows = [
+        (name, f"{row['cycle_sec']:.3g}", f"{row['images_per_sec']:.4g}")
+        for name, row in (("one process", report["one"]), (f"{k} processes", report["several"]))
+    ]
+    return (
+        f"# One training in several processes\n\n{report['machine']}; device {report['device']}; {shared}. One cycle "
+        f"of TransGAN-S: {size['n_critic']} discriminator steps of {size['discriminator_batch']} real images, one "
+        f"generator step of {size['generator_batch']}.\n\n"
+        f"{page.table('processes | s a cycle: | real images/s:', rows)}\n\n"
+        f"Efficiency {report['efficiency']:.0%}; losses of a cycle differ by {report['loss_difference']:.1e}.\n"
     )
 
 
@@ -139,6 +134,6 @@ def run(out: Path, count: int, device: str, threads: int, size: Size | None = No
     }
     stem = f"train-processes-{'gpu' if device.startswith('cuda') else 'cpu'}"
     write_json(Path(out) / f"{stem}.json", report)
-    write_text(Path(out) / f"{stem}.md", table(report))
+    write_text(Path(out) / f"{stem}.md", markdown(report))
     if report["loss_difference"] > report["tolerance"]:
         raise HarnessError(f"{out}: losses of {count} processes differ from those of one beyond the tolerance.")

@@ -281,8 +281,8 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
     return rows + [{"name": f"{v.name} (GPU)", "ratio": None} for v in VARIANTS if not on_gpu]
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
+def markdown(report: dict[str, Any]) -> str:
+    """Return the table of a record in Markdown."""
     size = report["size"]
     rows = [
         (
@@ -340,7 +340,7 @@ def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
     }
     stem = f"train-{'gpu' if device.startswith('cuda') else 'cpu'}"
     write_json(Path(out) / f"{stem}.json", report)
-    write_text(Path(out) / f"{stem}.md", table(report))
+    write_text(Path(out) / f"{stem}.md", markdown(report))
     wrong = [row["name"] for row in report["rows"] if row.get("losses_agree") is False]
     if wrong:
         raise HarnessError(f"{out}: losses of {', '.join(wrong)} differ from the plain step's beyond the tolerance.")

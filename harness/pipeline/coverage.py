@@ -124,9 +124,14 @@ def as_json(found: list[Row]) -> list[dict[str, Any]]:
 def files(found: list[Row]) -> dict[str, str]:
     """Return the files of `results/bench` that hold the sums: name -> text."""
     sums = summary(found)
+    return {"coverage.json": json.dumps(sums, indent=2) + "\n", "coverage.md": markdown(sums)}
+
+
+def markdown(sums: dict[str, Any]) -> str:
+    """Return a summary as a page."""
     lines = [(state, part["planned"], part["rows"]) for state, part in sums.items()]
     why = [(state, n, reason) for state, part in sums.items() for reason, n in part["not_planned"].items()]
-    text = (
+    return (
         "# Reported numbers under the protocol of their source\n\n"
         "Made by `harness protocols --coverage --write` of the ledger and the suites "
         f"{' and '.join(SCALES)}; the rows: `harness protocols --coverage`.\n\n"
@@ -135,7 +140,6 @@ def files(found: list[Row]) -> dict[str, str]:
         + tabulate(why, ("protocol", "rows", "reason"), tablefmt="github")
         + "\n"
     )
-    return {"coverage.json": json.dumps(sums, indent=2) + "\n", "coverage.md": text}
 
 
 def write(checkout: Checkout, found: list[Row]) -> list[Path]:

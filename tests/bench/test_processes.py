@@ -15,7 +15,7 @@ def test_one_and_two_processes_compute_the_same_losses() -> None:
     assert found["loss_difference"] <= found["tolerance"]
     assert found["efficiency"] == found["speedup"] == found["one"]["cycle_sec"] / found["several"]["cycle_sec"]
     report = found | {"machine": "m", "device": "cpu", "threads": 2, "size": {**vars(TINY)}}
-    assert "| 2 processes |" in processes.table(report)
+    assert "| 2 processes " in processes.markdown(report)
 
 
 def test_threads_that_do_not_split_are_refused() -> None:
