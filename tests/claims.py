@@ -1,12 +1,14 @@
-"""The README's tables, made from committed runs: `python -m tests.claims`."""
+"""Tables of README and docs, made from committed runs: `python -m tests.claims`."""
 
 import re
 import textwrap
+from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 
 import pandas as pd
 
-from harness.comparison import protocols, run_tables, verified, words
+from harness.comparison import field_worth, protocols, run_tables, table_formats, verified, words
 from harness.config.experiments import open_scale
 from harness.doctor import devices, estimate_text
 from harness.doctor.estimate import estimate
@@ -121,12 +123,24 @@ def scales() -> str:
     return "\n".join(lines) + "\n"
 
 
-SECTIONS = {"claims": table, "measured": measured, "speed": speed, "scales": scales}
+def effects() -> str:
+    """Markdown: what each field of a protocol is worth, a table for each Inception network."""
+    parts = []
+    for one in field_worth.tables(Checkout(ROOT)):
+        parts += [table_formats.markdown(replace(one, note="")), _wrapped(one.note) + "\n"]
+    return "\n".join(parts) or "Not measured yet.\n"
 
 
-def readme(text: str) -> str:
-    """The README with its tables made anew."""
-    for name, make in SECTIONS.items():
+SECTIONS: dict[str, dict[str, Callable[[], str]]] = {  # page -> block -> what it says
+    "README.md": {"claims": table, "measured": measured, "speed": speed, "scales": scales},
+    "docs/protocol.md": {"effects": effects},
+}
+
+
+def again(page: str) -> str:
+    """The text of a page with its blocks made anew."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, make in SECTIONS[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         head, rest = text.split(begin)
         text = head + begin + make() + end + rest.split(end)[1]
@@ -134,4 +148,5 @@ def readme(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write_text(ROOT / "README.md", readme((ROOT / "README.md").read_text()))
+    for page in SECTIONS:
+        write_text(ROOT / page, again(page))

@@ -28,6 +28,7 @@ NOT_RUN = {  # whole commands as regular expressions -> why they are not typed h
     r"harness rehearse.*": "trains and scores whole networks; tests/pipeline",
     r"code=\$PWD;.*": "runs `quick` five times",
     r"harness launch .*--(jobs|address) .*|srun .*|export RAY_.*": "needs Ray or Slurm; tests/cluster/test_ray.py",
+    r"harness bench effects .*": "hours, of a trained row; tests/bench/test_effects.py",
     r"docker .*": "needs Docker; .github/workflows/nightly.yml",
 }
 EXIT = {  # commands whose answer is an exit code

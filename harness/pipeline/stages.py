@@ -13,7 +13,11 @@ SEED: Any = "${item.seed}"  # stands where paths take a number
 
 
 def pipeline(
-    params: dict[str, Any], scorers: tuple[str, ...], sources: dict[str, str], references: dict[str, list[str]]
+    params: dict[str, Any],
+    scorers: tuple[str, ...],
+    sources: dict[str, str],
+    references: dict[str, list[str]],
+    effects: list[str],
 ) -> dict[str, Any]:
     """Return a scale's dvc.yaml.
 
@@ -27,6 +31,7 @@ def pipeline(
         params: the scale's params.yaml.
         sources: see `suite._sources`.
         references: see `planned_scores.Planner.references`.
+        effects: what the page shows of `Checkout.effects`, from the root.
     """
     root, folder, kept = params["root"], ScaleFolder(Path(params["out"])), _keeping(in_git=not params["out"])
     run = f"{EXPERIMENT} --seed {SEED}"
@@ -114,10 +119,10 @@ def pipeline(
                 "outs": [kept(folder.scorer(EXPERIMENT, SEED, SNAPSHOT, scorer))],  # a record a protocol
             },
         }
-    return {"stages": stages | _ends(root, folder, kept)}
+    return {"stages": stages | _ends(root, folder, kept, effects)}
 
 
-def _ends(root: str, folder: ScaleFolder, kept: Keeping) -> dict[str, Any]:
+def _ends(root: str, folder: ScaleFolder, kept: Keeping, effects: list[str]) -> dict[str, Any]:
     return {
         "tables": {
             "cmd": "harness tables",
@@ -145,7 +150,7 @@ def _ends(root: str, folder: ScaleFolder, kept: Keeping) -> dict[str, Any]:
             "cmd": "harness report",
             "deps": [
                 *(str(folder.check), str(folder.all_records), str(folder.tables)),
-                f"{root}results/verified.json",
+                *(f"{root}{path}" for path in ("results/verified.json", *effects)),
             ],
             "outs": [kept(folder.report)],
         },

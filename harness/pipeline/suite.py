@@ -175,7 +175,8 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
     out = f"results/{scale}/" if folder == checkout.root else ""
     planner = Planner(checkout, suite, known)
     params = _params(suite, scale, root, out, planner)
-    made = pipeline(params, suite.scorers, _sources(checkout, params, known), planner.references())
+    effects = [str(path.relative_to(checkout.root)) for path in checkout.effects]
+    made = pipeline(params, suite.scorers, _sources(checkout, params, known), planner.references(), effects)
     return Generated(folder, params, made, command, own / RESOURCES)
 
 

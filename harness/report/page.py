@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import verified, words
+from harness.comparison import field_worth, verified, words
 from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
 from harness.files import write_text
@@ -30,7 +30,7 @@ VERDICT_CLASSES = {
     **{name: name for name in finding.SYMBOLS},  # of claims
 }
 STATUS_CLASSES = {"pass": "good", "fail": "bad", "undecided": "range", "none": "none"}
-NUMBER = re.compile(r"[+-]?\d[\d.]*[kM]?( ± [\d.]+)?( †)?( \(and .* on CPU\))?")
+NUMBER = re.compile(r"[+-]?\d[\d.]*[kM%]?( ± [\d.]+)?( †)?( \(and .* on CPU\))?")
 
 
 def verdict_class(text: str) -> str:
@@ -212,6 +212,7 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "gaps": [row for row in apart if not row["on_the_way"]],
         "gaps_on_the_way": [row for row in apart if row["on_the_way"]],
         "quirks": gaps.open_settings(apart, checked),
+        "fields": [view(table) for table in field_worth.tables(scale.checkout)],
         "claims_verified": verified.claims(scale.checkout),
         "runs": runs,
         "papers": [table for table in papers if table["rows"]],

@@ -86,6 +86,18 @@ def test_every_stage_has_its_name(scale: str) -> None:
     assert ("choose" in stages) == bool(params["choices"])
 
 
+def test_a_report_waits_for_what_its_page_shows_of_protocol_fields(checkout: Checkout) -> None:
+    def waits() -> list[str]:
+        deps: list[str] = suite.generate(checkout, "tiny").pipeline["stages"]["report"]["deps"]
+        return [path for path in deps if "bench" in path]
+
+    assert waits() == []
+    checkout.bench.mkdir(parents=True)
+    for layer in (2048, 768):
+        (checkout.bench / f"effects-{layer}.json").touch()
+    assert waits() == ["../../results/bench/effects-768.json", "../../results/bench/effects-2048.json"]
+
+
 def test_seeds_and_snapshots_of_a_row(checkout: Checkout) -> None:
     params = made(checkout).params
     assert list(params.runs) == ["e-seed0", "f-seed0", "f-seed1"]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from harness.comparison import check
+from harness.comparison import check, field_worth
 from harness.comparison.table_formats import NONE, Table
 from harness.config import experiments
 from harness.config.experiments import Scale, open_scale
@@ -22,6 +22,7 @@ from harness.records import results
 from harness.report import charts, page, pictures, scores
 from harness.sampling.grid import grid_png
 from tests.comparison.test_check import autogan
+from tests.comparison.test_field_worth import RECORD, WITHOUT_LOGITS
 from tests.comparison.test_tables import STAND_IN
 from tests.paths import ROOT
 from tests.records import score_trees
@@ -178,6 +179,26 @@ def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Chec
     train = tmp_path / "records" / "cpu-transgan" / "seed0" / "train" / "train.json"
     train.write_text(train.read_text().replace('"nimg": 1000', '"nimg": 2000'))
     assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
+
+
+def test_what_protocol_fields_are_worth_has_a_section_where_it_was_measured(
+    scale: Scale, checked: check.Checked, html: str
+) -> None:
+    assert "What each protocol field is worth" not in html, "this checkout has no such record"
+    assert "#fields" not in html
+    rows = [page.view(field_worth.table(record)) for record in (WITHOUT_LOGITS, RECORD)]
+    made = page.render(page.context(scale, checked, []) | {"fields": rows})
+    assert 'href="#fields"' in made
+    part = made.split('<section id="fields">')[1].split("</section>")[0]
+    assert re.findall(r"<h([23])>(.*?)</h", part) == [
+        ("2", "What each protocol field is worth"),
+        ("3", "trunk Inception at 768 channels"),
+        ("3", f"stand-in Inception at 2048 channels{field_worth.STAND_IN}"),
+    ]
+    assert part.count("<caption") == part.count("<table") == 2
+    assert '<th scope="col" class="num">FID</th>' in part
+    assert '<td class="num">+50.00%</td>' in part
+    assert "snapshot last (16,000 images of tiny seen)" in part
 
 
 def test_what_tests_verified_stands_at_the_foot(scale: Scale, checked: check.Checked, html: str) -> None:
