@@ -8,7 +8,7 @@ none.
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,13 @@ class Scored:
     is_without: list[float]
 
 
-def ways(base: Way, test: Path | None, other: Path | None) -> dict[str, list[Way]]:
+def ways(base: Way, tests: Sequence[Path], n_test: int, other: Path | None) -> dict[str, list[Way]]:
     """Return the ways that differ from `base` in one field, by that field.
 
     Args:
         base: rounded images through the 2015 graph's own resizer; its dump has every quantisation.
-        test: other real images, None: not compared.
+        tests: other real images.
+        n_test: so many of each, held against as many of the base's.
         other: the dump of another snapshot, a folder of its name.
     """
     out = {
@@ -79,8 +80,8 @@ def ways(base: Way, test: Path | None, other: Path | None) -> dict[str, list[Way
         "is_splits": [replace(base, is_splits=1)],
         "is_bias": [replace(base, is_bias=True)],
     }
-    if test is not None:
-        out["split"] = [replace(base, reference=test)]
+    if tests:
+        out["split"] = [replace(base, reference=test, n_real=n_test) for test in tests]
     if other is not None:
         out["snapshot"] = [replace(base, dump=other)]
     return out
@@ -109,7 +110,7 @@ def run(
     snapshot: str = "last",
     other: str | None = None,
     reference: str | None = None,
-    test: str | None = None,
+    tests: Sequence[str] = (),
     n_fake: int = 5000,
     n_real: int = 10_000,
 ) -> dict[str, Any]:
@@ -121,7 +122,8 @@ def run(
         snapshot: of the row, which most ways score.
         other: another one, which is held against it.
         reference: real images, a packed data set or a file; default: what the row is trained on.
-        test: other real images; its name stands in the record, as nobody knows what split a file is of.
+        tests: other real images, all cut to the fewest; their names stand in the record, as nobody knows what split a
+            file is of.
 
     Raises:
         HarnessError: missing weights of the generator or of Inception; too few images, or some of another resolution.
@@ -130,20 +132,22 @@ def run(
     least = max(PARTS) * jackknife.LEAST
     if n_fake < least:
         raise HarnessError(f"{n_fake} samples: a part of them is scored in blocks, too; give at least {least}.")
-    reals = [_reals(one, scale, row, n_real) for one in (reference or row.dataset, test) if one is not None]
+    real = _reals(reference or row.dataset, scale, row, n_real)[0]
+    others = [_reals(test, scale, row, 1) for test in tests]
+    n_test = min([n_real, *(count for _, count in others)])
     with tempfile.TemporaryDirectory() as folder:
-        base = Way(Path(folder) / snapshot, reals[0], n_fake, n_real)
+        base = Way(Path(folder) / snapshot, real, n_fake, n_real)
         drawn = _draw(scale, row, snapshot, base, VARIANTS, setup.threads)
         beside, second = None, None
         if other is not None:
             beside = Path(folder) / other
             second = _draw(scale, row, other, replace(base, dump=beside), [base.variant], setup.threads)
-        scorer = _Scorer(setup, base)
+        scorer = _Scorer(setup, base, n_test)
         first = scorer.score(base)
         rows = [
             line
-            for field, others in ways(base, reals[1] if test is not None else None, beside).items()
-            for way in others
+            for field, changed in ways(base, [path for path, _ in others], n_test, beside).items()
+            for way in changed
             for line in _rows(field, base, way, first, scorer)
         ]
     machine = provenance.collect(scale.root, device="cpu", threads=setup.threads) | {"cpu": provenance.processor()}
@@ -154,8 +158,8 @@ def run(
         "dataset": row.dataset,
         "resolution": row.resolution,
         "other": second,
-        "reference": reals[0].name,
-        "test": reals[1].name if test is not None else None,
+        "reference": real.name,
+        "tests": [path.name for path, _ in others],
         "n_fake": n_fake,
         "n_real": n_real,
         "inception": scorer.inception,
@@ -170,15 +174,16 @@ def run(
     return record
 
 
-def _reals(name: str, scale: Scale, row: Run, n: int) -> Path:
-    """Return the path of real images, refused now rather than after hours of scoring."""
+def _reals(name: str, scale: Scale, row: Run, n: int) -> tuple[Path, int]:
+    """Return path and number of real images; fewer than n are refused now rather than after hours of scoring."""
     path = find_reference(name, scale.root)
-    images = open_images(path, known_range=True).first(n)
+    images = open_images(path, known_range=True)
+    images.first(n)
     if images.resolution != row.resolution:
         raise HarnessError(
             f"{path}: images of {images.resolution} px; {row.experiment} makes those of {row.resolution}."
         )
-    return path
+    return path, len(images)
 
 
 def _draw(scale: Scale, row: Run, snapshot: str, way: Way, variants: Iterable[str], threads: int) -> dict[str, Any]:
@@ -207,14 +212,15 @@ def _draw(scale: Scale, row: Run, snapshot: str, way: Way, variants: Iterable[st
 class _Scorer:
     """Scores ways; the passes that several of them share are made once."""
 
-    def __init__(self, setup: Setup, base: Way):
-        self._setup, self._base = setup, base
+    def __init__(self, setup: Setup, base: Way, n_test: int):
+        self._setup, self._base, self._n_test = setup, base, n_test
         self._passes: dict[tuple[Path, str], Pass] = {}
         self.inception = ""
 
     def score(self, way: Way) -> Scored:
         fakes = self._pass(_file(way.dump, way.variant), way, self._base.n_fake, with_blocks=True)
-        reals = self._pass(way.reference, way, self._base.n_real, with_blocks=False).first[way.n_real]
+        n_real = self._base.n_real if way.reference == self._base.reference else self._n_test
+        reals = self._pass(way.reference, way, n_real, with_blocks=False).first[way.n_real]
         reference, whole = GaussianStatistics(reals.mean, reals.covariance), fakes.prefixes[way.n_fake]
         value = reference.distance(whole.mean, whole.covariance).value
         without = jackknife.frechet_without(reference, whole, fakes.prefixes, value)
@@ -229,11 +235,18 @@ class _Scorer:
         self.inception = extractor.kind
         shared = way.resizer == self._base.resizer
         shared &= path in (_file(self._base.dump, self._base.variant), self._base.reference)
-        counts = [total // part for part in (1, *PARTS)] if shared else [total]
+        counts = {total // part for part in (1, *PARTS)} if shared else {total}
+        counts |= {self._n_test} if shared and not with_blocks else set()
         kinds = [(10, False), (1, False), (10, True)] if with_blocks and extractor.biases is not None else []
         scores = [Splits(n, splits, bias) for n in counts for splits, bias in kinds]
         done = one_pass(
-            images, extractor, self._setup, path.name, counts=counts, scores=scores, with_blocks=with_blocks
+            images,
+            extractor,
+            self._setup,
+            path.name,
+            counts=sorted(counts, reverse=True),
+            scores=scores,
+            with_blocks=with_blocks,
         )
         if shared:  # the others are of one way each, and a pass holds hundreds of megabytes at 2048 channels
             self._passes[path, way.resizer] = done
@@ -246,6 +259,12 @@ def _file(dump: Path, variant: str) -> Path:
 
 def _rows(field: str, base: Way, way: Way, first: Scored, scorer: _Scorer) -> list[dict[str, Any]]:
     """Return a row for each metric that the field can move."""
+    of_images = ""
+    if field == "split":
+        base = replace(base, n_real=way.n_real)
+        first = scorer.score(base)
+        of_images = f", first {way.n_real:,}"
+    said, instead_of = (says(one)[field] + of_images for one in (way, base))
     found = scorer.score(way)
     metrics = {
         "fid": (first.fid, found.fid, first.fid_without, found.fid_without),
@@ -265,9 +284,7 @@ def _rows(field: str, base: Way, way: Way, first: Scored, scorer: _Scorer) -> li
             pairs = [b - a for a, b in zip(without, left, strict=True)]
             low, high = jackknife.interval(after - before, pairs)
         moved = {"score": after, "change": after - before, "share": (after - before) / before, "low": low, "high": high}
-        out.append(
-            {"field": field, "says": says(way)[field], "instead_of": says(base)[field], "metric": metric, **moved}
-        )
+        out.append({"field": field, "says": said, "instead_of": instead_of, "metric": metric, **moved})
     return out
 
 

@@ -137,7 +137,7 @@ def intervals(reference: str, weights: str, out: Path) -> None:
 @click.option("--snapshot", default="last", show_default=True, help="`last`, `best` or an image count of the recipe.")
 @click.option("--other", help="Another snapshot, held against it.")
 @click.option("--reference", help="Real images: a packed data set or a file; default: what it is trained on.")
-@click.option("--test", help="Other real images, of another split, say.")
+@click.option("--test", "tests", multiple=True, help="Other real images, of another split, say; may be repeated.")
 @click.option("--n", type=click.IntRange(100), default=5000, show_default=True, help="Samples.")
 @click.option("--n-real", type=click.IntRange(100), default=10_000, show_default=True, help="Real images.")
 @click.option("--weights", default="trunk", show_default=True, help="trunk | official | stand-in | FILE.")
@@ -151,7 +151,7 @@ def effects(
     snapshot: str,
     other: str | None,
     reference: str | None,
-    test: str | None,
+    tests: tuple[str, ...],
     n: int,
     n_real: int,
     weights: str,
@@ -176,7 +176,7 @@ def effects(
         snapshot=snapshot,
         other=other,
         reference=reference,
-        test=test,
+        tests=tests,
         n_fake=n,
         n_real=n_real,
     )

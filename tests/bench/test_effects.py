@@ -49,7 +49,7 @@ def run(scale: Scale, **changes: Any) -> dict[str, Any]:
 
 def test_every_way_differs_from_the_base_in_its_field() -> None:
     base = Way(Path("last"), Path("reals"), 400, 500)
-    found = effects.ways(base, Path("test.npy"), Path("8"))
+    found = effects.ways(base, [Path("test.npy")], base.n_real, Path("8"))
     names = {"split": "reference", "snapshot": "dump", "quantisation": "variant"}
     for field, others in found.items():
         for way in others:
@@ -60,15 +60,22 @@ def test_every_way_differs_from_the_base_in_its_field() -> None:
 
 
 def test_changes_are_those_of_the_scores_and_sure_where_latents_are_the_same(scale: Scale) -> None:
-    record = run(scale, other="8", test=str(scale.root / "test.npy"))
+    record = run(scale, other="8", tests=[str(scale.root / "test.npy")])
     assert read_json(scale.root / "bench/effects-64.json") == record
     rows = {(row["field"], row["says"], row["metric"]): row for row in record["rows"]}
     for row in rows.values():
+        if row["field"] == "split":
+            continue
         before = record["fid" if row["metric"] == "fid" else "is"]
         assert row["score"] - before == pytest.approx(row["change"])
     resizer = rows["resizer", "torch-bilinear", "fid"]
     assert (resizer["change"], resizer["low"], resizer["high"]) == (0, 0, 0), "features do not differ"
-    for moved in (("resizer", "pil-bicubic"), ("quantisation", "float"), ("split", "test.npy"), ("snapshot", "8")):
+    for moved in (
+        ("resizer", "pil-bicubic"),
+        ("quantisation", "float"),
+        ("split", "test.npy, first 40"),
+        ("snapshot", "8"),
+    ):
         row = rows[(*moved, "fid")]
         assert row["low"] < row["change"] < row["high"]
     assert rows["n_fake", "40", "fid"]["change"] > rows["n_fake", "100", "fid"]["change"] > 0, "the bias of few images"
@@ -91,7 +98,7 @@ def test_the_record_names_what_was_scored_and_the_samples_are_those_of_harness_s
     assert (record["samples_sha256"], record["weights_sha256"]) == (drawn.samples_sha256, drawn.weights_sha256)
     assert (record["other"]["snapshot"], record["other"]["nimg"]) == ("8", 8)
     assert record["other"]["weights_sha256"] == sha256_file(scale.folder.weights("f", 0, "8"))
-    assert (record["reference"], record["test"]) == ("tiny", None)
+    assert (record["reference"], record["tests"]) == ("tiny", [])
     said = (scale.root / "bench/effects-64.md").read_text()
     assert "samples of f, seed 0, snapshot last (16 images of tiny seen), 32 px, against the first 40" in said
     assert re.search(r"\| quantisation +\| uint8, truncated +\| uint8, rounded ", said)
@@ -110,9 +117,18 @@ def test_what_cannot_be_scored_is_refused_before_the_hours(scale: Scale) -> None
         run(scale, n_fake=50)
     np.save(scale.root / "small.npy", shape_images(40, seed=3, side=8))
     with pytest.raises(HarnessError, match=r"small\.npy: images of 8 px; f makes those of 32"):
-        run(scale, test=str(scale.root / "small.npy"))
+        run(scale, tests=[str(scale.root / "small.npy")])
     with pytest.raises(HarnessError, match="no snapshot '9'; the recipe keeps last, best, 8"):
         run(scale, other="9")
     scale.folder.weights("f", 0, "last").unlink()
     with pytest.raises(HarnessError, match=r"last\.safetensors: no such weights; `dvc repro train@f-seed0` in"):
         run(scale)
+
+
+def test_another_split_is_held_against_as_many_images(scale: Scale) -> None:
+    """The first thirty of the data set itself are no other split."""
+    first = np.load(scale.checkout.data("tiny") / "train.npy")[:30]
+    np.save(scale.root / "same.npy", first)
+    (row,) = (row for row in run(scale, tests=[str(scale.root / "same.npy")])["rows"] if row["field"] == "split")
+    assert (row["says"], row["instead_of"]) == ("same.npy, first 30", "tiny, first 30")
+    assert row["change"] == pytest.approx(0, abs=1e-9)
