@@ -1,7 +1,10 @@
-"""The README's tables, made from committed runs: `python -m tests.claims`."""
+"""What pages say of committed runs, made from these: `python -m tests.claims`."""
 
+import contextlib
+import io
 import re
 import textwrap
+from collections.abc import Callable
 from html import unescape
 
 import pandas as pd
@@ -121,12 +124,26 @@ def scales() -> str:
     return "\n".join(lines) + "\n"
 
 
-SECTIONS = {"claims": table, "measured": measured, "speed": speed, "scales": scales}
+def example() -> str:
+    """Markdown: what the Python example of docs/ledger.md prints, run in the checkout's root."""
+    page = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+    code = re.search(r"^```python\n([^`]*)^```\n\n<!-- example -->", page, re.MULTILINE)
+    assert code, "the example stands above what it prints"
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code[1], "docs/ledger.md", "exec"), {})
+    return f"```text\n{printed.getvalue()}```\n"
 
 
-def readme(text: str) -> str:
-    """The README with its tables made anew."""
-    for name, make in SECTIONS.items():
+SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"claims": table, "measured": measured, "speed": speed, "scales": scales},
+    "docs/ledger.md": {"example": example},
+}
+
+
+def again(page: str) -> str:
+    """The text of a page with its blocks made anew."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, make in SECTIONS[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         head, rest = text.split(begin)
         text = head + begin + make() + end + rest.split(end)[1]
@@ -134,4 +151,5 @@ def readme(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write_text(ROOT / "README.md", readme((ROOT / "README.md").read_text()))
+    for page in SECTIONS:
+        write_text(ROOT / page, again(page))

@@ -1,9 +1,6 @@
 """Results as frames: what is pooled, what is refused, what a scale plans."""
 
-import contextlib
 import dataclasses
-import io
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,16 +50,6 @@ def test_the_summary_never_pools_two_protocols(tmp_path: Path, field: str) -> No
     score_trees.add(tmp_path, seed=0)
     score_trees.add(tmp_path, seed=1, **{field: other})
     assert set(harness.load_results(tmp_path).summary()["n"]) == {1}
-
-
-def test_the_documented_example_runs_and_prints_what_the_page_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
-    found = re.search(r"^```python\n(import harness\n.*?)^```\n\n```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert found
-    monkeypatch.chdir(ROOT)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(compile(found[1], "docs/ledger.md", "exec"), {})
-    assert printed.getvalue() == found[2]
 
 
 def test_every_frame_has_its_scale_and_its_numbers() -> None:
