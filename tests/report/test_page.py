@@ -68,6 +68,14 @@ def html(scale: Scale, checked: check.Checked) -> str:
     return page.write(scale, checked).read_text(encoding="utf-8")
 
 
+def test_the_head_counts_seeds_a_model(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        score_trees.add(tmp_path, experiment="mini-conv", seed=seed)
+    assert ("Seeds", "2 each") in page.facts("mini", results.load(tmp_path))
+    score_trees.add(tmp_path, experiment="mini-transgan", seed=4)
+    assert ("Seeds", "1 to 2 each") in page.facts("mini", results.load(tmp_path))
+
+
 def test_the_page_asks_nobody_for_anything(out: Path, html: str) -> None:
     sources = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert sources
