@@ -1,5 +1,7 @@
-"""Tables of README and docs, made from committed runs: `python -m tests.claims`."""
+"""What pages say of committed runs, made from these: `python -m tests.claims`."""
 
+import contextlib
+import io
 import re
 import textwrap
 from collections.abc import Callable
@@ -28,22 +30,21 @@ def table() -> str:
     return "\n".join(["| claim | |", "| --- | --- |", *rows]) + "\n"
 
 
-NEWEST = ("mini", "cpu")  # scales on real data, the one to show first
+NEWEST = "mini"  # scale on real data, the one to show first
 WIDTH = 116  # characters of a line of prose
 
 
 def measured() -> str:
     """Markdown: what the newest scale found, its last snapshots as a table, its first figure."""
-    name = next(one for one in NEWEST if (ROOT / "results" / one / "report/index.html").is_file())
-    folder, found = ScaleFolder(ROOT / "results" / name), results.load(ROOT / "results" / name)
-    about = suite.read(Checkout(ROOT), name).about
+    folder, found = ScaleFolder(ROOT / "results" / NEWEST), results.load(ROOT / "results" / NEWEST)
+    about = suite.read(Checkout(ROOT), NEWEST).about
     verdicts = pd.read_csv(folder.check / "claims.csv").drop_duplicates("claim")["claim_verdict"].value_counts()
     judged = ", ".join(f"{verdicts.get(verdict, 0)} {verdict}" for verdict in finding.SYMBOLS)
     figure = next(path for scorer in finding.SCORERS for path in sorted(folder.report.glob(f"fid-*-{scorer}*.svg")))
     said = re.search(r"<desc[^>]*>(.*?)</desc>", figure.read_text(encoding="utf-8"), re.DOTALL)
     assert said, f"{figure} does not say what it shows"
     paragraphs = [
-        f"[`results/{name}`](results/{name}): {about}.",
+        f"[`results/{NEWEST}`](results/{NEWEST}): {about}.",
         *(f"**{sentence}**" for sentence in finding.findings(found)),
         f"Of the paper's {verdicts.sum()} claims, at this scale: {judged}.",
     ]
@@ -98,7 +99,6 @@ GPU = "h100"
 SCALES = {  # data, Inception and, of scales that were run or need no GPU, what they take
     "quick": ("stand-ins", "stand-in", "minutes on two cores"),
     "mini": ("CIFAR-10 at 16 px", "trunk, 768 channels", "half an hour a row on one core"),
-    "cpu": ("CIFAR-10", "trunk, 768 channels", "about three and a half hours on two cores"),
     "short": ("CIFAR-10", "trunk, 768 channels", ""),
     "checkpoints": ("CIFAR-10, STL-10, CelebA", "official", ""),
     "paper": ("CIFAR-10, STL-10, CelebA", "official", ""),
@@ -128,11 +128,22 @@ def effects() -> str:
     parts = []
     for one in field_worth.tables(Checkout(ROOT)):
         parts += [table_formats.markdown(replace(one, note="")), _wrapped(one.note) + "\n"]
-    return "\n".join(parts) or "Not measured yet.\n"
+    return "\n".join(parts)
+
+
+def example() -> str:
+    """Markdown: what the Python example of docs/ledger.md prints, run in the checkout's root."""
+    page = (ROOT / "docs/ledger.md").read_text(encoding="utf-8")
+    code = re.search(r"^```python\n([^`]*)^```\n\n<!-- example -->", page, re.MULTILINE)
+    assert code, "the example stands above what it prints"
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code[1], "docs/ledger.md", "exec"), {})
+    return f"```text\n{printed.getvalue()}```\n"
 
 
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {  # page -> block -> what it says
     "README.md": {"claims": table, "measured": measured, "speed": speed, "scales": scales},
+    "docs/ledger.md": {"example": example},
     "docs/protocol.md": {"effects": effects},
 }
 

@@ -75,5 +75,5 @@ def test_tests_that_docs_name_exist(path: Path):
 
 
 @pytest.mark.parametrize("page", claims.SECTIONS)
-def test_the_tables_are_made_from_the_committed_runs(page: str):
+def test_what_pages_say_of_runs_is_made_from_the_committed_ones(page: str):
     assert claims.again(page) == (ROOT / page).read_text(encoding="utf-8")

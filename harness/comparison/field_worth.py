@@ -29,7 +29,7 @@ def table(record: dict[str, Any]) -> Table:
     for row in record["rows"]:
         line = lines.setdefault((row["field"], row["says"]), dict.fromkeys(names, NONE))
         line |= {"field": row["field"], "says": row["says"], "instead of": row["instead_of"]}
-        line |= zip(_columns(row["metric"]), _moved(row, record[row["metric"]]), strict=True)
+        line |= zip(_columns(row["metric"]), _moved(row), strict=True)
         lines[row["field"], row["says"]] = line
     title = f"{record['inception']} Inception at {record['layer']} channels"
     return Table(
@@ -55,10 +55,11 @@ def _columns(metric: str) -> tuple[str, str]:
     return metric.upper(), f"{metric.upper()}, 95 %"
 
 
-def _moved(row: dict[str, Any], before: float) -> Iterable[str]:
+def _moved(row: dict[str, Any]) -> Iterable[str]:
     """Yield the change of a score and its interval, in percent of what it was; no change of a digit is no -0."""
     yield f"{row['share']:+z.2%}"
     if row["low"] is None:
         yield "not paired"
     else:
+        before = row["score"] - row["change"]
         yield " to ".join(f"{bound / before:+z.2%}" for bound in (row["low"], row["high"]))

@@ -150,11 +150,13 @@ def _distinct(scores: pd.DataFrame, column: str) -> str:
 def facts(scale: str, found: Results) -> list[tuple[str, str]]:
     """Return scale, seeds, cost and commit, for the head of the page."""
     runs = found.scores.drop_duplicates(["experiment", "seed"])
+    seeds = runs.groupby("experiment").size()
+    fewest, most = seeds.min(), seeds.max()
     training, scoring = measured_scores.total_hours(found)
     return [
         ("Scale", scale),
         ("Trained", f"{found.scores['experiment'].nunique()} experiments, {len(runs)} runs"),
-        ("Seeds", ", ".join(str(seed) for seed in sorted(set(found.scores["seed"])))),
+        ("Seeds", f"{most} each" if fewest == most else f"{fewest} to {most} each"),
         ("Scores", str(len(found.scores))),
         ("Cost", f"{training:.2f} device hours of training, {scoring:.2f} of scoring"),
         ("Commit", commit(found.scores, 10)),

@@ -39,7 +39,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         score_trees.add(folder, "clean", experiment="t4-transgan-s", seed=seed, fid=fid + 2)
     score_trees.add(folder, experiment="t2-stylegan2", fid=19.9, is_mean=9.0)
     score_trees.add(folder, experiment="t1-autogan-autogan", fid=12.8, is_mean=8.5)
-    score_trees.add(folder, experiment="cpu-untrained", layer=768, inception="trunk", n_fake=2000, is_mean=None)
+    score_trees.add(folder, experiment="mini-untrained", layer=768, inception="trunk", n_fake=2000, is_mean=None)
     score_trees.add(folder, **STAND_IN)
     make(folder)
     return folder
@@ -107,7 +107,7 @@ def test_unverified_rows_are_hidden_then_marked(out: Path, tmp_path: Path) -> No
 
 def test_everything_measured_is_in_the_runs_table(out: Path) -> None:
     runs = frame(out, "runs").set_index(["experiment", "seed"])
-    untrained, drawn = runs.loc[("cpu-untrained", "0")], runs.loc[("quick-cifar10-transgan", "0")]
+    untrained, drawn = runs.loc[("mini-untrained", "0")], runs.loc[("quick-cifar10-transgan", "0")]
     assert (untrained["reported in"], untrained["caveats"]) == ("no paper row", "768-channel layer")
     assert untrained["protocol"] == "2k vs 50k cifar10 train, trunk 768"
     assert drawn["caveats"] == "STAND-IN DATA, STAND-IN INCEPTION"
@@ -124,7 +124,7 @@ def test_one_protocol_changes_the_order(out: Path) -> None:
     assert rows.loc["t1-autogan-autogan", "rank change"] == "+1"
     assert rows.loc["t4-transgan-s", "rank change"] == "+1"
     assert stylegan["one protocol"] == "50k vs 50k cifar10 train, official 2048, tf1-bilinear"
-    assert "cpu-untrained" not in rows.index  # another layer: another protocol
+    assert "mini-untrained" not in rows.index  # another layer: another protocol
     assert rows.loc["quick-cifar10-transgan", "rank here"] == "—"
 
 
@@ -231,7 +231,7 @@ def test_protocols_that_differ_have_different_ids(out: Path) -> None:
     scores = harness.load_results(out).scores
     ids = scores.groupby("experiment")["protocol_id"].agg(set)
     assert ids["t2-stylegan2"] == ids["t1-autogan-autogan"]
-    assert ids["cpu-untrained"].isdisjoint(ids["t2-stylegan2"])
+    assert ids["mini-untrained"].isdisjoint(ids["t2-stylegan2"])
 
 
 @pytest.mark.parametrize(

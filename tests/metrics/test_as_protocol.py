@@ -26,8 +26,8 @@ def test_every_setting_is_the_protocol_s() -> None:
     assert (found.setup.weights, found.setup.layer, found.is_splits, found.is_bias) == ("official", 2048, 10, False)
     assert (found.protocol_name, found.protocol_version, found.resizer) == (STYLEGAN2, 1, "tf1-bilinear")
     assert made("cifar10", STYLEGAN2, scorer="torch", layer=2048).scorer == "torch"
-    assert made("cifar10", "cpu", weights="/somewhere/trunk.npz").setup.weights == "/somewhere/trunk.npz"
-    assert made("cifar10", "cpu").n_real == 10_000
+    assert made("cifar10-16", "mini", weights="/somewhere/trunk.npz").setup.weights == "/somewhere/trunk.npz"
+    assert made("cifar10-16", "mini").n_real == 10_000
 
 
 def test_without_one_the_defaults_hold() -> None:

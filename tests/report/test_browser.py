@@ -43,12 +43,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("browser") / "results" / "test"
     score_trees.add(out, **STAND_IN)
-    whole = score_trees.length_of("cpu-sngan")  # a shorter run would shorten the scale, and so what it plans
+    whole = score_trees.length_of("mini-conv")  # a shorter run would shorten the scale, and so what it plans
     for seed in (0, 1):
-        curve(out, "cpu-sngan", {whole // 2: 6.0 + seed, whole: 2.0 + seed}, seed=seed, layer=768)
-    score_trees.add(out, experiment="cpu-untrained", nimg=0, planned_nimg=0, fid=20.0, layer=768)
+        curve(out, "mini-conv", {whole // 2: 6.0 + seed, whole: 2.0 + seed}, seed=seed, layer=768)
+    score_trees.add(out, experiment="mini-untrained", nimg=0, planned_nimg=0, fid=20.0, layer=768)
     autogan(out, 12.4)
-    grid(out / "records/cpu-sngan/seed0/last/grid.png")
+    grid(out / "records/mini-conv/seed0/last/grid.png")
     grid(out / "records/quick-cifar10-transgan/seed0/last/grid.png")
     scale = score_trees.scale_of(out)
     made = page.write(scale, check.check(scale))

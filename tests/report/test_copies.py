@@ -41,8 +41,8 @@ def rows(out: Path, **runs: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def test_a_row_says_how_near_samples_lie_beside_images_held_out(tmp_path: Path) -> None:
-    score_trees.add(tmp_path, experiment="cpu-sngan")
-    (row,) = rows(tmp_path, cpu_sngan=dataclasses.asdict(FOUND))
+    score_trees.add(tmp_path, experiment="mini-conv")
+    (row,) = rows(tmp_path, mini_conv=dataclasses.asdict(FOUND))
     assert (row["trained"], row["closer"], row["of"]) == ("24k", "0.53", "images of cifar10 not seen")
     assert row["samples"] == ["10.0", "25.0"]
     assert row["held_out"] == ["11.0", "26.0"]
@@ -50,14 +50,14 @@ def test_a_row_says_how_near_samples_lie_beside_images_held_out(tmp_path: Path) 
 
 
 def test_older_records_and_stand_ins_have_no_row(tmp_path: Path) -> None:
-    score_trees.add(tmp_path, experiment="cpu-sngan")
-    score_trees.add(tmp_path, experiment="cpu-transgan")
+    score_trees.add(tmp_path, experiment="mini-conv")
+    score_trees.add(tmp_path, experiment="mini-transgan")
     score_trees.add(tmp_path, **STAND_IN)
     said = dataclasses.asdict(FOUND)
-    assert rows(tmp_path, cpu_transgan=None, quick_cifar10_transgan=said) == []
+    assert rows(tmp_path, mini_transgan=None, quick_cifar10_transgan=said) == []
 
 
 def test_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    score_trees.add(tmp_path, experiment="cpu-sngan")
+    score_trees.add(tmp_path, experiment="mini-conv")
     with pytest.raises(HarnessError, match=r"samples\.json: memorisation\.closer: 1\.5 "):
-        rows(tmp_path, cpu_sngan=dataclasses.asdict(FOUND) | {"closer": 1.5})
+        rows(tmp_path, mini_conv=dataclasses.asdict(FOUND) | {"closer": 1.5})

@@ -28,34 +28,35 @@ def curve(out: Path, experiment: str, points: dict[int, float], scorer: str = "t
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     """Two curves that share 2,000 images, one point of a third model, and a control; the scorers disagree."""
-    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
-    curve(tmp_path, "cpu-sngan", {2000: 6.0, 4000: 2.0})
-    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.5}, "clean")
-    curve(tmp_path, "cpu-sngan", {2000: 4.5, 4000: 2.5}, "clean")
+    curve(tmp_path, "mini-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "mini-conv", {2000: 6.0, 4000: 2.0})
+    curve(tmp_path, "mini-transgan", {1000: 9.0, 2000: 5.5}, "clean")
+    curve(tmp_path, "mini-conv", {2000: 4.5, 4000: 2.5}, "clean")
     score_trees.add(tmp_path, experiment="t4-transgan-s", fid=1.0)
-    score_trees.add(tmp_path, experiment="cpu-untrained", nimg=0, planned_nimg=0, fid=20.0)
+    score_trees.add(tmp_path, experiment="mini-untrained", nimg=0, planned_nimg=0, fid=20.0)
     return tmp_path
 
 
 def test_best_and_worst_are_those_at_the_largest_shared_count(out: Path) -> None:
     (said,) = finding.findings(results.load(out))
-    assert said.startswith("At 2,000 images seen, the largest count that all curves of cifar10 share, cpu-transgan has")
-    assert "lowest FID, 5.00, and cpu-sngan the highest, 6.00; the untrained control cpu-untrained has 20.00" in said
+    assert said.startswith("At 2,000 images seen, the largest count that all curves of cifar10 share, ")
+    assert "mini-transgan has the lowest FID, 5.00, and mini-conv the highest, 6.00" in said
+    assert "; the untrained control mini-untrained has 20.00" in said
     assert "50,000 samples against 50,000 train images, 2048 channels; one seed each" in said
-    assert "clean-fid gives 5.50, 4.50, and others in front: cpu-sngan is lowest, cpu-transgan highest" in said
+    assert "clean-fid gives 5.50, 4.50, and others in front: mini-conv is lowest, mini-transgan highest" in said
 
 
 def test_seeds_are_averaged_and_counted(out: Path) -> None:
-    for name, points in (("cpu-transgan", {1000: 9.0, 2000: 7.0}), ("cpu-sngan", {2000: 8.0, 4000: 2.0})):
+    for name, points in (("mini-transgan", {1000: 9.0, 2000: 7.0}), ("mini-conv", {2000: 8.0, 4000: 2.0})):
         curve(out, name, points, seed=1)
     (said,) = finding.findings(results.load(out))
-    assert "lowest FID, 6.00, and cpu-sngan the highest, 7.00" in said
+    assert "lowest FID, 6.00, and mini-conv the highest, 7.00" in said
     assert "means of 2 seeds" in said
 
 
 def test_curves_without_a_shared_count_are_not_ranked(tmp_path: Path) -> None:
-    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
-    curve(tmp_path, "cpu-sngan", {3000: 6.0, 4000: 2.0})
+    curve(tmp_path, "mini-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "mini-conv", {3000: 6.0, 4000: 2.0})
     assert finding.findings(results.load(tmp_path)) == [
         "The curves of cifar10 share no image count, so their models are not ranked."
     ]
@@ -63,25 +64,25 @@ def test_curves_without_a_shared_count_are_not_ranked(tmp_path: Path) -> None:
 
 def test_stand_ins_find_nothing(tmp_path: Path) -> None:
     drawn = {key: value for key, value in STAND_IN.items() if key not in ("experiment", "fid")}
-    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0}, **drawn)
+    curve(tmp_path, "mini-transgan", {1000: 9.0, 2000: 5.0}, **drawn)
     assert finding.findings(results.load(tmp_path)) == [finding.STAND_INS]
 
 
 def test_one_point_is_no_curve(tmp_path: Path) -> None:
-    score_trees.add(tmp_path, experiment="cpu-sngan")
+    score_trees.add(tmp_path, experiment="mini-conv")
     assert finding.findings(results.load(tmp_path)) == [finding.NO_CURVE]
 
 
 def test_scores_under_two_protocols_share_no_panel(tmp_path: Path) -> None:
-    curve(tmp_path, "cpu-transgan", {1000: 9.0, 2000: 5.0})
-    curve(tmp_path, "cpu-sngan", {1000: 9.0, 2000: 5.0}, layer=768)
+    curve(tmp_path, "mini-transgan", {1000: 9.0, 2000: 5.0})
+    curve(tmp_path, "mini-conv", {1000: 9.0, 2000: 5.0}, layer=768)
     found = finding.panels(results.load(tmp_path).scores)
-    assert [set(panel.curves["experiment"]) for panel in found] == [{"cpu-transgan"}, {"cpu-sngan"}]
+    assert [set(panel.curves["experiment"]) for panel in found] == [{"mini-transgan"}, {"mini-conv"}]
 
 
 def test_comparability_names_its_reasons(tmp_path: Path) -> None:
     scale, other = tmp_path / "a/results/test", tmp_path / "b/results/test"
-    curve(scale, "cpu-transgan", {1000: 9.0, 2000: 5.0}, layer=768)
+    curve(scale, "mini-transgan", {1000: 9.0, 2000: 5.0}, layer=768)
     assert finding.comparability(check.check(score_trees.scale_of(scale))) == (
         "Nothing here can be compared with the paper's numbers: 768-channel features, no reported row, "
         "scored before the recipe's end."
@@ -93,11 +94,11 @@ def test_comparability_names_its_reasons(tmp_path: Path) -> None:
 def test_a_model_has_one_colour_everywhere(out: Path) -> None:
     found = results.load(out)
     places = charts.colour_indices(found.scores)
-    assert places == {"cpu-untrained": None, "cpu-sngan": 0, "cpu-transgan": 1, "t4-transgan-s": 2}
+    assert places == {"mini-untrained": None, "mini-conv": 0, "mini-transgan": 1, "t4-transgan-s": 2}
     panels = charts.fid_charts(found, check_comparisons(found))
     assert [chart.name for chart in panels] == ["fid-cifar10-tf", "fid-cifar10-clean"]
     for chart in panels:
-        for name, place in (("cpu-sngan", 0), ("cpu-transgan", 1)):
+        for name, place in (("mini-conv", 0), ("mini-transgan", 1)):
             assert re.search(rf"fill: {charts.LIGHT[place]}[^>]*>{name}</text>", chart.svg)
             assert re.search(rf"fill: var\(--m{place}\)[^>]*>{name}</text>", chart.inline)
         assert charts.LIGHT[2] not in chart.svg
@@ -145,13 +146,13 @@ def test_a_reported_value_is_drawn_where_protocols_allow(out: Path) -> None:
     able = check_comparisons(found).assign(blocking_fields=[()] * len(found.scores), reported=7.0)
     for comparisons, drawn in ((able, True), (check_comparisons(found), False)):
         panel = charts.fid_charts(found, comparisons)[0]
-        assert ("cpu-sngan, reported" in panel.svg) is drawn
+        assert ("mini-conv, reported" in panel.svg) is drawn
 
 
 def test_the_interval_over_seeds_is_a_band(out: Path) -> None:
     one_seed = charts.fid_charts(results.load(out), check_comparisons(results.load(out)))[0]
     assert "PolyCollection" not in one_seed.svg
-    curve(out, "cpu-transgan", {1000: 9.5, 2000: 5.5}, seed=1)
+    curve(out, "mini-transgan", {1000: 9.5, 2000: 5.5}, seed=1)
     several = charts.fid_charts(results.load(out), check_comparisons(results.load(out)))[0]
     assert several.svg != one_seed.svg
     assert "Bands: 95 % interval" in several.svg

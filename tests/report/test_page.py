@@ -47,8 +47,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for nimg in (0, 500, 1000, 1500, 2000):
         grid(records / "train" / "grids" / f"{nimg:09d}.png")
     for snapshot, nimg in (("1000", 1000), ("2000", 2000)):
-        score_trees.add(folder, experiment="cpu-sngan", snapshot=snapshot, nimg=nimg, planned_nimg=2000, layer=768)
-    grid(folder / "records" / "cpu-sngan" / "seed0" / "2000" / "grid.png")
+        score_trees.add(folder, experiment="mini-conv", snapshot=snapshot, nimg=nimg, planned_nimg=2000, layer=768)
+    grid(folder / "records" / "mini-conv" / "seed0" / "2000" / "grid.png")
     score_trees.add(folder, experiment="t4-transgan-s", fid=30.0)
     autogan(folder, 12.4)
     return folder
@@ -67,6 +67,14 @@ def checked(scale: Scale) -> check.Checked:
 @pytest.fixture(scope="module")
 def html(scale: Scale, checked: check.Checked) -> str:
     return page.write(scale, checked).read_text(encoding="utf-8")
+
+
+def test_the_head_counts_seeds_a_model(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        score_trees.add(tmp_path, experiment="mini-conv", seed=seed)
+    assert ("Seeds", "2 each") in page.facts("mini", results.load(tmp_path))
+    score_trees.add(tmp_path, experiment="mini-transgan", seed=4)
+    assert ("Seeds", "1 to 2 each") in page.facts("mini", results.load(tmp_path))
 
 
 def test_the_page_asks_nobody_for_anything(out: Path, html: str) -> None:
@@ -161,7 +169,7 @@ def test_figures_lie_beside_the_page_and_in_it(out: Path, html: str) -> None:
     assert names == ["fid-cifar10-tf.svg", "losses-cifar10.svg", "losses-standin-cifar10.svg"]
     assert html.count("<svg") == html.count("</desc>") == 3
     panel = (out / "report" / "fid-cifar10-tf.svg").read_text()
-    assert "cpu-sngan from 14.30 to 14.30 at 2k" in panel
+    assert "mini-conv from 14.30 to 14.30 at 2k" in panel
     assert "t4-transgan-s" not in panel, "one point is no curve"
 
 
@@ -174,11 +182,11 @@ def test_the_same_input_gives_the_same_page(scale: Scale, checked: check.Checked
 def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Checked, tmp_path: Path) -> None:
     """Whole runs with scores on the way are not named; a training cut short is."""
     assert "PARTIAL RUNS" not in " ".join(page.warnings(checked.measured.results))
-    score_trees.add(tmp_path, experiment="cpu-sngan", nimg=1000, planned_nimg=2000)
-    score_trees.add(tmp_path, experiment="cpu-transgan", snapshot="1000", nimg=1000, planned_nimg=2000)
-    train = tmp_path / "records" / "cpu-transgan" / "seed0" / "train" / "train.json"
+    score_trees.add(tmp_path, experiment="mini-conv", nimg=1000, planned_nimg=2000)
+    score_trees.add(tmp_path, experiment="mini-transgan", snapshot="1000", nimg=1000, planned_nimg=2000)
+    train = tmp_path / "records" / "mini-transgan" / "seed0" / "train" / "train.json"
     train.write_text(train.read_text().replace('"nimg": 1000', '"nimg": 2000'))
-    assert page.cut_short(results.load(tmp_path)) == ["cpu-sngan"]
+    assert page.cut_short(results.load(tmp_path)) == ["mini-conv"]
 
 
 def test_what_protocol_fields_are_worth_has_a_section_where_it_was_measured(
@@ -293,16 +301,16 @@ def test_snapshots_on_the_way_are_told_by_their_counts(html: str) -> None:
 def test_a_row_under_another_protocol_says_so(scale: Scale, checked: check.Checked) -> None:
     rows = page.context(scale, checked, [])["scores"]["rows"]
     assert [row["flags"] for row in rows if row["experiment"] == "t1-autogan-autogan"] == [[]]
-    flags = [row["flags"] for row in rows if row["experiment"] == "cpu-sngan"]
+    flags = [row["flags"] for row in rows if row["experiment"] == "mini-conv"]
     assert len(flags) == 2
     assert all(found[0] == "tf: official 768 channels" for found in flags), "and not what is the same"
 
 
 def test_scorers_that_differ_alike_share_a_flag(tmp_path: Path) -> None:
     for scorer in ("tf", "clean"):
-        score_trees.add(tmp_path, scorer, experiment="cpu-sngan")
-        score_trees.add(tmp_path, scorer, experiment="cpu-transgan")
-        score_trees.add(tmp_path, scorer, experiment="cpu-transgan", seed=1, n_fake=1000)
+        score_trees.add(tmp_path, scorer, experiment="mini-conv")
+        score_trees.add(tmp_path, scorer, experiment="mini-transgan")
+        score_trees.add(tmp_path, scorer, experiment="mini-transgan", seed=1, n_fake=1000)
     rows = scores.score_table(results.load(tmp_path))["rows"]
     assert [row["flags"] for row in rows] == [[], ["clean, tf: 1k vs 50k cifar10 train"]]
 
@@ -323,9 +331,9 @@ def test_rows_that_were_not_measured_are_counted_and_folded(html: str) -> None:
 
 def test_published_figures_are_those_of_the_published_records() -> None:
     """README shows one of them."""
-    measured = check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured
+    measured = check.check(open_scale(ROOT / "results/mini/params.yaml")).measured
     drawn = charts.every(measured.results, measured.comparisons)
-    published = {path.stem: path.read_text() for path in (ROOT / "results/cpu/report").glob("*.svg")}
+    published = {path.stem: path.read_text() for path in (ROOT / "results/mini/report").glob("*.svg")}
     assert published == {chart.name: chart.svg for chart in drawn}
 
 
@@ -355,7 +363,9 @@ def test_numbers_and_their_headings_are_on_one_side() -> None:
 
 def test_scorers_are_held_against_each_other_where_both_scored(out: Path, checked: check.Checked) -> None:
     assert charts.scorer_charts(checked.measured.results) == [], "nothing was scored by clean-fid"
-    published = charts.scorer_charts(check.check(open_scale(ROOT / "results/cpu/params.yaml")).measured.results)
-    assert [chart.name for chart in published] == ["scorers-cifar10"]
-    assert "7 models and snapshots by both scorers" in published[0].caption
-    assert published[0].title.endswith("beside each other, 2,000 samples against 10,000 train images, 768 channels")
+    found = check.check(open_scale(ROOT / "results/mini/params.yaml")).measured.results
+    fewer, published = charts.scorer_charts(found)
+    assert [fewer.name, published.name] == ["scorers-cifar10-16", "scorers-cifar10-16-2"]
+    models = found.scores[found.scores["scorer"] == "clean"]["experiment"].nunique()
+    assert f"{models} models and snapshots by both scorers" in published.caption
+    assert published.title.endswith("beside each other, 2,000 samples against 10,000 train images, 768 channels")
