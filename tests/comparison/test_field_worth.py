@@ -32,7 +32,9 @@ RECORD: dict[str, Any] = {
     "fid": 20.0,
     "is": 2.0,
     "rows": [
-        row | {"share": share, "low": low, "high": high} for row, (share, low, high) in zip(ROWS, MOVES, strict=True)
+        row | {"score": before * (1 + share), "change": before * share, "share": share, "low": low, "high": high}
+        for row, (share, low, high) in zip(ROWS, MOVES, strict=True)
+        for before in (20.0 if row["metric"] == "fid" else 2.0,)
     ],
 }
 WITHOUT_LOGITS = RECORD | {"layer": 768, "inception": "trunk", "is": None} | {"rows": RECORD["rows"][::2]}
