@@ -150,6 +150,8 @@ def node_cut_off(folder: Path) -> None:
         f"{' '.join(inside)} ip addr add {there}/24 dev v1",
         f"{' '.join(inside)} ip link set v1 up",
         f"{' '.join(inside)} ip link set lo up",
+        f"ip addr add {here}/32 dev lo",  # a node whose link is down still reaches itself
+        f"{' '.join(inside)} ip addr add {there}/32 dev lo",
     ):
         subprocess.run(line.split(), check=True)
     os.environ |= {  # a dead node is noticed within seconds, and the node itself does not notice at all
