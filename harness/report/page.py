@@ -54,7 +54,7 @@ def cell(column: str, text: str) -> dict[str, str]:
         return {"text": text, "css": "num up" if text.startswith("+") else "num down"}
     if column in ("experiment", "miniature"):
         return {"text": text, "css": "name"}
-    if column == "snapshot":  # a name, also where it is an image count
+    if column in ("snapshot", "says", "instead of"):  # a name or a setting, also where it is a number
         return {"text": text, "css": ""}
     return {"text": text, "css": "num" if NUMBER.fullmatch(text) else "long" if len(text) > 24 else ""}
 

@@ -359,6 +359,11 @@ def test_numbers_and_their_headings_are_on_one_side() -> None:
     made = page.view(table)
     assert made["numeric"] == ["FID"]
     assert [row[1]["css"] for row in made["rows"]] == ["num", "num"]
+    settings = page.view(
+        Table("t", "", pd.DataFrame({"field": ["n", "q"], "says": ["400", "float"], "FID": ["+1%", "+2%"]}))
+    )
+    assert settings["numeric"] == ["FID"]
+    assert [row[1]["css"] for row in settings["rows"]] == ["", ""]
 
 
 def test_scorers_are_held_against_each_other_where_both_scored(out: Path, checked: check.Checked) -> None:
