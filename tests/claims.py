@@ -38,7 +38,9 @@ def measured() -> str:
     """Markdown: what the newest scale found, its last snapshots as a table, its first figure."""
     folder, found = ScaleFolder(ROOT / "results" / NEWEST), results.load(ROOT / "results" / NEWEST)
     about = suite.read(Checkout(ROOT), NEWEST).about
-    verdicts = pd.read_csv(folder.check / "claims.csv").drop_duplicates("claim")["claim_verdict"].value_counts()
+    claims = pd.read_csv(folder.check / "claims.csv").drop_duplicates("claim")
+    verdicts = claims["claim_verdict"].value_counts()
+    decided = claims[claims["claim_verdict"] != "undecidable"]
     judged = ", ".join(f"{verdicts.get(verdict, 0)} {verdict}" for verdict in finding.SYMBOLS)
     figure = next(path for scorer in finding.SCORERS for path in sorted(folder.report.glob(f"fid-*-{scorer}*.svg")))
     said = re.search(r"<desc[^>]*>(.*?)</desc>", figure.read_text(encoding="utf-8"), re.DOTALL)
@@ -47,6 +49,7 @@ def measured() -> str:
         f"[`results/{NEWEST}`](results/{NEWEST}): {about}.",
         *(f"**{sentence}**" for sentence in finding.findings(found)),
         f"Of the paper's {verdicts.sum()} claims, at this scale: {judged}.",
+        *(f"{row.claim_verdict.capitalize()} here: {row.says}." for row in decided.itertuples()),
     ]
     picture = f"![{unescape(said[1])}]({figure.relative_to(ROOT)})"
     return "\n\n".join([*map(_wrapped, paragraphs), last_scores(found), _wrapped(picture)]) + "\n"
