@@ -66,6 +66,7 @@ class Claim:
     """One claim: it holds if every contrast (experiment -> coefficient of its mean) is more than `smallest`.
 
     `smallest_at`: scale -> what counts there instead, where the scale's scores are on another footing than the paper's.
+    `only_at`: scales that ask this; none named: all.
     """
 
     says: str
@@ -74,6 +75,7 @@ class Claim:
     contrasts: dict[str, dict[str, float]]
     snapshot: str = "last"
     smallest_at: dict[str, Because] = dataclasses.field(default_factory=dict)
+    only_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
         for name, smallest in {"smallest": claim.smallest, **own}.items():
             if not math.isfinite(smallest.value):
                 raise HarnessError(f"{path}: claims.{key}.{name} is {smallest.value}; write a finite number.")
-        for scale in claim.smallest_at:
-            if scale not in claims.scales:
-                hint = nearest(scale, claims.scales)
-                raise HarnessError(f"{path}: claims.{key}.smallest_at: no scale '{scale}' under `scales`.{hint}")
+        for field, scales in (("smallest_at", claim.smallest_at), ("only_at", claim.only_at)):
+            for scale in scales:
+                if scale not in claims.scales:
+                    hint = nearest(scale, claims.scales)
+                    raise HarnessError(f"{path}: claims.{key}.{field}: no scale '{scale}' under `scales`.{hint}")
         for contrast, parts in claim.contrasts.items():
             if abs(sum(parts.values())) > 1e-9 or not any(parts.values()):
                 raise HarnessError(
@@ -240,6 +243,8 @@ def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     stand_ins = claims.scales.get(scale, {})
     for key, claim in claims.claims.items():
+        if claim.only_at and scale not in claim.only_at:
+            continue
         smallest = claim.smallest_at.get(scale, claim.smallest).value
         level = 1 - (1 - claims.level.value) / len(claim.contrasts)
         mine = []
