@@ -49,13 +49,12 @@ def test_the_committed_claims_are_read_and_name_rows_of_the_paper() -> None:
     assert {key[:2] for key in found.claims} >= {"t1", "t2", "t3", "t4"}
     from harness.pipeline import suite
 
-    for scale in ("paper", *found.scales):
-        rows = suite.read(CHECKOUT, scale).rows()
-        stand_ins = found.scales.get(scale, {})
-        assert set(stand_ins.values()) <= rows.keys()
-        if scale == "paper":
-            named = {name for one in found.claims.values() for part in one.contrasts.values() for name in part}
-            assert named <= rows.keys()
+    for one in found.claims.values():
+        named = {name for part in one.contrasts.values() for name in part}
+        for scale in one.only_at or ("paper",):
+            assert named <= suite.read(CHECKOUT, scale).rows().keys()
+    for scale, stand_ins in found.scales.items():
+        assert set(stand_ins.values()) <= suite.read(CHECKOUT, scale).rows().keys()
 
 
 def test_two_groups_are_welch_s_test() -> None:
@@ -171,6 +170,14 @@ def test_another_scale_may_have_another_smallest_effect() -> None:
     assert (found["verdict"], found["smallest"]) == (CONTRADICTED, 30)
 
 
+def test_a_scale_may_ask_a_question_of_its_own() -> None:
+    scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
+    one = claim()
+    both = {"c": one.claims["c"], "own": dataclasses.replace(one.claims["c"], only_at=("short",))}
+    two = dataclasses.replace(one, claims=both)
+    assert [list(claims.evaluate(two, scores, scale)["claim"]) for scale in ("paper", "short")] == [["c"], ["c", "own"]]
+
+
 def test_the_table_says_what_could_be_decided() -> None:
     scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
     table = claims.table(claims.evaluate(claim(), scores, "test"))
@@ -187,6 +194,7 @@ def test_the_table_says_what_could_be_decided() -> None:
         ({"contrasts": {}}, "has no contrast"),
         ({"smallest": {"value": ".inf", "because": ""}}, "smallest"),
         ({"smallest_at": {"shrot": {"value": 1, "because": ""}}}, "no scale 'shrot' under `scales`"),
+        ({"only_at": ["shrot"]}, "claims.c.only_at: no scale 'shrot' under `scales`"),
         ({"metric": "fids"}, "metric"),
     ],
 )
