@@ -48,7 +48,7 @@ def measured() -> str:
     paragraphs = [
         f"[`results/{NEWEST}`](results/{NEWEST}): {about}.",
         *(f"**{sentence}**" for sentence in finding.findings(found)),
-        f"Of the paper's {verdicts.sum()} claims, at this scale: {judged}.",
+        f"Of the {verdicts.sum()} claims of experiments/claims.yaml, at this scale: {judged}.",
         *(f"{row.claim_verdict.capitalize()} here: {row.says}." for row in decided.itertuples()),
     ]
     picture = f"![{unescape(said[1])}]({figure.relative_to(ROOT)})"
