@@ -1,4 +1,4 @@
-"""The paper's claims (`experiments/claims.yaml`) against a scale's scores: supported, contradicted or undecidable."""
+"""The claims of `experiments/claims.yaml` against a scale's scores: supported, contradicted or undecidable."""
 
 import dataclasses
 import math
@@ -362,4 +362,4 @@ def table(found: pd.DataFrame) -> Table:
     """Return the claims as a table for people."""
     counts = found.drop_duplicates("claim")["claim_verdict"].value_counts()
     note = ", ".join(f"{counts.get(name, 0)} {name}" for name in (SUPPORTED, CONTRADICTED, UNDECIDABLE))
-    return Table("claims", "The paper's claims", found, WORDS, note)
+    return Table("claims", "Claims", found, WORDS, note)

@@ -154,7 +154,7 @@ def reasons(checked: Checked) -> list[tuple[str, int]]:
 
 
 def claims(checked: Checked) -> Iterator[dict[str, Any]]:
-    """Yield the paper's claims, a verdict each, with its symbol and reasons."""
+    """Yield the claims, a verdict each, with its symbol and reasons."""
     for _, part in checked.claims.groupby("claim", sort=False):
         verdict = part["claim_verdict"].iloc[0]
         why = "; ".join(dict.fromkeys(f"{reason}" for reason in part["reason"] if reason))
