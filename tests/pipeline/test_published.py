@@ -76,12 +76,13 @@ def test_nothing_that_decides_a_result_changed_between_the_commits_of_the_record
 
 @pytest.fixture(scope="module")
 def packed(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of packed data sets: cifar10-16."""
+    """Folder of the packed data sets that the scale trains on."""
     folder = tmp_path_factory.mktemp("packed")
     subprocess.run([sys.executable, str(shared_dir / "tools" / "unpack_cifar10.py"), str(folder)], check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_DATA", str(folder))
-        prepare("cifar10-16", folder / "data" / "cifar10-16", ROOT)
+        for name in {run.dataset for run in open_scale(MINI / "params.yaml").params.runs.values()}:
+            prepare(name, folder / "data" / name, ROOT)
     return folder / "data"
 
 
