@@ -142,14 +142,14 @@ def _ceiling(work: Work) -> Statistics:
     return statistics
 
 
-def inception_flop() -> int:
-    """Operations of one image through the network, two for a multiply-add."""
+def inception_flop(channels: int = CHANNELS) -> int:
+    """Operations of one image through the network to a layer, two for a multiply-add."""
     import torch
 
     from harness.metrics.inception import topology, torch_module
     from harness.networks import operations
 
-    network = torch_module.build(topology.stand_in(), CHANNELS)
+    network = torch_module.build(topology.stand_in(), channels)
     return 2 * operations.macs(network, torch.empty(1, 3, topology.SIZE, topology.SIZE))
 
 

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -25,9 +26,8 @@ from harness.training.state import new_state
 from harness.training.steps import DiscriminatorDraws, Steps
 from models.transgan import build_discriminator, build_generator
 
-CEILING_TFLOPS = 770.0  # measured bf16 matrix product of an H200
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # largest relative difference from the plain losses
-PROCESSES = 4  # trainings side by side on one card
+PRODUCT = {"cuda": 8192, "cpu": 2048}  # side of the square matrices whose product is the ceiling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,40 +198,26 @@ def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: 
 
 
 def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device: str) -> float:
-    """Share of the wall time of discriminator steps in which the GPU computes nothing."""
+    """Share of the wall time of discriminator steps in which the GPU computes nothing; the profiler slows the host, so
+    the wall time is of as many steps without it."""
     from torch.profiler import ProfilerActivity, profile
 
-    inputs = batch(size, generator, device)
+    steps = functools.partial(repeat, 20, contestant.cycle_discriminator, *batch(size, generator, device))
     torch.cuda.synchronize()
+    wall = seconds(steps, device)
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        wall = seconds(functools.partial(repeat, 20, contestant.cycle_discriminator, *inputs), device)
+        seconds(steps, device)
     busy = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
     return max(0.0, 1 - busy / wall)
 
 
-def side_by_side(size: Size, variant: Variant, device: str) -> float:
-    """Real images per second of `PROCESSES` processes together on one card."""
-    import torch.multiprocessing as multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(PROCESSES), context.Queue()
-    arguments = (size, variant, device, barrier, results)
-    processes = [context.Process(target=_process, args=arguments) for _ in range(PROCESSES)]
-    for process in processes:
-        process.start()
-    total = sum(results.get(timeout=1800) for _ in processes)
-    for process in processes:
-        process.join()
-    return total
-
-
-def _process(size: Size, variant: Variant, device: str, barrier: Any, results: Any) -> None:
-    generator, discriminator = networks(size, device)
-    contestant = Ours(size, variant, generator, discriminator, device)
-    cycle_sec([contestant], dataclasses.replace(size, repeats=1), generator, device)  # warm-up
-    barrier.wait(1800)
-    taken = cycle_sec([contestant], size, generator, device)[0]
-    results.put(size.n_critic * size.discriminator_batch / taken)
+def ceiling_tflops(device: str, precision: str) -> float:
+    """Operations per second (1e12) of a large matrix product on random numbers: the median of ten."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    side = PRODUCT[torch.device(device).type]
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    taken = [seconds(functools.partial(torch.matmul, a, b), device) for _ in range(13)][3:]
+    return 2 * side**3 / statistics.median(taken) * 1e-12
 
 
 def networks(size: Size, device: str) -> tuple[nn.Module, nn.Module]:
@@ -266,6 +252,7 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
     taken = cycle_sec(contestants, size, generator, device)
     images = size.n_critic * size.discriminator_batch
     flop = flop_per_real_image(size)
+    ceilings = {p: ceiling_tflops(device, p) for p in TOLERANCE} if on_gpu else {}
     plain = {"name": "plain eager, float32", "cycle_sec": taken[0], "images_per_sec": images / taken[0], "ratio": 1.0}
     rows: list[dict[str, Any]] = [plain]
     for variant, contestant, sec in zip(runnable, contestants[1:], taken[1:], strict=True):
@@ -274,9 +261,9 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
         row |= {"loss_difference": error, "tolerance": TOLERANCE[variant.precision]}
         row["losses_agree"] = error <= TOLERANCE[variant.precision]
         if on_gpu:
-            row["ceiling_share"] = images / sec * flop / (CEILING_TFLOPS * 1e12)
+            row["ceiling_tflops"] = ceilings[variant.precision]
+            row["ceiling_share"] = images / sec * flop / (ceilings[variant.precision] * 1e12)
             row["launch_bound_share"] = launch_bound_share(contestant, size, generator, device)
-            row[f"images_per_sec_of_{PROCESSES}"] = side_by_side(size, variant, device)
         rows.append(row)
     return rows + [{"name": f"{v.name} (GPU)", "ratio": None} for v in VARIANTS if not on_gpu]
 
@@ -334,9 +321,8 @@ def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
         "threads": torch.get_num_threads(),
         "size": dataclasses.asdict(size),
         "gflop_per_real_image": flop_per_real_image(size) / 1e9,
-        "ceiling_tflops": CEILING_TFLOPS if device.startswith("cuda") else None,
         "rows": measure(size, device),
-        "provenance": provenance.collect(),
+        "provenance": provenance.collect(device=device),
     }
     stem = f"train-{'gpu' if device.startswith('cuda') else 'cpu'}"
     write_json(Path(out) / f"{stem}.json", report)

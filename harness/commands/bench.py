@@ -65,6 +65,21 @@ def train(device: str, processes: int | None, threads: int | None, out: Path) ->
         together.run(out, processes, device, threads or len(os.sched_getaffinity(0)))
 
 
+@command.command("sampling")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--images", type=click.IntRange(50), default=10_000, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all cores.")
+@OUT
+def sampling(device: str, images: int, threads: int | None, out: Path) -> None:
+    """TransGAN-S draws images, the torch scorer scores them; shares of the measured float32 matrix product.
+
+    Example: harness bench sampling --device cuda
+    """
+    from harness.bench import sampling as bench
+
+    bench.run(out, device, images, threads or len(os.sched_getaffinity(0)))
+
+
 @command.command("pipeline")
 @OUT
 def pipeline(out: Path) -> None:

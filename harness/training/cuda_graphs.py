@@ -41,7 +41,7 @@ class Graphed:
         if self.graph is None or key != self.key:
             self.graph, self.key = torch.cuda.CUDAGraph(), key
             self.inputs = tuple(tensor.clone() for tensor in tensors)
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(self.graph, stream=self.stream):  # the stream that autograd saw in the warm-up
                 self.outputs = self.function(*self.inputs)
         for ours, theirs in zip(self.inputs, tensors, strict=True):
             ours.copy_(theirs)
