@@ -227,11 +227,19 @@ class _ResampleTransposed(torch.autograd.Function):
 
     @staticmethod
     def forward(gradient: Tensor, grid: Tensor, shape: torch.Size) -> Tensor:
-        bilinear, zeros, align_corners, wanted = 0, 0, False, (True, False)
-        out, _ = torch.ops.aten.grid_sampler_2d_backward(
-            gradient, gradient.new_zeros(shape), grid, bilinear, zeros, align_corners, wanted
-        )
-        return out
+        n, channels, height, width = shape
+        x, y = ((grid[..., i] + 1) * side / 2 - 0.5 for i, side in enumerate((width, height)))  # align_corners off
+        left, top = x.floor(), y.floor()
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, channels)
+        first = torch.arange(n, device=grid.device).view(n, 1, 1) * (height * width)
+        out = gradient.new_zeros(n * height * width, channels)
+        for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
+            weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            place = first + row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+            # torch's own transpose of a bilinear resampling has no deterministic kernel on a GPU; this has
+            out.index_add_(0, place.flatten(), rows * (weight * inside).view(-1, 1))
+        return out.view(n, height, width, channels).permute(0, 3, 1, 2)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, torch.Size], output: Tensor) -> None:
@@ -241,6 +249,13 @@ class _ResampleTransposed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (grid,) = ctx.saved_tensors
         return _Resample.apply(gradient, grid), None, None
+
+
+def _reflected(images: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Pad one dimension by reflection, with a gradient that is deterministic on a GPU (`F.pad`'s is not)."""
+    side = images.shape[dim]
+    places = torch.arange(-before, side + after, device=images.device).abs()
+    return images.index_select(dim, torch.where(places < side, places, 2 * (side - 1) - places))
 
 
 def _filters(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -289,7 +304,7 @@ def warp(images: Tensor, inverse: Tensor, ranks: Ranks = ONE) -> Tensor:
     n, channels, side, _ = images.shape
     left, top, right, bottom = _margins(inverse, side)
     inverse = ranks.part(inverse)
-    images = _upsample(F.pad(images, (left, right, top, bottom), mode="reflect"))
+    images = _upsample(_reflected(_reflected(images, 2, top, bottom), 3, left, right))
     height, width = images.shape[2:]
     # The centre of the padded image, then of its doubled version, whose samples lie half a pixel off.
     shift = inverse.new_tensor([[2, 0, left - right - 0.5], [0, 2, top - bottom - 0.5], [0, 0, 1]])

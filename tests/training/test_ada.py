@@ -164,7 +164,17 @@ def test_resampling_agrees_with_torch_to_the_first_derivative() -> None:
     own, theirs = ada._Resample.apply(images, grid), F.grid_sample(images, grid, align_corners=False)
     assert torch.equal(own, theirs)
     gradients = [torch.autograd.grad((out * weight).sum(), images)[0] for out in (own, theirs)]
-    assert torch.equal(*gradients)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("margins", [(0, 0), (3, 1), (5, 5)])
+def test_reflection_is_torchs(margins: tuple[int, int]) -> None:
+    images = torch.randn(2, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+    own, theirs = ada._reflected(images, 3, *margins), F.pad(images, (*margins, 0, 0), mode="reflect")
+    assert torch.equal(own, theirs)
+    weight = torch.randn_like(own)
+    gradients = [torch.autograd.grad((out * weight).sum(), images)[0] for out in (own, theirs)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
 
 
 def test_gradient_penalty_goes_through_the_pipe() -> None:
