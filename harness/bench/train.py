@@ -138,10 +138,9 @@ class Plain:
     cycle_generator: Callable[..., Any] = generator
 
 
-def compare(size: Size, variant: Variant, generator: nn.Module, discriminator: nn.Module, device: str) -> float:
+def compare(contestants: tuple[Plain, Ours], size: Size, generator: nn.Module, device: str) -> float:
     """Largest relative difference of the losses of three discriminator and two generator steps from the plain ones."""
     torch.manual_seed(0)
-    contestants = (Plain(generator, discriminator), Ours(size, variant, generator, discriminator, device))
     worst = 0.0
     for i in range(3):
         reals, latents, alpha = batch(size, generator, device)
@@ -184,7 +183,7 @@ def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: 
     inputs = batch(size, generator, device)
     z = torch.randn(size.generator_batch, generator.latent_dim, device=device)  # type: ignore[call-overload]
     many = 20 if device.startswith("cuda") else 1  # calls a turn, so that a GPU's queue is full
-    warmups = 5 if device.startswith("cuda") else 1
+    warmups = 2 if device.startswith("cuda") else 1
     best = [[float("inf"), float("inf")] for _ in contestants]
     for turn in range(warmups + size.repeats):
         for i, contestant in enumerate(contestants):
@@ -244,19 +243,15 @@ def measure(size: Size, device: str) -> list[dict[str, Any]]:
     on_gpu = device.startswith("cuda")
     generator, discriminator = networks(size, device)
     runnable = [v for v in VARIANTS if on_gpu or not v.gpu_only]
-    errors = {v.name: compare(size, v, generator, discriminator, device) for v in runnable}
-    contestants = [
-        Plain(generator, discriminator),
-        *(Ours(size, v, generator, discriminator, device) for v in runnable),
-    ]
-    taken = cycle_sec(contestants, size, generator, device)
+    ours = [Ours(size, v, generator, discriminator, device) for v in runnable]
+    errors = [compare((Plain(generator, discriminator), one), size, generator, device) for one in ours]
+    taken = cycle_sec([Plain(generator, discriminator), *ours], size, generator, device)
     images = size.n_critic * size.discriminator_batch
     flop = flop_per_real_image(size)
     ceilings = {p: ceiling_tflops(device, p) for p in TOLERANCE} if on_gpu else {}
     plain = {"name": "plain eager, float32", "cycle_sec": taken[0], "images_per_sec": images / taken[0], "ratio": 1.0}
     rows: list[dict[str, Any]] = [plain]
-    for variant, contestant, sec in zip(runnable, contestants[1:], taken[1:], strict=True):
-        error = errors[variant.name]
+    for variant, contestant, error, sec in zip(runnable, ours, errors, taken[1:], strict=True):
         row = {"name": variant.name, "cycle_sec": sec, "images_per_sec": images / sec, "ratio": taken[0] / sec}
         row |= {"loss_difference": error, "tolerance": TOLERANCE[variant.precision]}
         row["losses_agree"] = error <= TOLERANCE[variant.precision]
