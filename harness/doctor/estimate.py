@@ -7,6 +7,7 @@ operations are counted. Sampling and scoring on the device are counted, scoring 
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from harness.files import read_json
 from harness.networks.operations import Count, count, training_flop, training_launches
 from harness.paths import Checkout, run_name
 from harness.pipeline import suite
+from harness.training import history
 
 ON_CPU = ("tf",)  # scorers that leave a GPU alone: TensorFlow's build for x86-64 knows no CUDA
 PARTS = ("train", "choose", "sample", "score", "score_cpu")  # the last one on the CPU beside a GPU
@@ -277,6 +279,15 @@ def speed_key(generator: dict[str, Any], discriminator: dict[str, Any], resoluti
     return json.dumps([generator, discriminator, resolution, recipe.precision, recipe.compile], sort_keys=True)
 
 
+def _steady(record: Path, overall: float) -> float:
+    """Median images per second of a training's log intervals; `overall`, which compilation and pauses lower, without.
+
+    A tenth of a long training says how fast the rest is only if what happens once is left out.
+    """
+    rates = [float(row["images_per_sec"]) for row in history.read(record.with_name("history.csv"))]
+    return statistics.median(rates) if rates else overall
+
+
 def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]:
     """Speeds of finished trainings on the same kind of device, by `speed_key`; of several the longest one's."""
     found: dict[str, Recorded] = {}
@@ -284,7 +295,7 @@ def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]
         try:
             record = read_json(path)
             run, cost, provenance = record["run"], record["cost"], record["provenance"]
-            speed, images = float(cost["images_per_sec"]), int(cost["images"])
+            speed, images = _steady(path, float(cost["images_per_sec"])), int(cost["images"])
             recipe = reader.read(Recipe, record["recipe"], str(path))
             key = speed_key(run["generator"], run["discriminator"], run["resolution"], recipe)
             on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench import effects, intervals, launch, launch_scale, pipeline, processes, scores, train
+from harness.bench import effects, intervals, launch, launch_scale, pipeline, processes, sampling, scores, train
 from harness.files import read_json
 from harness.pipeline import coverage
 from tests.paths import ROOT
@@ -21,6 +21,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "launch": launch.markdown,
     "launch-quick": launch_scale.markdown,
     "pipeline": pipeline.markdown,
+    "sampling-[cg]pu": sampling.markdown,
     "scores": scores.markdown,
     "train-[cg]pu": train.markdown,
     "train-processes-[cg]pu": processes.markdown,

@@ -132,6 +132,15 @@ def test_a_speed_counts_on_the_device_it_was_measured_on(
     assert [name for name, speeds in found.items() if speeds] == ([known] if known else [])
 
 
+def test_what_happens_once_does_not_slow_the_rest(root: Path) -> None:
+    """Compilation, or a pause, is in the images per second of the whole training, and not in most of its intervals."""
+    whole_record(root, "cpu")
+    (path,) = Checkout(root).train_records()
+    path.with_name("history.csv").write_text("nimg,images_per_sec\n3,1.0\n6,90.0\n9,80.0\n")
+    (found,) = estimate.recorded_speeds(Checkout(root), CPU).values()
+    assert found.images_per_sec == 80.0
+
+
 def test_dumps_choices_and_scores_by_hand(root: Path) -> None:
     """A scorer sees every dump and each data set's reals once; `choose` draws and scores each candidate with torch."""
     scale = write_scale(root)
