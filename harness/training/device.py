@@ -26,6 +26,9 @@ def set_device(device: str, threads: int, deterministic: bool, precision: str) -
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts; needed for determinism
     torch.use_deterministic_algorithms(deterministic)
+    # A card runs backward passes on a thread of its own, which numbers the nodes of a penalty's graph apart. The
+    # numbers decide in which order gradients are summed, so a resumed process would round otherwise than a whole one.
+    torch.autograd.set_multithreading_enabled(not deterministic)
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
 

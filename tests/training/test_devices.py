@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.config.schema import Augment, Locality, Penalty
+from harness.training.device import set_device
 from harness.training.loop import TrainingStopped
 from tests.devices import CUDA, DEVICES
 from tests.training import tiny
@@ -31,6 +32,28 @@ def test_resume_is_bit_exact_in_the_deterministic_mode(
 ) -> None:
     """`test_survival` has the same on a CPU, where every mode is deterministic."""
     check_resume(name, tmp_path, capsys, device=device, deterministic=True)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", ["transgan", "progan"])
+def test_gradients_do_not_depend_on_what_was_computed_before(name: str, device: str) -> None:
+    """Autograd orders its work by numbers that a process counts up; a resumed one starts them anew."""
+    seen = []
+    for earlier in (0, 100_000):
+        family = {key: value for key, value in FAMILIES[name].items() if key != "model"}
+        steps, state = tiny.steps_of(name, device=device, **family)
+        set_device(device, 1, deterministic=True, precision="float32")
+        one = torch.ones((), requires_grad=True, device=device)
+        for _ in range(earlier):
+            one * 1.0  # a node of a graph that nobody uses
+        torch.manual_seed(1)
+        side = tiny.RESOLUTION[name]
+        reals = torch.rand(8, 3, side, side, generator=torch.Generator().manual_seed(2)).to(device)
+        steps.grow(40)
+        steps.discriminator_gradients(reals, steps.latents(8), steps.discriminator_draws(8))
+        seen.append({key: p.grad.cpu() for key, p in state.discriminator.named_parameters() if p.grad is not None})
+    assert seen[0].keys() == seen[1].keys()
+    assert [key for key, grad in seen[0].items() if not torch.equal(grad, seen[1][key])] == []
 
 
 @pytest.mark.parametrize("device", DEVICES)
