@@ -17,7 +17,7 @@ from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
 from harness.metrics import jackknife
 from harness.records.results import RENAMED
-from harness.records.score_record import METRICS, Protocol
+from harness.records.score_record import METRICS, OF_TRAINING, Protocol
 
 if TYPE_CHECKING:
     from harness.config.experiments import Scale
@@ -44,9 +44,7 @@ COLUMNS = (
 )
 SUPPORTED, CONTRADICTED, UNDECIDABLE = "supported", "contradicted", "undecidable"
 ALIKE = [  # what must be the same of two scores: the protocol without what belongs to the training
-    RENAMED.get(f.name, f.name)
-    for f in dataclasses.fields(Protocol)
-    if f.name not in ("ema", "snapshot", "selection", "caveats")
+    RENAMED.get(f.name, f.name) for f in dataclasses.fields(Protocol) if f.name not in (*OF_TRAINING, "caveats")
 ]
 POWER = 0.8  # chance that the seeds asked for decide (Cohen 1988: four misses weigh as one false alarm)
 MOST_SEEDS = 1000  # a row; more are not counted

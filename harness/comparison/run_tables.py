@@ -10,10 +10,10 @@ from harness.comparison.reported import Ledger
 from harness.comparison.table_formats import Table, Words, as_text, data
 from harness.config import schema
 from harness.records.results import Results
-from harness.records.score_record import compared_fields
+from harness.records.score_record import OF_TRAINING, compared_fields
 
 REFERENCE_SCORERS = ("tf", "torch")  # TF-Inception numbers, best first
-ONE_PROTOCOL = tuple(name for name in compared_fields("fid") if name != "snapshot")  # that models are ranked under
+ONE_PROTOCOL = tuple(name for name in compared_fields("fid") if name not in OF_TRAINING)  # that models are ranked under
 SHOWN = (  # scorer, column of `Results.scores`, column of data, heading, digits
     ("tf", "is_mean", "tf_is", "TF IS", 2),
     ("tf", "fid", "tf_fid", "TF FID", 2),

@@ -284,6 +284,10 @@ def seal_of(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+# Fields that belong to the training: models may differ in them and still be ranked by one protocol.
+OF_TRAINING = ("ema", "snapshot", "selection")
+
+
 def compared_fields(metric: str) -> tuple[str, ...]:
     """Return the protocol fields that decide whether two scores of `metric` can be compared."""
     return tuple(f.name for f in dataclasses.fields(Protocol) if metric in f.metadata["metrics"])

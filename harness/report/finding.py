@@ -17,7 +17,6 @@ SCORERS = {
     "torch": "torch Inception",
     "clean": "clean-fid",
 }  # in this order
-OF_TRAINING = ("ema", "selection")  # fields of a protocol in which models may differ and still be ranked
 REASONS = words.LABELS | {"partial": "scored before the recipe's end"}
 REASONS |= {"stand_in_data": "stand-in data", "stand_in_inception": "stand-in Inception"}
 SYMBOLS = {"supported": "✓", "contradicted": "✗", "undecidable": "?"}
@@ -67,7 +66,7 @@ def panels(scores: pd.DataFrame) -> list[Panel]:
     """Return the panels of a scale, by data set and scorer; a scorer without a curve of two points has none."""
     out = []
     scores = scores[scores["fid"].notna() & (scores["snapshot"] != "best")]
-    alike = [name for name in ONE_PROTOCOL if name not in (*OF_TRAINING, "dataset")]
+    alike = [name for name in ONE_PROTOCOL if name != "dataset"]
     for (dataset, scorer, *_), part in scores.groupby(["dataset", "scorer", *alike], sort=True, dropna=False):
         trained = part[part["planned_nimg"] > 0]
         curves = trained[trained.groupby("experiment")["nimg"].transform("nunique") > 1]

@@ -128,6 +128,15 @@ def test_one_protocol_changes_the_order(out: Path) -> None:
     assert rows.loc["quick-cifar10-transgan", "rank here"] == "—"
 
 
+def test_models_with_and_without_an_average_are_ranked_together(out: Path, tmp_path: Path) -> None:
+    """Whether a model is sampled from an average belongs to its recipe, not to how it is scored."""
+    folder = tmp_path / "results" / "test"
+    for experiment, ema in (("t1-autogan-autogan", True), ("cifar10-sngan", False)):
+        score_trees.add(folder, experiment=experiment, ema=ema)
+    make(folder)
+    assert set(frame(folder, "protocol")["experiment"]) == {"t1-autogan-autogan", "cifar10-sngan"}
+
+
 def test_a_csv_holds_one_number_a_cell(out: Path) -> None:
     row = numbers(out, "sizes").set_index("model").loc["TransGAN-S"]
     assert (row["is_reported"], row["is_reported_std"], row["fid_reported"]) == (8.22, 0.14, 18.58)
