@@ -106,6 +106,7 @@ def collect(checkout: Path | None = None, **extra: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": _packages(),
         "machine": platform.machine(),
+        "processor": processor(),
         "cpu_count": os.cpu_count(),
         **_card(str(extra.get("device", ""))),
         **extra,

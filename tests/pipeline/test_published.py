@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import provenance
 from harness.config.experiments import open_scale
 from harness.config.yaml_file import read_yaml
 from harness.data.fetch import prepare
@@ -20,6 +21,7 @@ from harness.training.loop import TrainingStopped
 from tests.paths import ROOT
 
 MINI = ROOT / "results" / "mini"
+PROCESSOR = "AMD EPYC"
 RECORDS = sorted(MINI.glob("records/**/*.json"))
 BOTH = ("models", "baselines", "harness/networks")
 DECIDE = {  # what decides a record of a kind, beside the recipe, options and versions that it names itself
@@ -88,11 +90,18 @@ def packed(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.shared
+@pytest.mark.skipif(
+    not provenance.processor().startswith(PROCESSOR),
+    reason=f"these trainings were made on {PROCESSOR}; on another processor the mean of 125 steps differs",
+)
 @pytest.mark.parametrize("path", sorted(MINI.glob("records/*/seed*/train/history.csv")), ids=lambda p: p.parts[-4])
 def test_the_code_of_today_begins_each_training_alike(
     path: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first line of a history is the mean of 125 steps: another random number or another gradient shows in it."""
+    """The first line of a history is the mean of 125 steps: another random number or another gradient shows in it.
+
+    So does another processor, with the same code: by a thousandth to a tenth on an Intel Xeon. Later records name theirs.
+    """
     rows = list(csv.DictReader(path.read_text().splitlines()))
     if not rows:
         return  # the untrained control
