@@ -100,7 +100,7 @@ def test_the_code_of_today_begins_each_training_alike(
 ) -> None:
     """The first line of a history is the mean of 125 steps: another random number or another gradient shows in it.
 
-    So does another processor, with the same code: by a thousandth to a tenth on an Intel Xeon. Later records name theirs.
+    So does another processor: by a thousandth to a tenth on an Intel Xeon, with the same code. Records name theirs now.
     """
     rows = list(csv.DictReader(path.read_text().splitlines()))
     if not rows:
