@@ -1,8 +1,19 @@
 """What the pages of the benches share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
+
+from harness.files import write_json, write_text
+
+
+def write(out: Path, name: str, device: str, report: dict[str, Any], markdown: Callable[[dict[str, Any]], str]) -> None:
+    """Write `<name>-<cpu|gpu>.json` and, by `markdown`, the page beside it into the folder `out`."""
+    place = Path(out) / f"{name}-{'gpu' if device.startswith('cuda') else 'cpu'}"
+    write_json(place.with_suffix(".json"), report)
+    write_text(place.with_suffix(".md"), markdown(report))
 
 
 def table(head: str, rows: Iterable[Sequence[object]]) -> str:

@@ -16,7 +16,7 @@ from harness.bench import page
 from harness.bench.train import TOLERANCE, VARIANTS, Size, machine, networks, recipe_of, seconds
 from harness.device import check_device
 from harness.errors import HarnessError
-from harness.files import read_json, write_json, write_text
+from harness.files import read_json, write_json
 from harness.training import processes as several
 from harness.training.device import set_device
 from harness.training.ranks import check_cards, joined, own_device
@@ -130,10 +130,8 @@ def run(out: Path, count: int, device: str, threads: int, size: Size | None = No
         "threads": threads,
         "size": dataclasses.asdict(size),
         **measure(size, device, count, threads),
-        "provenance": provenance.collect(),
+        "provenance": provenance.collect(device=device),
     }
-    stem = f"train-processes-{'gpu' if device.startswith('cuda') else 'cpu'}"
-    write_json(Path(out) / f"{stem}.json", report)
-    write_text(Path(out) / f"{stem}.md", markdown(report))
+    page.write(out, "train-processes", device, report, markdown)
     if report["loss_difference"] > report["tolerance"]:
         raise HarnessError(f"{out}: losses of {count} processes differ from those of one beyond the tolerance.")

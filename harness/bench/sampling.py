@@ -13,10 +13,8 @@ import torch
 from harness import provenance
 from harness.bench import page
 from harness.bench.contenders import inception_flop
-from harness.bench.train import Size, ceiling_tflops, machine, networks
+from harness.bench.train import Size, ceiling_tflops, machine, macs, networks
 from harness.device import check_device
-from harness.files import write_json, write_text
-from harness.networks import operations
 from harness.training.device import set_device
 
 PAPERS = 50_000  # samples of the field's protocol
@@ -37,14 +35,11 @@ def run(out: Path, device: str, images: int, threads: int, size: Size | None = N
     set_device(device, threads, False, "float32")
     print(f"bench sampling on {machine(device)}: some minutes", file=sys.stderr)
     generator, _ = networks(size, device)
-    with torch.device("meta"):  # on a GPU attention heads are padded, which is no work that has to be done
-        counted, _ = networks(size, "meta")
-        macs = operations.macs(counted, torch.empty(1, int(counted.latent_dim)))  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         drawn = _draw(generator, images, device, Path(folder) / "rounded.npy")
         scored = {layer: _score(Path(folder), images, device, threads, layer) for layer in LAYERS}
     ceiling = ceiling_tflops(device, "float32") * 1e12
-    rows = [_row("draw", images, drawn, 2 * macs, ceiling)]
+    rows = [_row("draw", images, drawn, 2 * macs(size)[0], ceiling)]
     rows += [_row(f"score, {n} channels", images, sec, inception_flop(n), ceiling) for n, sec in scored.items()]
     report = {
         "machine": machine(device),
@@ -54,9 +49,7 @@ def run(out: Path, device: str, images: int, threads: int, size: Size | None = N
         "rows": rows,
         "provenance": provenance.collect(device=device),
     }
-    stem = f"sampling-{'gpu' if device.startswith('cuda') else 'cpu'}"
-    write_json(Path(out) / f"{stem}.json", report)
-    write_text(Path(out) / f"{stem}.md", markdown(report))
+    page.write(out, "sampling", device, report, markdown)
 
 
 def _draw(generator: torch.nn.Module, images: int, device: str, path: Path) -> float:

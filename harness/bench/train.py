@@ -19,7 +19,6 @@ from harness.bench import page
 from harness.bench.plain_step import PlainTrainer
 from harness.config.schema import Drift, Ema, Optimiser, Penalty, Recipe
 from harness.errors import HarnessError
-from harness.files import write_json, write_text
 from harness.networks import operations
 from harness.training.device import set_device
 from harness.training.state import new_state
@@ -226,16 +225,19 @@ def networks(size: Size, device: str) -> tuple[nn.Module, nn.Module]:
     return generator, build_discriminator(size.resolution, **size.discriminator).to(device)
 
 
-def flop_per_real_image(size: Size) -> float:
-    """Operations of a training cycle per real image, counted."""
+def macs(size: Size) -> tuple[int, int]:
+    """Multiply-accumulates of one image through generator and discriminator, which no device's padding changes."""
     with torch.device("meta"):
         generator, discriminator = networks(size, "meta")
+        latents = torch.empty(1, int(generator.latent_dim))  # type: ignore[arg-type]
         image = torch.empty(1, 3, size.resolution, size.resolution)
-        counts = (
-            operations.Count(0, operations.macs(generator, torch.empty(1, int(generator.latent_dim)))),  # type: ignore[arg-type]
-            operations.Count(0, operations.macs(discriminator, image)),
-        )
-    return operations.training_flop(recipe_of(size, VARIANTS[0]), *counts)
+        return operations.macs(generator, latents), operations.macs(discriminator, image)
+
+
+def flop_per_real_image(size: Size) -> float:
+    """Operations of a training cycle per real image, counted."""
+    generator, discriminator = (operations.Count(0, count) for count in macs(size))
+    return operations.training_flop(recipe_of(size, VARIANTS[0]), generator, discriminator)
 
 
 def measure(size: Size, device: str) -> list[dict[str, Any]]:
@@ -319,9 +321,7 @@ def run(out: Path, device: str = "cpu", size: Size | None = None) -> None:
         "rows": measure(size, device),
         "provenance": provenance.collect(device=device),
     }
-    stem = f"train-{'gpu' if device.startswith('cuda') else 'cpu'}"
-    write_json(Path(out) / f"{stem}.json", report)
-    write_text(Path(out) / f"{stem}.md", markdown(report))
+    page.write(out, "train", device, report, markdown)
     wrong = [row["name"] for row in report["rows"] if row.get("losses_agree") is False]
     if wrong:
         raise HarnessError(f"{out}: losses of {', '.join(wrong)} differ from the plain step's beyond the tolerance.")

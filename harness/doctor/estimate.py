@@ -295,14 +295,15 @@ def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]
         try:
             record = read_json(path)
             run, cost, provenance = record["run"], record["cost"], record["provenance"]
+            on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))
+            if not (on_cpu if machine.torch_name is None else not on_cpu and machine.torch_name in card):
+                continue
             speed, images = _steady(path, float(cost["images_per_sec"])), int(cost["images"])
             recipe = reader.read(Recipe, record["recipe"], str(path))
             key = speed_key(run["generator"], run["discriminator"], run["resolution"], recipe)
-            on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))
         except (HarnessError, KeyError, TypeError, AttributeError, ValueError):
             continue  # released weights, and what the doctor's check of results names
-        same = on_cpu if machine.torch_name is None else not on_cpu and machine.torch_name in card
-        if same and speed > 0 and (key not in found or images > found[key].images):
+        if speed > 0 and (key not in found or images > found[key].images):
             found[key] = Recorded(speed, recipe, images)
     return found
 
