@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 
 MARKER = Path("experiments") / "datasets.yaml"
 PARAMS = "params.yaml"
+HISTORY = "history.csv"  # of a training
 RESOURCES = "resources.yaml"  # beside a dvc.yaml: what `harness launch` gives its stages
 PLOT = ("run", "nimg", "value")  # columns of a file of `plots/`
 CACHE_VARIABLE = "HARNESS_CACHE"
@@ -24,8 +25,7 @@ INSTALLED = Path(__file__).resolve().parent / "checkout"  # of a wheel; a checko
 def find_root(start: Path | None = None) -> Path:
     """Return the checkout that `start` (default: the working folder) lies in, as an absolute path.
 
-    Where a wheel is installed and the working folder is in no checkout, it is `INSTALLED`: what can be read without a
-    clone.
+    Where a wheel is installed and the working folder is in no checkout, it is `INSTALLED`, which can only be read.
 
     Raises:
         HarnessError: no folder above `start` is a checkout.
@@ -295,7 +295,11 @@ class ScaleFolder:
 
     def histories(self) -> list[Path]:
         """Every training history, in order."""
-        return sorted(self.all_records.glob("*/*/train/history.csv"))
+        return sorted(self.all_records.glob(f"*/*/train/{HISTORY}"))
+
+    def choices(self) -> list[Path]:
+        """Every choice.json, in order."""
+        return sorted(self.all_records.glob("*/seed*/best/choice.json"))
 
     def sample_records(self) -> list[Path]:
         """Every samples.json, in order."""
@@ -388,7 +392,7 @@ class TrainingFolders:
     @property
     def history(self) -> Path:
         """Losses and speed, a row a log point."""
-        return self.train / "history.csv"
+        return self.train / HISTORY
 
     @property
     def grids(self) -> Path:

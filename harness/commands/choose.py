@@ -31,5 +31,5 @@ def command(
     from harness.pipeline.best_snapshot import choose
 
     record = choose(scale, scale.run(experiment, seed), device=device, threads=threads, cache=cache)
-    for one in record["candidates"]:
-        click.echo(f"{one['snapshot']:>12}  FID {one['fid']:.4f}{'  <- best' * (one['snapshot'] == record['chosen'])}")
+    for one in record.candidates:
+        click.echo(f"{one.snapshot:>12}  FID {one.fid:.4f}{'  <- best' * (one.snapshot == record.chosen)}")

@@ -65,4 +65,5 @@ Folder = Annotated[
     str, Matches(r"([A-Za-z0-9_.][A-Za-z0-9@%+=:,./_-]*)?", "a relative path of letters, digits, . / _ -")
 ]
 Device = Annotated[str, Matches(PATTERN, NAMES)]
+Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "a sha256, 64 hexadecimal digits")]
 Snapshot = Annotated[str, Matches(r"last|best|[1-9][0-9]{0,15}", "`last`, `best` or an image count")]

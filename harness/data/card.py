@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from harness.config.ranges import Count, Matches, Range
+from harness.config.ranges import Count, Matches, Range, Sha256
 from harness.config.reader import check_name, read
 from harness.config.yaml_file import read_yaml
 from harness.data.arrays import MAX_SIDE
@@ -16,7 +16,6 @@ DEFINITIONS = Path("experiments") / "datasets.yaml"
 
 
 Side = Annotated[int, Range(low=1, high=MAX_SIDE)]
-Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "64 hexadecimal digits")]
 Md5 = Annotated[str, Matches(r"([0-9a-f]{32})?", "32 hexadecimal digits")]
 Crop = Annotated[str, Matches(r"none|center-square|center-[1-9][0-9]{0,4}", "none, center-square or center-N (pixels)")]
 

@@ -16,10 +16,11 @@ from harness.doctor.estimate import Estimate, estimate
 from harness.doctor.finding import Finding
 from harness.doctor.machine import check_machine
 from harness.errors import HarnessError
-from harness.files import read_json, sha256_pixels
+from harness.files import sha256_pixels
 from harness.paths import Checkout
 from harness.pipeline.plan import find_problems
 from harness.pipeline.planned_scores import all_planned, references
+from harness.records import train_record
 from harness.training.released_weights import VARIABLE
 
 
@@ -169,9 +170,10 @@ def check_results(root: Path) -> list[Finding]:
     out, fresh = [], 0
     for path in Checkout(root).train_records():
         try:
-            old = stale(read_json(path)["run"]["versions"], current)
-        except (HarnessError, KeyError, TypeError, AttributeError):
-            old = ["a version that its record does not tell"]
+            old = stale(train_record.read(path).run.versions, current)
+        except HarnessError as error:
+            out.append(Finding("results", "error", str(error).replace(f"{root}/", "")))
+            continue
         fresh += not old
         if old:
             what = f"made by {', '.join(old)}; run it again (`dvc repro`) or remove it"

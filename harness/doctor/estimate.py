@@ -21,8 +21,9 @@ from harness.doctor.image_counts import ImageCounts, image_counts
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.networks.operations import Count, count, training_flop, training_launches
-from harness.paths import Checkout, run_name
+from harness.paths import HISTORY, Checkout, run_name
 from harness.pipeline import suite
+from harness.records import train_record
 from harness.training import history
 
 ON_CPU = ("tf",)  # scorers that leave a GPU alone: TensorFlow's build for x86-64 knows no CUDA
@@ -284,7 +285,7 @@ def _steady(record: Path, overall: float) -> float:
 
     A tenth of a long training says how fast the rest is only if what happens once is left out.
     """
-    rates = [float(row["images_per_sec"]) for row in history.read(record.with_name("history.csv"))]
+    rates = [float(row["images_per_sec"]) for row in history.read(record.with_name(HISTORY))]
     return statistics.median(rates) if rates else overall
 
 
@@ -293,18 +294,18 @@ def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]
     found: dict[str, Recorded] = {}
     for path in checkout.train_records():
         try:
-            record = read_json(path)
-            run, cost, provenance = record["run"], record["cost"], record["provenance"]
+            record = train_record.read(path)
+            run, cost, provenance = record.run, record.cost, record.provenance
             on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))
             if not (on_cpu if machine.torch_name is None else not on_cpu and machine.torch_name in card):
                 continue
-            speed, images = _steady(path, float(cost["images_per_sec"])), int(cost["images"])
-            recipe = reader.read(Recipe, record["recipe"], str(path))
-            key = speed_key(run["generator"], run["discriminator"], run["resolution"], recipe)
-        except (HarnessError, KeyError, TypeError, AttributeError, ValueError):
+            speed = _steady(path, cost.images_per_sec or 0.0)
+            recipe = reader.read(Recipe, record.recipe, str(path))
+            key = speed_key(run.generator, run.discriminator, run.resolution, recipe)
+        except (HarnessError, KeyError, ValueError):
             continue  # released weights, and what the doctor's check of results names
-        if speed > 0 and (key not in found or images > found[key].images):
-            found[key] = Recorded(speed, recipe, images)
+        if speed > 0 and (key not in found or cost.images > found[key].images):
+            found[key] = Recorded(speed, recipe, cost.images)
     return found
 
 

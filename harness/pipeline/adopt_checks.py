@@ -16,7 +16,8 @@ from harness.files import read_json, sha256_file
 from harness.metrics.inception.weights import NAMES
 from harness.paths import ScaleFolder, dump_name
 from harness.pipeline.best_snapshot import choice_seed
-from harness.records import chain, results, train_record
+from harness.records import chain, choice_record, results, seal, train_record
+from harness.records.choice_record import ChoiceRecord
 from harness.records.sample_record import SampleRecord
 from harness.records.train_record import TrainRecord
 from harness.training.run_folder import digest_of, planned_otherwise
@@ -40,7 +41,8 @@ def check(scale: Scale, source: ScaleFolder, run: Run, present: Iterable[Path]) 
     records = {source.train_record(run.experiment, run.seed): trained.provenance}
     choice = source.choice(run.experiment, run.seed)
     if choice.relative_to(source.out) in present:
-        records[choice] = check_choice(scale, source, run, trained)
+        train_record.open_snapshot(source, run.experiment, run.seed, "best")
+        records[choice] = check_choice_record(scale, run, trained, choice).provenance
     for path in source.records(run.experiment, run.seed).glob("*/samples.json"):
         sample = check_dump(scale, source, run, trained, path)
         records[path] = sample["provenance"]
@@ -72,7 +74,7 @@ def check_training(scale: Scale, source: ScaleFolder, run: Run) -> TrainRecord:
         _same(place, {"weights_sha256": record.weights_sha256["last"]}, {"weights_sha256": sha256_file(released)})
     for snapshot in sorted(expected):
         train_record.open_snapshot(source, run.experiment, run.seed, snapshot)
-    _same(folders.history, {"sha256": sha256_file(folders.history)}, {"sha256": record.history_sha256})
+    chain.check_history(place, record)
     return record
 
 
@@ -87,19 +89,11 @@ def check_train_record(scale: Scale, place: Path, run: Run) -> TrainRecord:
     return record
 
 
-def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainRecord) -> dict[str, Any]:
-    """Check how `best` was chosen and the chosen weights; return the provenance."""
-    place, planned = source.choice(run.experiment, run.seed), protocols.of_choice(scale, run.experiment, run.seed)
-    train_record.open_snapshot(source, run.experiment, run.seed, "best")
-    value = read_json(place)
-    try:
-        protocol, candidates = dict(value["protocol"]), [dict(one) for one in value["candidates"]]
-        best = min(candidates, key=lambda one: one["fid"])["snapshot"]
-        weights, chosen = {one["snapshot"]: one["weights_sha256"] for one in candidates}, value["chosen"]
-        provenance = dict(value["provenance"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise HarnessError(f"{place}: not the record of a choice ({error!r}).") from None
-    _same(place, {"chosen": chosen, "candidates": weights}, {"chosen": best, "candidates": trained.weights_sha256})
+def check_choice_record(scale: Scale, run: Run, trained: TrainRecord, place: Path) -> ChoiceRecord:
+    """Check how `best` was chosen against the training's record and the plan."""
+    record, planned = choice_record.read(place), protocols.of_choice(scale, run.experiment, run.seed)
+    weights = {one.snapshot: one.weights_sha256 for one in record.candidates}
+    _same(place, {"candidates": weights}, {"candidates": trained.weights_sha256})
     wanted = {
         "name": planned.protocol,
         "version": planned.version,
@@ -110,8 +104,8 @@ def check_choice(scale: Scale, source: ScaleFolder, run: Run, trained: TrainReco
     }
     if (n_real := count_of(scale, planned)) is not None:
         wanted["n_real"] = n_real
-    _same(place, {key: protocol.get(key) for key in wanted}, wanted)
-    return provenance
+    _same(place, {key: record.protocol.get(key) for key in wanted}, wanted)
+    return record
 
 
 def count_of(scale: Scale, planned: Planned) -> int | None:
@@ -124,9 +118,7 @@ def check_sample_record(
 ) -> tuple[dict[str, Any], SampleRecord]:
     """Check a dump's record against those of its training and choice and the plan; return it, twice."""
     value = read_json(place)
-    if not isinstance(value, dict) or chain.sealed(value) != value:
-        raise HarnessError(f"{place}: changed since it was written, or never sealed; draw the samples again.")
-    record = reader.read(SampleRecord, {key: one for key, one in value.items() if key != "sha256"}, str(place))
+    record = reader.read(SampleRecord, seal.opened(place, value, "Draw the samples again."), str(place))
     chain.check_sample(place, value)
     where = f"dump in {scale.path}: dumps:"
     dump: DumpKey = pick(dump_name(run.experiment, run.seed, record.snapshot), scale.params.dumps, where)

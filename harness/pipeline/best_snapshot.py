@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from harness.config.protocols import CHOOSER, VARIANTS
 from harness.data.images import open_images
 from harness.device import check_device
 from harness.errors import HarnessError
-from harness.files import write_json
 from harness.metrics import reference_statistics
 from harness.metrics.extractors.base import Setup
 from harness.metrics.extractors.registry import open_extractor
@@ -24,6 +22,8 @@ from harness.networks.generator_file import save_tensors
 from harness.pipeline import references
 from harness.pipeline.planned_scores import together
 from harness.pipeline.sample import load_snapshot
+from harness.records import choice_record
+from harness.records.choice_record import Candidate, ChoiceRecord
 from harness.sampling import draw
 
 
@@ -51,7 +51,7 @@ def candidates(run: Run, folder: Path) -> list[Path]:
 
 def choose(
     scale: Scale, run: Run, *, device: str | None = None, threads: int | None = None, cache: Path | None = None
-) -> dict[str, Any]:
+) -> ChoiceRecord:
     """Find the snapshot of lowest FID under the protocol that the scale chooses by; the first of equals.
 
     Writes it to `chosen/best.safetensors` beside the training's weights (metadata `selection` says how it was
@@ -81,27 +81,27 @@ def choose(
     reals = statistics[len(images)]
     variant = VARIANTS[planned.quantisation]
     generator = registry.build("generator", run.generator, run.resolution, scale.definitions.models).to(device)
-    found: list[dict[str, Any]] = []
+    found: list[Candidate] = []
     for path in progress.over(paths, len(paths), "snapshot", f"choose {run.experiment}"):
         weights, moments = load_snapshot(scale, run, path.stem, generator), Moments(planned.layer)
         for batch in draw.sample_chunks(generator, planned.n_fake, choice_seed(run.seed), device, variant):
             moments.update(extractor(batch)[0])
         fid = reals.gaussian.distance(moments.mean, moments.covariance).value
-        found.append({"snapshot": path.stem, "nimg": weights.nimg, "fid": fid, "weights_sha256": weights.sha256})
-    best = min(found, key=lambda one: one["fid"])
+        found.append(Candidate(path.stem, weights.nimg, fid, weights.sha256))
+    best = min(found, key=lambda one: one.fid)
     selection = (
         f"lowest FID of {len(found)} snapshots, {planned.n_fake} other samples each, "
         f"{CHOOSER} scorer, {extractor.kind} Inception, layer {planned.layer}"
     )
-    weights = load_snapshot(scale, run, best["snapshot"], generator)
+    weights = load_snapshot(scale, run, best.snapshot, generator)
     chosen = scale.folder.weights(run.experiment, run.seed, "best")
     sha256 = save_tensors(chosen, weights.tensors, weights.metadata | {"selection": selection}, artifacts)
-    record = {
-        "chosen": best["snapshot"],
-        "weights_sha256": sha256,
-        "selection": selection,
-        "candidates": found,
-        "protocol": {
+    record = ChoiceRecord(
+        chosen=best.snapshot,
+        weights_sha256=sha256,
+        selection=selection,
+        candidates=tuple(found),
+        protocol={
             "name": planned.protocol,
             "version": planned.version,
             "n_fake": planned.n_fake,
@@ -113,13 +113,13 @@ def choose(
             "layer": planned.layer,
             "sampling_seed": choice_seed(run.seed),
         },
-        "provenance": provenance.collect(
+        provenance=provenance.collect(
             scale.root,
             device=device,
             threads=setup.threads,
             batch=setup.batch,
             wall_sec=round(time.perf_counter() - started, 2),
         ),
-    }
-    write_json(scale.folder.choice(run.experiment, run.seed), record)
+    )
+    choice_record.write(scale.folder.choice(run.experiment, run.seed), record)
     return record

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.files import read_json
 from harness.paths import ScaleFolder, dump_name, run_name, weights_folder
 from harness.pipeline import adopt_checks
-from harness.records import results, train_record
+from harness.records import chain, results, train_record
 
 SOUND = "sound"
 COLUMNS = ("record", "made on", "commit", "finding")
@@ -39,22 +39,30 @@ def examine(scale: Scale, folder: Path) -> Contributed:
         folder: holds `records`, as a scale's results do, or is that folder.
 
     Raises:
-        HarnessError: no records there.
+        HarnessError: no records there, or none of an experiment that the scale has.
     """
     folder = Path(folder).absolute()
     source = ScaleFolder(folder.parent if folder.name == "records" else folder)
-    if not [*source.train_records(), *source.sample_records(), *source.scores()]:
+    paths = [  # what rests on others comes last
+        *source.train_records(),
+        *source.choices(),
+        *source.sample_records(),
+        *source.scores(),
+    ]
+    if not paths:
         raise HarnessError(
             f"{folder}: no records here; name a folder that holds records/EXPERIMENT/seedN, as a scale's results do."
+        )
+    names = {path.relative_to(source.all_records).parts[0] for path in paths}
+    if names.isdisjoint(run.experiment for run in scale.params.runs.values()):
+        raise HarnessError(
+            f"{scale.path} has no row of what {folder} holds ({', '.join(sorted(names))}); name the scale that plans "
+            "these experiments with --params."
         )
     ours = _with_trainings_of(scale, source)
     lines, unsound = [], set[Path]()
     seen: dict[str, Path] = {sha256: path for path, sha256 in _weights(scale.folder)} if scale.out != source.out else {}
-    for path in [
-        *source.train_records(),
-        *source.sample_records(),
-        *source.scores(),
-    ]:  # what rests on others comes last
+    for path in paths:
         said = read_json(path)
         provenance = said.get("provenance") if isinstance(said, dict) else None
         provenance = provenance if isinstance(provenance, dict) else {}
@@ -81,9 +89,11 @@ def examine(scale: Scale, folder: Path) -> Contributed:
 
 
 def _rests_on(source: ScaleFolder, path: Path) -> list[Path]:
-    """Return the records of the training and of the dump that a record is of."""
+    """Return the records of the training, of the choice and of the dump that a record is of."""
     folder = path.relative_to(source.all_records).parts
     others = [source.all_records.joinpath(*folder[:2], "train", "train.json")]
+    if folder[2] == "best":
+        others.append(source.all_records.joinpath(*folder[:3], "choice.json"))
     if len(folder) == len(("experiment", "seed", "snapshot", "scorer", "protocol.json")):
         others.append(source.all_records.joinpath(*folder[:3], "samples.json"))
     return [other for other in others if other != path]
@@ -100,11 +110,18 @@ def _check(scale: Scale, source: ScaleFolder, path: Path, seen: dict[str, Path])
         raise HarnessError(f"{path}: no {place.name} of its training beside it, so nobody can say how it was trained.")
     trained = adopt_checks.check_train_record(scale, place, run)
     if path == place:
+        chain.check_history(path, trained)
         for snapshot, sha256 in trained.weights_sha256.items():
             other = seen.setdefault(sha256, path)
             if other != path:
                 raise HarnessError(f"{path}: its weights '{snapshot}' are those of {other}: one training, twice.")
         return
+    choice = source.choice(experiment, seed)
+    if path == choice:
+        adopt_checks.check_choice_record(scale, run, trained, path)
+        return
+    if choice.parent in path.parents and not choice.is_file():
+        raise HarnessError(f"{path}: no {choice.name} beside it, so nobody can say how `best` was chosen.")
     if path.name == "samples.json":
         adopt_checks.check_sample_record(scale, run, trained, path)
         return
@@ -133,7 +150,8 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
     others = {
         dump.experiment: dump for dump in scale.params.dumps.values()
     }  # for snapshots that the scale does not have
-    runs, dumps = dict[str, schema.RunKey](), dict[str, schema.DumpKey]()
+    chosen = {choice.experiment: choice for choice in scale.params.choices.values()}
+    runs, dumps, choices = dict[str, schema.RunKey](), dict[str, schema.DumpKey](), dict[str, schema.ChoiceKey]()
     for path in [*source.train_records(), *source.scores()]:
         try:
             experiment, seed = results.run_of(source, path)
@@ -143,6 +161,8 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
             continue
         run = dataclasses.replace(rows[experiment], seed=seed)
         runs[run_name(experiment, seed)] = run
+        if experiment in chosen:
+            choices[run_name(experiment, seed)] = dataclasses.replace(chosen[experiment], seed=seed)
         if path.name != "train.json" and experiment in others:
             snapshot = path.parent.parent.name
             dumps[dump_name(experiment, seed, snapshot)] = dataclasses.replace(
@@ -151,4 +171,5 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
                 snapshot=snapshot,
                 weights=weights_folder(snapshot),
             )
-    return dataclasses.replace(scale, params=dataclasses.replace(scale.params, runs=runs, dumps=dumps), out=source.out)
+    params = dataclasses.replace(scale.params, runs=runs, dumps=dumps, choices=choices)
+    return dataclasses.replace(scale, params=params, out=source.out)

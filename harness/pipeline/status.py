@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def _status(scale: Scale, name: str, run: Run) -> Status:
         return Status(name, "training", nimg, length, speed, left, score)
     stage = "interrupted"
     if folders.stopped.is_file():
-        stage = str(_part(folders.stopped, "state") or stage)
+        with suppress(HarnessError):  # half-written by a training that begins
+            stage = train_record.read_stopped(folders.stopped).state
     return Status(name, stage, nimg, length, speed, score=score)
 
 
@@ -156,7 +158,3 @@ def _json(path: Path) -> dict[str, Any] | None:
     except HarnessError:  # half-written by a training that begins
         return None
     return value if isinstance(value, dict) else None
-
-
-def _part(path: Path, key: str) -> Any:
-    return (_json(path) or {}).get(key)

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.files import read_json, sha256_file
-from harness.paths import ScaleFolder
-from harness.records.score_record import ScoreRecord, seal_of
+from harness.files import sha256_file
+from harness.paths import HISTORY, ScaleFolder
+from harness.records import choice_record, seal, train_record
+from harness.records.score_record import ScoreRecord
+from harness.records.train_record import TrainRecord
 
-
-def sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of samples with `sha256`, the digest of its other entries."""
-    body = {key: value for key, value in record.items() if key != "sha256"}
-    return body | {"sha256": seal_of(body)}
+WEIGHTS = "weights_sha256"
 
 
 def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> None:
@@ -30,8 +28,8 @@ def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> No
     Raises:
         HarnessError: a broken link, naming both ends.
     """
-    if {"sha256", "provenance"} & record.keys() and sealed(record) != record:
-        raise HarnessError(f"{path}: changed since it was written; draw the samples again with `harness sample`.")
+    if {seal.KEY, "provenance"} & record.keys():
+        seal.opened(path, record, "Draw the samples again with `harness sample`.")
     folder = _scale_of(path)
     if folder is None:
         return
@@ -41,19 +39,18 @@ def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> No
             f"{path}: says experiment '{experiment}', seed {seed}, snapshot '{snapshot}', which is another place; "
             "one of both is a copy: move it away."
         )
-    experiment, seed, snapshot, sha256 = str(experiment), _number(seed), str(snapshot), record.get("weights_sha256")
-    for place, expected in _weights_of(folder, experiment, seed, snapshot):
-        if sha256 != expected:
+    experiment, seed, snapshot = str(experiment), _number(seed), str(snapshot)
+    place = folder.choice(experiment, seed) if snapshot == "best" else folder.train_record(experiment, seed)
+    stated = [(place, key, value) for key, value in _of_snapshot(place, snapshot).items()]
+    file = folder.weights(experiment, seed, snapshot)
+    if weights and file.is_file():
+        stated.append((file, WEIGHTS, sha256_file(file)))
+    for other, key, value in stated:
+        if record.get(key) != value:
             raise HarnessError(
-                f"{path} was drawn from weights of sha256 {sha256}, but {place} says {expected}; "
+                f"{path} was drawn with {key} {record.get(key)}, but that of {other} is {value}; "
                 f"run `harness sample {experiment} --seed {seed} --snapshot {snapshot}` again."
             )
-    file = folder.weights(experiment, seed, snapshot)
-    if weights and file.is_file() and sha256_file(file) != sha256:
-        raise HarnessError(
-            f"{path} was drawn from weights of sha256 {sha256}, but {file} has {sha256_file(file)}; "
-            f"run `harness sample {experiment} --seed {seed} --snapshot {snapshot}` again."
-        )
 
 
 def check_score(path: Path, record: ScoreRecord, sample_path: Path, sample: dict[str, Any]) -> None:
@@ -79,18 +76,32 @@ def check_score(path: Path, record: ScoreRecord, sample_path: Path, sample: dict
         )
 
 
-def _weights_of(folder: ScaleFolder, experiment: str, seed: int, snapshot: str) -> list[tuple[Path, str | None]]:
-    """Return what the records of a training and of a choice, if there, say of a snapshot's weights."""
-    place = folder.train_record(experiment, seed)
-    if snapshot == "best":
-        place = folder.choice(experiment, seed)
+def check_history(path: Path, record: TrainRecord) -> None:
+    """Check that the history beside a `train.json`, if there, is the one that it names.
+
+    Raises:
+        HarnessError: another history, naming both.
+    """
+    history = path.with_name(HISTORY)
+    if history.is_file() and (found := sha256_file(history)) != record.history_sha256:
+        raise HarnessError(
+            f"{history} has sha256 {found}, but {path} says {record.history_sha256}; run its training again."
+        )
+
+
+def _of_snapshot(place: Path, snapshot: str) -> dict[str, Any]:
+    """Return what the record of a training or of a choice, if it is there, says that a dump of a snapshot says, too."""
     if not place.is_file():
-        return []
-    said = read_json(place)
-    named = said.get("weights_sha256") if isinstance(said, dict) else None
-    if snapshot != "best" and isinstance(named, dict):
-        named = named.get(snapshot)
-    return [(place, named)] if isinstance(named, str) else []
+        return {}
+    if snapshot == "best":
+        choice = choice_record.read(place)
+        (chosen,) = (one for one in choice.candidates if one.snapshot == choice.chosen)
+        return {WEIGHTS: choice.weights_sha256, "selection": choice.selection, "nimg": chosen.nimg}
+    trained = train_record.read(place)
+    said: dict[str, Any] = {WEIGHTS: trained.weights_sha256.get(snapshot)}
+    if snapshot == "last":
+        said |= {"nimg": trained.nimg}
+    return said
 
 
 def _scale_of(path: Path) -> ScaleFolder | None:

@@ -15,7 +15,7 @@ from harness.config.reader import read_yaml
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.paths import PARAMS, ScaleFolder
-from harness.records import chain, score_record
+from harness.records import chain, score_record, train_record
 from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
 
 if TYPE_CHECKING:
@@ -240,9 +240,9 @@ def _refuse_copies(rows: list[dict[str, Any]]) -> None:
 
 def _training(scale: str, path: Path) -> dict[str, Any]:
     experiment, seed = run_of(_folder_of(path), path)
-    train = read_json(path)
-    run, cost, provenance = (_part(train, part, path) for part in ("run", "cost", "provenance"))
-    said = tuple(_entry(run, key, path) for key in ("scale", "experiment", "seed"))
+    record = train_record.read(path)
+    chain.check_history(path, record)
+    said = (record.run.scale, record.run.experiment, record.run.seed)
     if said != (scale, experiment, seed):
         raise HarnessError(
             f"{path}: is the record of scale '{said[0]}', experiment '{said[1]}', seed {said[2]}; "
@@ -252,10 +252,10 @@ def _training(scale: str, path: Path) -> dict[str, Any]:
         "scale": scale,
         "experiment": experiment,
         "seed": seed,
-        "nimg": _entry(train, "nimg", path),
-        "wall_sec": _entry(cost, "wall_sec", path),
-        "device_sec": cost["wall_sec"],  # one device a training: it is held as long as it runs
-        "device": str(provenance.get("device", "cpu")),
+        "nimg": record.nimg,
+        "wall_sec": record.cost.wall_sec,
+        "device_sec": record.cost.wall_sec,  # one device a training: it is held as long as it runs
+        "device": str(record.provenance.get("device", "cpu")),
         "path": str(path),
     }
 
@@ -286,19 +286,6 @@ def _numeric(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     for column in columns:
         table[column] = pd.to_numeric(table[column])
     return table
-
-
-def _part(value: Any, key: str, path: Path) -> dict[str, Any]:
-    part = _entry(value, key, path)
-    if not isinstance(part, dict):
-        raise HarnessError(f"{path}: `{key}` is not a mapping; delete the file and run its stage again.")
-    return part
-
-
-def _entry(value: Any, key: str, path: Path) -> Any:
-    if not isinstance(value, dict) or key not in value:
-        raise HarnessError(f"{path}: `{key}` is missing; delete the file and run its stage again.")
-    return value[key]
 
 
 # ---------------------------------------------------------------- what may be counted

@@ -3,15 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from harness.config import protocols, reader
-from harness.config.ranges import Count, Fraction, Images, Matches, Name, NonNegative, Seed, Snapshot
+from harness.config.ranges import Count, Fraction, Images, Name, NonNegative, Seed, Sha256, Snapshot
 from harness.files import write_json
-from harness.records.chain import sealed
+from harness.records.seal import sealed
 
 SCHEMA = 3
-Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "a sha256, 64 hexadecimal digits")]
 VARIANTS: dict[str, str] = {  # name of a dump's file -> quantisation of its images, as protocols name it
     variant: quantisation for quantisation, variant in protocols.VARIANTS.items()
 }

@@ -5,8 +5,6 @@ the metrics that depend on it, or it is irrelevant, with the reason. A new field
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -16,7 +14,8 @@ from typing import Any
 from harness.config import reader
 from harness.config.ranges import NAME
 from harness.errors import HarnessError
-from harness.files import read_json, write_json
+from harness.files import write_json
+from harness.records import seal
 
 SCHEMA = 2
 SCORERS = ("tf", "torch", "clean")
@@ -171,7 +170,7 @@ class ScoreRecord:
     def to_json(self) -> dict[str, Any]:
         """Return mappings and lists for JSON, sealed: `sha256` is the digest of all the rest."""
         value = dataclasses.asdict(self)
-        return value | {"sha256": seal_of(value)}
+        return seal.sealed(value)
 
 
 def problems(record: ScoreRecord) -> list[str]:
@@ -240,21 +239,7 @@ def read(path: Path) -> ScoreRecord:
         HarnessError: missing, not JSON, an unknown or missing key, a wrong type, an impossible value, or changed since
             it was written.
     """
-    value = read_json(path)
-    fix = "Delete the file and run its stage again."
-    if not isinstance(value, dict) or not isinstance(value.get("provenance"), dict):
-        raise HarnessError(f"{path}: not a score record of this harness. {fix}")
-    seal = value.pop("sha256", None)
-    try:
-        record = reader.read(ScoreRecord, value, str(path))
-    except HarnessError as error:
-        text = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise HarnessError(f"{text} {fix}") from None
-    if seal != seal_of(value):
-        raise HarnessError(
-            f"{path}: changed since it was written: its digest is {seal_of(value)}, it says {seal}. {fix}"
-        )
-    return record
+    return seal.read(ScoreRecord, path, "Delete the file and run its stage again.")
 
 
 def validate(record: ScoreRecord, where: str) -> ScoreRecord:
@@ -264,7 +249,7 @@ def validate(record: ScoreRecord, where: str) -> ScoreRecord:
         HarnessError: a field has another type, naming `where`.
     """
     value = record.to_json()
-    value.pop("sha256")
+    value.pop(seal.KEY)
     if reader.read(ScoreRecord, value, where) != record:
         raise HarnessError(f"{where}: a field of the record has another type than it declares.")
     return record
@@ -277,11 +262,6 @@ def write(path: Path, record: ScoreRecord) -> None:
         HarnessError: a field of another type, or the file cannot be written.
     """
     write_json(path, validate(record, str(path)).to_json())
-
-
-def seal_of(value: dict[str, Any]) -> str:
-    """Return the sha256 of a record's entries."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 # Fields that belong to the training: models may differ in them and still be ranked by one protocol.

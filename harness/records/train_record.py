@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config import reader
 from harness.config.experiments import Run, TrainedRun
 from harness.errors import HarnessError
-from harness.files import read_json, write_json
+from harness.files import write_json
 from harness.networks.generator_file import Weights, open_weights, refuse_missing
 from harness.paths import ScaleFolder
+from harness.records import choice_record, seal
 from harness.records.score_record import SHA256
 
 SCHEMA = 2
@@ -112,19 +112,24 @@ def read(path: Path) -> TrainRecord:
     """Read and validate one `train.json`.
 
     Raises:
-        HarnessError: missing, not JSON, an unknown or missing key, a wrong type or an impossible value.
+        HarnessError: missing, not JSON, changed since it was written, an unknown or missing key, a wrong type or an
+            impossible value.
     """
-    value = read_json(path)
-    try:
-        return reader.read(TrainRecord, value, str(path))
-    except HarnessError as error:
-        text = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise HarnessError(f"{text} Delete the file and run its training again.") from None
+    return seal.read(TrainRecord, path, "Delete the file and run its training again.")
+
+
+def read_stopped(path: Path) -> StoppedRecord:
+    """Read and validate one `stopped.json`.
+
+    Raises:
+        HarnessError: see `read`.
+    """
+    return seal.read(StoppedRecord, path, "Delete the file and run its training again.")
 
 
 def write(path: Path, record: TrainRecord | StoppedRecord) -> None:
-    """Write one record atomically."""
-    write_json(path, dataclasses.asdict(record))
+    """Seal and write one record atomically."""
+    write_json(path, seal.sealed(dataclasses.asdict(record)))
 
 
 def open_snapshot(folder: ScaleFolder, experiment: str, seed: int, snapshot: str) -> Weights:
@@ -147,11 +152,9 @@ def open_snapshot(folder: ScaleFolder, experiment: str, seed: int, snapshot: str
     expected = {} if record.digest is None else {"experiment": experiment, "seed": str(seed), "digest": record.digest}
     if snapshot == "last":
         expected["nimg"] = str(record.nimg)
-    sha256: str | None = record.weights_sha256.get(snapshot)
+    sha256 = record.weights_sha256.get(snapshot)
     if snapshot == "best":
-        place = folder.choice(experiment, seed)
-        choice = read_json(place)
-        sha256 = choice.get("weights_sha256") if isinstance(choice, dict) else None
-    if not isinstance(sha256, str):
+        sha256 = choice_record.read(folder.choice(experiment, seed)).weights_sha256
+    if sha256 is None:
         raise HarnessError(f"{place}: names no sha256 of snapshot '{snapshot}'; run the stage that makes it again.")
     return open_weights(path, sha256, **expected)

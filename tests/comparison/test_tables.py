@@ -246,13 +246,11 @@ def test_protocols_that_differ_have_different_ids(out: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.write_text('{"scorer": "tf"}'), "not a score record"),
+        (lambda p: p.write_text('{"scorer": "tf"}'), "has no seal"),
         (lambda p: p.write_text("{"), "not valid JSON"),
-        (lambda p: p.write_text(p.read_text().replace('"n_fake"', '"nfake"')), "unknown key 'nfake'"),
-        (
-            lambda p: p.write_text(p.read_text().replace('"scorer": "tf"', '"scorer": "tff"')),
-            "protocol.scorer is 'tff'",
-        ),
+        (lambda p: p.write_text(p.read_text().replace('"n_fake"', '"nfake"')), "changed since it was written"),
+        (lambda p: score_trees.edit(p, protocl={}), "unknown key 'protocl'"),
+        (lambda p: score_trees.edit(p, protocol=score_trees.PROTOCOL | {"scorer": "tff"}), "protocol.scorer is 'tff'"),
     ],
 )
 def test_a_broken_score_is_named(tmp_path: Path, spoil, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -50,7 +50,7 @@ UNFIT = {
     "a bomb": (png(np.zeros((4, 4, 3), np.uint8), size=(100_000, 100_000)), "100000 x 100000|exceeds limit"),
     "a smaller bomb": (png(np.zeros((4, 4, 3), np.uint8), size=(9000, 9000)), "9000 x 9000 pixels; an image may"),
     "a text bomb": (png(PIXELS, RGB, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 24)))), "not a readable image"),
-    "a wrong palette": (png(PIXELS[..., :1], PALETTE), ""),
+    "a wrong palette": (png(PIXELS[..., :1], PALETTE), "palette, expected 8-bit RGB"),
     "a colour type that is none": (png(PIXELS, 5), "not a readable image"),
     "too many pixels": (png(PIXELS, size=(4, 6)), "its pixels are not 6 x 4"),
     "too few pixels": (png(PIXELS[:1], size=(5, 6)), "its pixels are not 6 x 5"),

@@ -1,6 +1,7 @@
 """What the doctor's tests share."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from harness.config.experiments import Scale, open_scale
 from harness.doctor import devices
 from harness.doctor.devices import Machine
 from harness.doctor.finding import Finding
-from harness.files import write_json
 from harness.paths import Checkout
+from harness.records import train_record
 from tests.paths import ROOT
+from tests.records import score_trees
 from tests.scoring import entry, scored
 
 SPEED = 1e9  # operations per second
@@ -60,6 +62,7 @@ def messages(findings: list[Finding]) -> str:
 
 def record(root: Path, **versions: int) -> Path:
     path = root / "results" / "tiny" / "records" / "tiny-sngan" / "seed0" / "train" / "train.json"
-    made = {"experiment": "tiny-sngan", "versions": versions}
-    write_json(path, {"run": made, "cost": {"images_per_sec": 50.0}, "provenance": {"device": "cpu"}})
+    run = {"experiment": "tiny-sngan", "scale": "tiny", "nimg": 8, "planned_nimg": 8}
+    made = score_trees.trained(score_trees.score(**run), "0" * 64)
+    train_record.write(path, dataclasses.replace(made, run=dataclasses.replace(made.run, versions=versions)))
     return path

@@ -25,6 +25,7 @@ from harness.pipeline import suite
 from harness.pipeline.plan import find_problems
 from tests.doctor.helpers import CPU, FIGURES, PROTOCOL, SPEED, record, write_scale
 from tests.paths import ROOT
+from tests.records import score_trees
 from tests.scoring import chosen, entry, scored
 
 GPU = Machine("a card", "cuda", "H100", {"float32": 1e12}, 4, FIGURES)
@@ -107,12 +108,13 @@ def test_estimate_from_operations_then_from_records(root: Path) -> None:
 def whole_record(root: Path, device: str, **provenance: str) -> None:
     """The record of a training, at 50 images a second."""
     path = record(root, sngan=1)
-    value = read_json(path)
     network = {"model": "sngan"}
-    value["run"] |= {"generator": network, "discriminator": network, "resolution": 32}
+    run = read_json(path)["run"] | {"generator": network, "discriminator": network}
     recipe = dataclasses.asdict(experiments.definitions().recipe("sngan"))
-    cost = {"images_per_sec": 50.0, "images": 9}
-    write_json(path, value | {"recipe": recipe, "cost": cost, "provenance": {"device": device, **provenance}})
+    run["planned_nimg"] = nimg = recipe["length_nimg"]
+    cost = {"images": nimg, "wall_sec": 9.0, "images_per_sec": 50.0}
+    provenance["device"] = device
+    score_trees.edit(path, run=run, recipe=recipe, nimg=nimg, cost=cost, provenance=provenance)
 
 
 @pytest.mark.parametrize(

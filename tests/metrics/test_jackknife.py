@@ -14,7 +14,7 @@ from harness.metrics.fid import GaussianStatistics
 from harness.metrics.inception_score import InceptionScore
 from harness.metrics.kid import kernel_distance
 from harness.metrics.moments import Moments
-from harness.records import score_record
+from harness.records import score_record, seal
 from harness.records.score_record import ScoreRecord
 from tests.metrics.features import distance, inception_score, moments
 from tests.metrics.inception.helpers import PixelExtractor, noise_images
@@ -165,8 +165,7 @@ def test_intervals_are_no_part_of_the_protocol_and_older_records_lack_them(sets:
     value = read_json(path)
     for name in ("fid_interval", "is_interval", "kid_interval", "interval_by"):
         del value["values"][name]
-    del value["sha256"]
-    write_json(path, value | {"sha256": score_record.seal_of(value)})
+    write_json(path, seal.sealed(value))
     older = score_record.read(path)
     assert older.values.intervals() == {}
     assert older.protocol.protocol_id == record.protocol.protocol_id

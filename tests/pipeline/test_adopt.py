@@ -1,6 +1,5 @@
 """A training made elsewhere enters a scale as if its stages had run there; what does not fit changes nothing."""
 
-import json
 import re
 import shlex
 import shutil
@@ -15,10 +14,10 @@ from harness import cli, provenance
 from harness.cli import group
 from harness.config.experiments import find_scale
 from harness.errors import HarnessError
-from harness.files import write_json
+from harness.files import read_json, write_json
 from harness.paths import Checkout
 from harness.pipeline import adopt, contributed, suite
-from harness.records import chain, score_record
+from harness.records import seal
 from harness.training import published
 from tests.conftest import tiny_root
 from tests.paths import ROOT
@@ -135,12 +134,11 @@ def test_a_training_alone_is_enough_and_its_dumps_are_made_here(
     assert stale(here) & STAGES == STAGES - {"train@f-seed0"}
 
 
-def edited(path: Path, change: Callable[[dict[str, Any]], None], seal: bool = False) -> None:
-    value = json.loads(path.read_text())
+def edited(path: Path, change: Callable[[dict[str, Any]], None], seal_anew: bool = True) -> None:
+    """Change a record, which is sealed again: what is found must not be its seal."""
+    value = read_json(path)
     change(value)
-    if seal:
-        value = chain.sealed(value)
-    write_json(path, value)
+    write_json(path, seal.sealed(value) if seal_anew else value)
 
 
 def flip(path: Path) -> None:
@@ -162,36 +160,35 @@ def other_data(sent: Path) -> None:
 
 
 def other_count(sent: Path) -> None:
-    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(n=9), seal=True)
+    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(n=9))
 
 
 def edited_dump_record(sent: Path) -> None:
-    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(nimg=15))
+    edited(sent / "records/f/seed0/last/samples.json", lambda v: v.update(nimg=15), seal_anew=False)
 
 
 def edited_score(sent: Path) -> None:
-    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["values"].update(fid=1.0))
+    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["values"].update(fid=1.0), seal_anew=False)
 
 
-def sealed_anew(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    def both(value: dict[str, Any]) -> None:
-        change(value)
-        value.pop("sha256")
-        value["sha256"] = score_record.seal_of(value)
+def edited_training(sent: Path) -> None:
+    edited(sent / "records/f/seed0/train/train.json", lambda v: v["cost"].update(wall_sec=1.0), seal_anew=False)
 
-    edited(path, both)
+
+def edited_choice(sent: Path) -> None:
+    edited(sent / "records/f/seed0/best/choice.json", lambda v: v["provenance"].update(device="x"), seal_anew=False)
 
 
 def other_reals(sent: Path) -> None:
-    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["protocol"].update(n_real=19))
+    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["protocol"].update(n_real=19))
 
 
 def other_run(sent: Path) -> None:
-    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["run"].update(nimg=15, partial=True))
+    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["run"].update(nimg=15, partial=True))
 
 
 def dirty(sent: Path) -> None:
-    sealed_anew(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["provenance"].update(git_dirty=True))
+    edited(sent / "records/f/seed0/last/torch/tiny.json", lambda v: v["provenance"].update(git_dirty=True))
 
 
 def other_choice(sent: Path) -> None:
@@ -208,15 +205,17 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another recipe": (other_recipe, r"train\.json: is not the training .*recipe\.flip: True -> False"),
     "another version": (other_version, r"train\.json: is not the training .*versions\.trainer: 7 -> 1"),
     "other data": (other_data, r"train\.json: digest is '0000000000000000', expected"),
+    "edited training": (edited_training, r"train\.json: changed since it was written"),
+    "edited choice": (edited_choice, r"choice\.json: changed since it was written"),
     "edited dump record": (edited_dump_record, r"last/samples\.json: changed since it was written"),
     "another count": (other_count, r"last/samples\.json: n is 9, expected 10"),
     "edited score": (edited_score, r"torch/tiny\.json: changed since it was written"),
     "other reals": (other_reals, r"torch/tiny\.json: n_real is 19, expected 20"),
     "a score of another run": (other_run, r"torch/tiny\.json: nimg is 15, expected 16"),
     "uncommitted changes": (dirty, r"torch/tiny\.json: was made from uncommitted changes"),
-    "another choice": (other_choice, r"choice\.json: chosen is"),
+    "another choice": (other_choice, r"choice\.json: not the record of a choice: chosen is"),
     "damaged weights": (lambda s: flip(s / "runs/f/seed0/weights/8.safetensors"), r"8\.safetensors: has sha256"),
-    "damaged history": (lambda s: flip(s / "records/f/seed0/train/history.csv"), r"history\.csv: sha256 is"),
+    "damaged history": (lambda s: flip(s / "records/f/seed0/train/history.csv"), r"history\.csv has sha256"),
     "damaged dump": (lambda s: flip(s / "runs/f/seed0/last/samples/rounded.npy"), r"rounded\.npy.*sha256"),
     "another file": (
         lambda s: shutil.copy(s / "runs/f/seed0/last/samples/rounded.npy", s / "runs/f/seed0/last/samples/float.npy"),
@@ -299,7 +298,8 @@ def test_what_stages_depend_on_must_be_here(here: Path, sent: Path) -> None:
 
 OF_RECORDS = (
     *("another recipe", "another version", "other data", "edited dump record", "another count", "edited score"),
-    *("other reals", "a score of another run", "uncommitted changes"),
+    *("other reals", "a score of another run", "uncommitted changes", "edited training", "edited choice"),
+    *("another choice", "damaged history"),
 )
 
 
@@ -317,15 +317,16 @@ def test_sound_records_are_judged_alone(here: Path, sent: Path, capsys: pytest.C
     params = yaml.safe_load((here / "params.yaml").read_text())
     params["runs"] = {"f-seed5": params["runs"]["f-seed0"] | {"seed": 5}}  # other seeds than ours are welcome
     params["dumps"] = {"f-seed5-last": params["dumps"]["f-seed0-last"] | {"seed": 5}}
-    (here / "params.yaml").write_text(yaml.safe_dump(params | {"choices": {}}))
-    assert findings(here, without_files(sent)) == (["sound"] * 5, True)
-    assert findings(here, sent / "records") == (["sound"] * 5, True)
+    params["choices"] = {"f-seed5": params["choices"]["f-seed0"] | {"seed": 5}}
+    (here / "params.yaml").write_text(yaml.safe_dump(params))
+    assert findings(here, without_files(sent)) == (["sound"] * 6, True)
+    assert findings(here, sent / "records") == (["sound"] * 6, True)
     with pytest.raises(SystemExit) as end:
         cli.run(["check", "--params", str(here), "--records", str(sent)])
     assert end.value.code == 2, "stand-ins are comparable with nothing"
     said = capsys.readouterr().out
     assert "f/seed0/last/torch/tiny.json" in said
-    assert "5 records, 0 not sound." in said
+    assert "6 records, 0 not sound." in said
     assert "0 pass, 0 fail" in said
 
 
@@ -349,6 +350,9 @@ def test_a_record_without_those_it_rests_on_says_nothing(here: Path, sent: Path)
     said, judged = findings(here, sent)
     assert not judged
     assert sum("no samples.json of its dump beside it" in sentence for sentence in said) == 1
+    (sent / "records/f/seed0/best/choice.json").unlink()
+    said, _ = findings(here, sent)
+    assert sum("nobody can say how `best` was chosen" in sentence for sentence in said) == 1
     (sent / "records/f/seed0/train/train.json").unlink()
     said, _ = findings(here, sent)
     assert sum("no train.json of its training beside it" in sentence for sentence in said) == 2
@@ -360,18 +364,22 @@ def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
     said, judged = findings(here, sent)
     assert not judged
     assert sum("one training, twice" in sentence for sentence in said) == 1
-    assert findings(here, here / OUT) == (["sound"] * 5, True), "the scale's own"
+    assert findings(here, here / OUT) == (["sound"] * 6, True), "the scale's own"
     shutil.copytree(sent / "records/f/seed0", sent / "records/f/seed1")
     said, _ = findings(here, sent)
     assert sum("seed1/train/train.json: is not the training" in one for one in said) == 1
-    assert sum("rests on f/seed1/train/train.json, which is not sound" in one for one in said) == 4
+    assert sum("rests on f/seed1/train/train.json, which is not sound" in one for one in said) == 5
 
 
 def test_an_experiment_that_the_scale_has_not_is_named(here: Path, sent: Path) -> None:
-    shutil.move(sent / "records/f", sent / "records/g")
+    shutil.copytree(sent / "records/f", sent / "records/g")
     said, judged = findings(here, sent)
     assert not judged
-    assert ["has no row of 'g'" in sentence or "rests on g/seed0" in sentence for sentence in said] == [True] * 5
+    assert said.count("sound") == 6
+    assert sum("has no row of 'g'" in sentence or "rests on g/seed0" in sentence for sentence in said) == 6
+    shutil.rmtree(sent / "records/f")
+    with pytest.raises(HarnessError, match=r"has no row of what .* holds \(g\); name the scale .* with --params"):
+        contributed.examine(find_scale(here), sent)
     with pytest.raises(HarnessError, match="no records here"):
         contributed.examine(find_scale(here), sent / "runs")
     assert cli.run(["check", "--params", str(here), "--records", str(sent), "--write"]) == cli.USAGE

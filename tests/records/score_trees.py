@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 
 from harness.config import experiments
-from harness.files import write_json, write_text
-from harness.paths import ScaleFolder, dump_name, run_name
-from harness.records import results, score_record
+from harness.config.experiments import TrainedRun
+from harness.files import read_json, write_json, write_text
+from harness.paths import HISTORY, ScaleFolder, dump_name, run_name
+from harness.records import results, score_record, seal, train_record
 from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
+from harness.records.train_record import Cost, TrainRecord
 from tests.paths import ROOT
 
 CIFAR10 = experiments.load_datasets(ROOT)["cifar10"]["pixels_sha256"]
@@ -101,14 +103,47 @@ def add(out: Path, scorer: str = "tf", **changes: Any) -> Path:
     assert run.seed is not None, "every record here is of a run"
     path = folder.score(run.experiment, run.seed, str(run.snapshot), scorer, record.protocol.name)
     score_record.write(path, record)
-    train = folder.train_record(run.experiment, run.seed)
-    trained = {"scale": run.scale, "experiment": run.experiment, "seed": run.seed}
-    cost = {"images": run.nimg, "wall_sec": 7200.0}
-    write_json(train, {"run": trained, "nimg": run.nimg, "cost": cost, "provenance": {"device": "cuda"}})
     rows = "\n".join(f"{n},{1 / n:.6f},{2 / n:.6f},100.0" for n in range(1000, 9000, 1000))
-    head = "nimg,discriminator_loss,generator_loss,images_per_sec"
-    write_text(train.with_name("history.csv"), f"{head}\n{rows}\n")
+    history = f"nimg,discriminator_loss,generator_loss,images_per_sec\n{rows}\n"
+    train = folder.train_record(run.experiment, run.seed)
+    write_text(train.with_name(HISTORY), history)
+    train_record.write(train, trained(record, hashlib.sha256(history.encode()).hexdigest()))
     return path
+
+
+def trained(record: ScoreRecord, history_sha256: str) -> TrainRecord:
+    """The record of the training that a score is of, with the weights of its snapshot and, made up, of the last."""
+    run = record.run
+    assert run.nimg is not None, "every record here is of a run"
+    assert run.planned_nimg is not None, "every record here is of a run"
+    weights = str(record.content.weights_sha256)
+    return TrainRecord(
+        run=TrainedRun(
+            scale=str(run.scale),
+            experiment=str(run.experiment),
+            seed=run.seed or 0,
+            dataset="cifar10",
+            resolution=32,
+            generator={},
+            discriminator={},
+            versions={},
+            planned_nimg=run.planned_nimg,
+        ),
+        recipe={"length_nimg": run.nimg},
+        digest="0" * 16,
+        nimg=run.nimg,
+        partial=run.nimg < run.planned_nimg,
+        weights_sha256={"last": weights, str(run.snapshot): weights},
+        history_sha256=history_sha256,
+        cost=Cost(run.nimg, 7200.0),
+        provenance={"device": "cuda"},
+    )
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change entries of a record and seal it again, if it was sealed, so that only what it says is wrong."""
+    value = read_json(path)
+    write_json(path, seal.sealed(value | changes) if seal.KEY in value else value | changes)
 
 
 @functools.cache

@@ -189,19 +189,17 @@ def test_a_broken_history_is_named(tmp_path: Path, text: str) -> None:
 # ---------------------------------------------------------------- the chain
 
 
+TRAINED = dataclasses.asdict(score_trees.trained(score(), "0" * 64).run)
+
+
 @pytest.fixture
 def chained(tmp_path: Path) -> ScaleFolder:
     """A score, the record of its dump and that of its training, which agree."""
     folder = ScaleFolder(tmp_path)
     record = score_record.read(score_trees.add(tmp_path))
-    said = dataclasses.asdict(record.content) | {"experiment": "sngan-cifar10", "seed": 0, "snapshot": "last"}
+    said = dataclasses.asdict(record.content) | dataclasses.asdict(record.run)
     write_json(folder.sample_record("sngan-cifar10", 0, "last"), said)
-    edit(folder.train_record("sngan-cifar10", 0), weights_sha256={"last": record.content.weights_sha256})
     return folder
-
-
-def edit(path: Path, **changes: object) -> None:
-    write_json(path, read_json(path) | changes)
 
 
 def test_records_that_agree_are_read(chained: ScaleFolder) -> None:
@@ -214,9 +212,11 @@ def test_records_that_agree_are_read(chained: ScaleFolder) -> None:
         ("sample_record", {"samples_sha256": "0" * 64}, "last/tf/test.json"),
         ("sample_record", {"weights_sha256": "0" * 64}, "train/train.json"),
         ("sample_record", {"seed": 1}, "last/samples.json"),
+        ("sample_record", {"nimg": 1}, "train/train.json"),
         ("train_record", {"weights_sha256": {"last": "0" * 64}}, "last/samples.json"),
-        ("train_record", {"run": {"scale": "test", "experiment": "sngan-cifar10", "seed": 1}}, "seed 1"),
-        ("train_record", {"run": {"scale": "paper", "experiment": "sngan-cifar10", "seed": 0}}, "scale 'paper'"),
+        ("train_record", {"run": TRAINED | {"seed": 1}}, "seed 1"),
+        ("train_record", {"run": TRAINED | {"scale": "paper"}}, "scale 'paper'"),
+        ("train_record", {"history_sha256": "0" * 64}, "train/history.csv"),
     ],
 )
 def test_records_that_disagree_are_refused(
@@ -226,11 +226,19 @@ def test_records_that_disagree_are_refused(
         "sample_record": chained.sample_record("sngan-cifar10", 0, "last"),
         "train_record": chained.train_record("sngan-cifar10", 0),
     }[end]
-    edit(path, **changes)
+    score_trees.edit(path, **changes)
     with pytest.raises(HarnessError) as error:
         results.load(chained.out)
     assert str(path) in str(error.value)
     assert other in str(error.value)
+
+
+def test_an_edit_of_a_trainings_record_is_noticed(chained: ScaleFolder) -> None:
+    """Its cost stands in the tables, its device and commit decide whether it may be published."""
+    path = chained.train_record("sngan-cifar10", 0)
+    write_json(path, read_json(path) | {"provenance": {"device": "cpu", "git_dirty": False}})
+    with pytest.raises(HarnessError, match=r"train\.json: changed since it was written"):
+        results.load(chained.out)
 
 
 # ---------------------------------------------------------------- distinct trainings, planned records

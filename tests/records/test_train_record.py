@@ -1,7 +1,6 @@
 """A training's record is validated, and weights are opened by it."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,16 @@ from harness.errors import HarnessError
 from harness.files import write_json
 from harness.networks.generator_file import save_generator
 from harness.paths import ScaleFolder
-from harness.records import train_record
+from harness.records import choice_record, seal, train_record
+from harness.records.choice_record import Candidate, ChoiceRecord
 from harness.records.train_record import Cost, TrainedRun, TrainRecord
+from tests.records import score_trees
 
 RUN = TrainedRun("test", "e", 0, "cifar10", 32, {"model": "m"}, {"model": "m"}, {"trainer": 1}, planned_nimg=100)
 
 
 def sound(**changes: Any) -> dict[str, Any]:
-    """A record as JSON, with changes."""
+    """A sealed record as JSON, with changes."""
     record = TrainRecord(
         run=RUN,
         recipe={"length_nimg": 60},
@@ -31,11 +32,12 @@ def sound(**changes: Any) -> dict[str, Any]:
         cost=Cost(64, 2.0, 32.0, 100.0),
         provenance={"device": "cpu"},
     )
-    return {**dataclasses.asdict(record), **changes}
+    return seal.sealed(dataclasses.asdict(record) | changes)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    record = TrainRecord(**{**sound(), "run": RUN, "cost": Cost(64, 2.0)})
+    entries = {key: value for key, value in sound().items() if key != seal.KEY}
+    record = TrainRecord(**{**entries, "run": RUN, "cost": Cost(64, 2.0)})
     train_record.write(tmp_path / "train.json", record)
     assert train_record.read(tmp_path / "train.json") == record
 
@@ -63,6 +65,17 @@ def test_a_record_that_cannot_be_is_refused(key: str, tmp_path: Path) -> None:
     assert message in str(caught.value)
 
 
+def test_an_edited_record_is_refused_and_one_without_a_seal(tmp_path: Path) -> None:
+    path = tmp_path / "train.json"
+    write_json(path, sound() | {"nimg": 72})
+    with pytest.raises(HarnessError, match=r"train\.json: changed since it was written.*run its training again"):
+        train_record.read(path)
+    unsealed = {key: value for key, value in sound().items() if key != seal.KEY}
+    write_json(path, unsealed)
+    with pytest.raises(HarnessError, match=r"train\.json: has no seal .*run its training again"):
+        train_record.read(path)
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "{}", "{", '{"schema": 2}'])
 def test_another_json_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(text)
@@ -80,7 +93,8 @@ def folder(tmp_path: Path) -> ScaleFolder:
         name: save_generator(folder.weights("e", 0, name), torch.nn.Linear(3, 2), 64, metadata)
         for name in ("60", "last", "best")
     }
-    write_json(folder.choice("e", 0), {"weights_sha256": hashes.pop("best")})
+    candidates = (Candidate("60", 64, 2.0, hashes["60"]), Candidate("last", 64, 3.0, hashes["last"]))
+    choice_record.write(folder.choice("e", 0), ChoiceRecord("60", hashes.pop("best"), "lowest", candidates, {}, {}))
     write_json(folder.train_record("e", 0), sound(weights_sha256=hashes))
     return folder
 
@@ -104,23 +118,19 @@ def test_weights_of_another_seed_are_refused_even_with_their_record(folder: Scal
         other.write_bytes(one.read_bytes())
     with pytest.raises(HarnessError, match=r"is the record of e, seed 0; run `harness train e --seed 1`"):
         train_record.open_snapshot(folder, "e", 1, "last")
-    record = json.loads(folder.train_record("e", 1).read_text())
-    record["run"]["seed"] = 1
-    write_json(folder.train_record("e", 1), record)
+    score_trees.edit(folder.train_record("e", 1), run=dataclasses.asdict(RUN) | {"seed": 1})
     with pytest.raises(HarnessError, match="says seed '0', expected '1'"):
         train_record.open_snapshot(folder, "e", 1, "last")
 
 
 def test_weights_of_another_length_are_refused(folder: ScaleFolder) -> None:
-    record = json.loads(folder.train_record("e", 0).read_text())
-    write_json(folder.train_record("e", 0), record | {"nimg": 72})
+    score_trees.edit(folder.train_record("e", 0), nimg=72)
     with pytest.raises(HarnessError, match="says nimg '64', expected '72'"):
         train_record.open_snapshot(folder, "e", 0, "last")
 
 
 def test_weights_of_another_digest_are_refused(folder: ScaleFolder) -> None:
-    record = json.loads(folder.train_record("e", 0).read_text())
-    write_json(folder.train_record("e", 0), record | {"digest": "1" * 16})
+    score_trees.edit(folder.train_record("e", 0), digest="1" * 16)
     with pytest.raises(HarnessError, match="says digest"):
         train_record.open_snapshot(folder, "e", 0, "last")
 
@@ -133,7 +143,7 @@ def test_what_is_not_there_is_named(folder: ScaleFolder) -> None:
     with pytest.raises(HarnessError, match="names no sha256 of snapshot '30'"):
         train_record.open_snapshot(folder, "e", 0, "30")
     write_json(folder.choice("e", 0), ["not a mapping"])
-    with pytest.raises(HarnessError, match=r"choice\.json: names no sha256"):
+    with pytest.raises(HarnessError, match=r"choice\.json: not a record"):
         train_record.open_snapshot(folder, "e", 0, "best")
     folder.train_record("e", 0).unlink()
     with pytest.raises(HarnessError, match=r"train\.json: no such file"):

@@ -16,7 +16,7 @@ from harness.comparison.table_formats import NONE, Table
 from harness.config import experiments
 from harness.config.experiments import Scale, open_scale
 from harness.errors import HarnessError
-from harness.files import write_text
+from harness.files import sha256_file, write_text
 from harness.paths import ScaleFolder
 from harness.records import results
 from harness.report import charts, page, pictures, scores
@@ -185,7 +185,7 @@ def test_a_run_is_partial_only_if_its_training_is(out: Path, checked: check.Chec
     score_trees.add(tmp_path, experiment="mini-conv", nimg=1000, planned_nimg=2000)
     score_trees.add(tmp_path, experiment="mini-transgan", snapshot="1000", nimg=1000, planned_nimg=2000)
     train = tmp_path / "records" / "mini-transgan" / "seed0" / "train" / "train.json"
-    train.write_text(train.read_text().replace('"nimg": 1000', '"nimg": 2000'))
+    score_trees.edit(train, nimg=2000, partial=False, recipe={"length_nimg": 2000})
     assert page.cut_short(results.load(tmp_path)) == ["mini-conv"]
 
 
@@ -231,6 +231,7 @@ def thirty(folder: Path, points: dict[int, float]) -> None:
         curve(folder, name, points)
         training = ScaleFolder(folder).training(name, 0)
         write_text(training.history, f"nimg,discriminator_loss,generator_loss\n{lines}\n")
+        score_trees.edit(training.record, history_sha256=sha256_file(training.history))
         training.grids.mkdir()
         for nimg in (500, 1000, 2000):
             (training.grids / f"{nimg:09d}.png").write_bytes(picture.getvalue())
