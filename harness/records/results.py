@@ -26,7 +26,7 @@ PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "wall_sec", "devic
 GROUP = ("scale", "experiment", "snapshot", "scorer", "protocol_id", "partial")  # what seeds are pooled within
 SUMMARY = tuple(dict.fromkeys([*GROUP[:-2], "protocol", *GROUP[-2:]]))  # with the protocol's name
 DISTINCT = ("seed", "samples_sha256", "weights_sha256")  # what differs between two trainings
-TRAINING = ("scale", "experiment", "seed", "nimg", "wall_sec", "device_sec", "device", "path")
+TRAINING = ("scale", "experiment", "seed", "dataset", "nimg", "wall_sec", "device_sec", "device", "path")
 TRAINING_NUMBERS = ("seed", "nimg", "wall_sec", "device_sec")
 
 
@@ -47,6 +47,7 @@ SCORES = list(
     dict.fromkeys(
         [
             *_columns(Run),
+            "trained_on",
             *VALUES,
             "interval_by",
             *_columns(Protocol),
@@ -64,8 +65,10 @@ NUMBERS = [*_columns(Run, int), *VALUES, *_columns(Protocol, int), "threads", "w
 class Results:
     """What was measured, tidy; `scale` and `path` are columns of all three.
 
-    `scores`: one row per score record: run, values, protocol, `protocol_id`, content hashes, provenance. `training`:
-    one row per training (images, seconds, device). `curves`: the training histories below each other.
+    `scores`: one row per score record: run, data set that it was trained on (`trained_on`; None where the training's
+    record is not there), values, protocol with the `dataset` that it was scored against, `protocol_id`, content hashes,
+    provenance. `training`: one row per training (its data set, images, seconds, device). `curves`: the training
+    histories below each other.
     """
 
     scores: pd.DataFrame
@@ -127,8 +130,12 @@ def load(path: Path | str = "results") -> Results:
         found = [row(record, file) for file, record in records.items()]
         scale = _scale_of(found)
         name = f"{scale}+{overlay}" if (overlay := _overlay_of(folder)) else scale
-        scores += [one | {"scale": name} for one in found]
-        training += [_training(scale, file) | {"scale": name} for file in folder.train_records()]
+        trainings = [_training(scale, file) | {"scale": name} for file in folder.train_records()]
+        trained_on = {(one["experiment"], one["seed"]): one["dataset"] for one in trainings}
+        scores += [
+            one | {"scale": name, "trained_on": trained_on.get((one["experiment"], one["seed"]))} for one in found
+        ]
+        training += trainings
         curves += [_curve(name, file) for file in folder.histories()]
     if not scores:
         raise HarnessError(
@@ -252,6 +259,7 @@ def _training(scale: str, path: Path) -> dict[str, Any]:
         "scale": scale,
         "experiment": experiment,
         "seed": seed,
+        "dataset": record.run.dataset,
         "nimg": record.nimg,
         "wall_sec": record.cost.wall_sec,
         "device_sec": record.cost.wall_sec,  # one device a training: it is held as long as it runs

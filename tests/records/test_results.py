@@ -203,7 +203,11 @@ def chained(tmp_path: Path) -> ScaleFolder:
 
 
 def test_records_that_agree_are_read(chained: ScaleFolder) -> None:
-    assert len(results.load(chained.out).scores) == 1
+    (one,) = results.load(chained.out).scores.to_dict("records")
+    assert one["trained_on"] == "cifar10"
+    chained.train_record("sngan-cifar10", 0).unlink()
+    (one,) = results.load(chained.out).scores.to_dict("records")
+    assert one["trained_on"] is None
 
 
 @pytest.mark.parametrize(
