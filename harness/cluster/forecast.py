@@ -137,7 +137,8 @@ def sentences(rows: Sequence[Row], nodes: Sequence[Node], jobs: int | None, gpus
 
     Args:
         rows: stages that run; see `wall_hours`.
-        nodes: the machines; none: they are not known, and nothing but GPUs is scarce.
+        nodes: the machines; none: they are not known, and nothing but GPUs is scarce. No wall time is said where a
+            stage fits none of them (`graph.check_room` refuses it).
         jobs: stages at once; None: as many as fit.
         gpus: see `by_gpus`.
     """
@@ -156,10 +157,10 @@ def sentences(rows: Sequence[Row], nodes: Sequence[Node], jobs: int | None, gpus
     out[0] += f" ({', '.join(f'{number} {basis}' for basis, number in sorted(bases.items()))})" if bases else ""
     out[0] += f"; {unknown} stages have no estimate and count as 0." if unknown else "."
     out.append(f"Longest chain: {chain[0].ahead[0]:,.1f} h in {len(chain)} stages: {names}.")
-    if nodes:
+    if nodes and all(any(node.fits(row.resources) for node in nodes) for row in rows):
         where = f"on {len(nodes)} machine{'s' * (len(nodes) > 1)}" + (f", {jobs} stages at once" if jobs else "")
         out.append(f"Wall time {where}: {wall_hours(rows, nodes, jobs or math.inf):,.1f} h.")
-    elif numbers := by_gpus(rows, gpus):
+    elif not nodes and (numbers := by_gpus(rows, gpus)):
         text = "; ".join(f"{number} GPU{'s' * (number > 1)} {hours:,.1f} h" for number, hours in numbers)
         out.append(f"Wall time, if only GPUs are scarce: {text}.")
     return out

@@ -73,7 +73,7 @@ def command(
                 engine.close()
             found = list(stale(repository, rows))
             for row, how, why in found:
-                hours = f"; {row.hours:.2g} h, {row.basis}" if row.basis else ""
+                hours = f"; {row.hours:,.2f} h, {row.basis}" if row.basis else ""
                 click.echo(f"{how:8} {row.name} ({row.resources}{hours}): {why}")
             certain, current = sum(how == "stale" for _, how, _ in found), len(rows) - len(found)
             click.echo(f"{len(rows)} stages: {certain} stale, {len(found) - certain} may run, {current} up to date.")

@@ -56,12 +56,18 @@ def _print(scale: str, rows: list) -> None:
     for row in rows:
         table.add_row(
             *(row.run, row.stage, f"{row.nimg:,}", f"{row.length_nimg:,}"),
-            *("" if row.images_per_sec is None else f"{row.images_per_sec:.3g}", _duration(row.left_sec), row.score),
+            *(_speed(row.images_per_sec), _duration(row.left_sec), row.score),
         )
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     console.print(table)
+
+
+def _speed(images_per_sec: float | None) -> str:
+    if images_per_sec is None:
+        return ""
+    return f"{images_per_sec:,.0f}" if images_per_sec >= 100 else f"{images_per_sec:.3g}"
 
 
 def _print_launch(root: Path) -> None:

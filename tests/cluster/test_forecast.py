@@ -64,6 +64,8 @@ def test_totals_are_said_with_what_they_rest_on() -> None:
     said = forecast.sentences(rows, [Node("n", 8, 2, 64)], 2, None)
     assert said[-1] == "Wall time on 1 machine, 2 stages at once: 6.0 h."
     assert forecast.sentences([], [], None, None) == []
+    without_gpus = forecast.sentences(rows, [Node("n", 8, 0, 64)], 2, None)
+    assert without_gpus == said[:2], "no wall time where a stage fits no machine"
 
 
 def test_stages_of_a_scale_are_estimated_for_what_they_are_given(
