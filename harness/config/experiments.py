@@ -38,7 +38,6 @@ class Model:
     resolutions: tuple[Count, ...]
     generator: dict[str, Any] = dataclasses.field(default_factory=dict)
     discriminator: dict[str, Any] = dataclasses.field(default_factory=dict)
-    tables: tuple[str, ...] = ()
     source: str = ""
 
 

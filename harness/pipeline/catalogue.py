@@ -23,7 +23,7 @@ def rows(names: Sequence[str] = (), checkout: Checkout | None = None) -> list[di
     for name in names:
         experiments.pick(name, models, "model")
     verified = read_json(checkout.verified) if checkout.verified.is_file() else {}
-    done = _done(checkout)
+    done, tables = _done(checkout), _tables(checkout)
     out = []
     for name, model in models.items():
         if names and name not in names:
@@ -41,7 +41,7 @@ def rows(names: Sequence[str] = (), checkout: Checkout | None = None) -> list[di
                     "discriminator_parameters": discriminator.parameters,
                     "generator_macs": generator.macs,
                     "discriminator_macs": discriminator.macs,
-                    "tables": list(model.tables),
+                    "tables": sorted(tables.get((name, resolution), ())),
                     "exact": verified.get(f"exact: {name}@{resolution}", {}).get("holds", False),
                     "trained": (name, resolution) in done["trained"],
                     "scored": (name, resolution) in done["scored"],
@@ -51,23 +51,39 @@ def rows(names: Sequence[str] = (), checkout: Checkout | None = None) -> list[di
     return out
 
 
+def _tables(checkout: Checkout) -> dict[tuple[str, int], set[str]]:
+    """Return (model, pixels) -> tables of the ledger with a row that an experiment of the model is held against."""
+    definitions, datasets = experiments.definitions(checkout.root), experiments.load_datasets(checkout.root)
+    found: dict[tuple[str, int], set[str]] = {}
+    for experiment in definitions.experiments.values():
+        resolution = datasets[experiment.dataset]["resolution"]
+        for network in (experiment.generator, experiment.discriminator):
+            mine = found.setdefault((network["model"], resolution), set())
+            mine |= {link.split("/")[0] for link in experiment.reported}
+    return found
+
+
 def _done(checkout: Checkout) -> dict[str, set[tuple[str, int]]]:
-    """Models with a training, and with a score, on real data under results/."""
+    """Models whose networks were trained, and scored, on real data under results/, with the options of the catalogue.
+
+    One of other options, such as a width, is another network than the one whose parameters are listed.
+    """
     found: dict[str, set[tuple[str, int]]] = {"trained": set(), "scored": set()}
     for path in checkout.train_records():
         record = train_record.read(path)
         if record.run.dataset.startswith("standin-") or record.nimg == 0:
             continue
-        key = (record.run.generator["model"], record.run.resolution)
-        found["trained"].add(key)
+        networks = record.run.generator, record.run.discriminator
+        keys = {(network["model"], record.run.resolution) for network in networks if network.keys() == {"model"}}
+        found["trained"] |= keys
         if any(path.parent.parent.glob("*/*/*.json")):
-            found["scored"].add(key)
+            found["scored"] |= keys
     return found
 
 
 def table(found: list[dict[str, Any]]) -> str:
     """The rows as aligned text: parameters in millions, MACs in billions."""
-    head = ("model", "px", "latent", "G params", "D params", "G MACs", "D MACs", "tables", "exact", "trained", "scored")
+    head = ("model", "px", "latent", "G params", "D params", "G MACs", "D MACs", "exact", "trained", "scored", "tables")
     lines = [
         (
             row["name"],
@@ -77,8 +93,8 @@ def table(found: list[dict[str, Any]]) -> str:
             f"{row['discriminator_parameters'] / 1e6:.2f} M",
             f"{row['generator_macs'] / 1e9:.3f} G",
             f"{row['discriminator_macs'] / 1e9:.3f} G",
-            ",".join(row["tables"]),
             *("yes" if row[key] else "-" for key in ("exact", "trained", "scored")),
+            ", ".join(row["tables"]),
         )
         for row in found
     ]

@@ -57,11 +57,20 @@ def test_the_table_has_one_line_per_row(rows: dict):
 
 
 def test_what_was_trained_and_scored_is_read_from_the_records():
-    found = {(row["name"], row["resolution"]): row for row in catalogue.rows(["sngan-narrow", "wgan-gp-narrow"])}
+    names = ["sngan-narrow", "transgan-mini", "wgan-gp-narrow"]
+    found = {(row["name"], row["resolution"]): row for row in catalogue.rows(names)}
     done = {key: (row["trained"], row["scored"]) for key, row in found.items()}
-    assert done["wgan-gp-narrow", 16] == (True, True)  # scale mini
+    assert done["transgan-mini", 16] == (True, True)  # scale mini
+    assert done["wgan-gp-narrow", 16] == (False, False), "mini's has other widths than the one whose size is listed"
     assert done["wgan-gp-narrow", 32] == (False, False)  # quick's, on stand-ins, does not count
     assert done["sngan-narrow", 16] == (False, False)
+
+
+def test_tables_are_those_that_an_experiment_of_the_model_is_held_against(rows: dict):
+    assert "T1-pairing" in rows["transgan-s", 32]["tables"]
+    assert rows["transgan-s", 48]["tables"] == []
+    assert "T6-stl10-comparison" in rows["autogan", 48]["tables"]
+    assert rows["autogan", 64]["tables"] == []
 
 
 def test_the_command_prints_json():
