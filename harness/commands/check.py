@@ -52,7 +52,7 @@ def command(
     place, recipe, versions, data, protocol, copies of each other or of the scale's own. Only if all are sound are there
     verdicts; else the exit code is 1.
 
-    Example: harness check --params results/mini --require mini-conv
+    Example: harness check --params results/paper --require t4-transgan-s
     """
     if contributed is not None:
         if writing or setting is not None or require or others:

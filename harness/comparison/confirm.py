@@ -127,8 +127,8 @@ def confirm(
 ) -> list[dict[str, Any]]:
     """Record in the ledger's files that rows were checked, each file written whole or not at all; return them.
 
-    A name of several rows stands for those of them that are not verified yet. A corrected number keeps the one it
-    replaces in the row's note.
+    The name of a table stands for its unverified numbers, those of the checklist; that of a row for its numbers that
+    are not verified yet. The row's note, and a number that was corrected, are kept as what stood there before.
 
     Args:
         folder: the ledger (`results/reported`).
@@ -167,9 +167,10 @@ def _confirm(
         against = check.against or " ".join(filter(None, [row["paper"], row["version"], row["table"]]))
         change = {"confidence": "verified", "checked_by": check.by, "checked_against": against, "checked_on": on}
         given = {key: text for key, text in (("value", value), ("std", std)) if text is not None}
-        if given:
-            note = f"Was {row['printed']} here until it was checked."
-            change |= given | {"note": f"{row['note']} {note}".strip()}
+        before = [f"the number was {row['printed']}"] if given else []
+        if before := [*filter(None, [row["note"]]), *before]:
+            change["note"] = f"Before it was checked: {'; '.join(text.rstrip('.') for text in before)}."
+        change |= given
         changes.setdefault(file, {})[line] = change
     texts = {folder / file: _changed(folder, file, lines) for file, lines in changes.items()}
     for path, text in texts.items():
@@ -185,10 +186,15 @@ def _to_confirm(ledger: Ledger, name: str, values: dict[str, str | None]) -> lis
         if not whole.all():
             links = ", ".join(dict.fromkeys(rows["link"]))
             raise HarnessError(f"'{name}' is no row or table; name what you checked: {links}.")
-    if rows["link"].nunique() > 1 or len(rows) > 1:
+    if rows["link"].nunique() > 1:
+        rows = rows[rows["confidence"] == "unverified"]
+    elif len(rows) > 1:
         rows = rows[rows["confidence"] != "verified"]
     if rows.empty:
-        raise HarnessError(f"'{name}': none of its numbers is left to confirm; one can be checked again by its line.")
+        raise HarnessError(
+            f"'{name}': none of its numbers is left to confirm; a verified one, or a secondary one of a table, is "
+            "confirmed by its line."
+        )
     return rows.to_dict("records")
 
 

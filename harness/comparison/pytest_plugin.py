@@ -1,6 +1,6 @@
 """A pytest entry for a project's CI: demand that an experiment stays within tolerance.
 
-    # test_scores.py, run with: pytest -p harness.comparison.pytest_plugin --harness-params results/mini
+    # test_scores.py, run with: pytest -p harness.comparison.pytest_plugin --harness-params results/paper
     def test_transgan_s_stays_within_tolerance(harness_verdict):
         harness_verdict("t4-transgan-s", allow=("within",))
 
