@@ -28,6 +28,7 @@ COLUMNS = (
     "experiment",
     "snapshot",
     "scorer",
+    "protocol",
     "table",
     "model",
     "variant",
@@ -108,7 +109,7 @@ def check(scale: "Scale", others: Sequence[Path] = ()) -> Checked:
         found = pd.concat([found, ours.reindex(columns=COLUMNS)]) if len(found) else ours.reindex(columns=COLUMNS)
     found = found.sort_values("kind", key=lambda kinds: kinds.map(verdicts.KINDS.index), kind="stable")
     found = found.reset_index(drop=True)
-    argued = claims.of_scale(scale, measured.results.scores, measured.experiments)
+    argued = claims.of_scale(scale, measured.results.scores, measured.experiments, measured.ledger)
     return Checked(measured, found, tuple(judged_table(table, found) for table in measured.tables), argued)
 
 

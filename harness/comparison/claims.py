@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.comparison import protocols
+from harness.comparison import protocols, reported
+from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
 from harness.comparison.table_formats import NONE, Table, Words, as_text, data
 from harness.config import reader, schema
@@ -28,12 +29,14 @@ COLUMNS = (
     "says",
     "metric",
     "scorer",
+    "protocol",
     "images_seen",
     "whole",
     "effect",
     "low",
     "high",
     "smallest",
+    "presumed",
     "decidable",
     "seeds",
     "seeds_of",
@@ -53,10 +56,11 @@ EQUAL_NIMG = 0.01  # runs whose lengths differ by more (part) are not compared; 
 
 @dataclass(frozen=True)
 class Because:
-    """A number with its reason."""
+    """A number with its reason, and the rows of the ledger (table/model/variant) whose numbers the reason uses."""
 
     value: float
     because: str
+    rests_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,12 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
+def load(path: Path, experiments: Mapping[str, schema.Experiment], ledger: Ledger) -> Claims:
     """Read the claims.
 
     Raises:
-        HarnessError: an unknown key or experiment, a level outside 0..1, or coefficients that do not sum to 0.
+        HarnessError: an unknown key, experiment or row of the ledger, a level outside 0..1, or coefficients that do not
+            sum to 0.
     """
     claims = reader.read(Claims, reader.read_yaml(path), str(path))
     if not 0 < claims.level.value < 1:
@@ -122,6 +127,11 @@ def load(path: Path, experiments: Mapping[str, schema.Experiment]) -> Claims:
         for name, smallest in {"smallest": claim.smallest, **own}.items():
             if not math.isfinite(smallest.value):
                 raise HarnessError(f"{path}: claims.{key}.{name} is {smallest.value}; write a finite number.")
+            for link in smallest.rests_on:
+                try:
+                    reported.find(ledger, link)
+                except HarnessError as error:
+                    raise HarnessError(f"{path}: claims.{key}.{name}.rests_on: {error}") from None
         for field, scales in (("smallest_at", claim.smallest_at), ("only_at", claim.only_at)):
             for scale in scales:
                 if scale not in claims.scales:
@@ -218,7 +228,9 @@ def together(found: list[str]) -> str:
     return SUPPORTED if set(found) == {SUPPORTED} else UNDECIDABLE
 
 
-def of_scale(scale: "Scale", scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment]) -> pd.DataFrame:
+def of_scale(
+    scale: "Scale", scores: pd.DataFrame, experiments: Mapping[str, schema.Experiment], ledger: Ledger
+) -> pd.DataFrame:
     """Return `evaluate` of the checkout's claims; empty if it makes none.
 
     Raises:
@@ -227,32 +239,39 @@ def of_scale(scale: "Scale", scores: pd.DataFrame, experiments: Mapping[str, sch
     path = scale.checkout.claims
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    return evaluate(load(path, experiments), scores, scale.params.scale)
+    return evaluate(load(path, experiments, ledger), scores, scale.params.scale, ledger)
 
 
-def evaluate(claims: Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
+def evaluate(claims: Claims, scores: pd.DataFrame, scale: str, ledger: Ledger) -> pd.DataFrame:
     """Return one line per contrast of every claim.
 
-    `decidable`: the distance from `smallest` that an effect needs to be decided with these seeds (half the interval).
-    `seeds_needed`: of an undecidable contrast, how many seeds a row would tell the claim's smallest effect from none
-    with chance `POWER`; where any effect counts, the effect that was measured. Nothing where the spread is not known or
-    `MOST_SEEDS` are too few.
+    `presumed`: the rows that the smallest effect rests on and nobody has seen in their source. `decidable`: the
+    distance from `smallest` that an effect needs to be decided with these seeds (half the interval). `seeds_needed`: of
+    an undecidable contrast, how many seeds a row would tell the claim's smallest effect from none with chance `POWER`;
+    where any effect counts, the effect that was measured. Nothing where the spread is not known or `MOST_SEEDS` are too
+    few.
     """
     lines: list[dict[str, Any]] = []
     stand_ins = claims.scales.get(scale, {})
     for key, claim in claims.claims.items():
         if claim.only_at and scale not in claim.only_at:
             continue
-        smallest = claim.smallest_at.get(scale, claim.smallest).value
+        limit = claim.smallest_at.get(scale, claim.smallest)
+        smallest, presumed = limit.value, [link for link in limit.rests_on if not _seen(ledger, link)]
         level = 1 - (1 - claims.level.value) / len(claim.contrasts)
         mine = []
         for name, parts in claim.contrasts.items():
             coefficients = {stand_ins.get(row, row): factor for row, factor in parts.items()}
-            line = {"claim": key, "contrast": name, "says": claim.says, "metric": claim.metric}
-            mine.append(line | {"smallest": smallest} | _contrast(claim, smallest, coefficients, scores, level))
+            line: dict[str, Any] = {"claim": key, "contrast": name, "says": claim.says, "metric": claim.metric}
+            line |= {"smallest": smallest, "presumed": "; ".join(presumed)}
+            mine.append(line | _contrast(claim, smallest, coefficients, scores, level))
         whole = together([line["verdict"] for line in mine])
         lines += [line | {"claim_verdict": whole} for line in mine]
     return data(lines, COLUMNS)
+
+
+def _seen(ledger: Ledger, link: str) -> bool:
+    return "unverified" not in set(reported.find(ledger, link)["confidence"])
 
 
 def _contrast(
@@ -269,7 +288,7 @@ def _contrast(
     evaluation = {name: _evaluation_sd(part, claim.metric) for name, part in parts.items()}
     found = contrast_interval(groups, coefficients, level, evaluation)
     line |= {"effect": found.effect, "low": found.low, "high": found.high, "decidable": found.half_width}
-    line |= {"scorer": first["scorer"].iloc[0], **_images(parts)}
+    line |= {"scorer": first["scorer"].iloc[0], "protocol": first["protocol"].iloc[0], **_images(parts)}
     if found.half_width == 0:
         return line | {"reason": "seeds do not differ"}
     line["verdict"] = verdict(found, smallest)
@@ -290,15 +309,19 @@ def comparable(
     """Return the scores of each experiment under one protocol, and why they cannot be held against each other.
 
     The reason is empty if they can: every experiment has two distinct trainings at least, on real data with a real
-    Inception, scored alike, and all are whole or all stopped at the same number of images.
+    Inception, scored alike, and all are whole or all stopped at the same number of images. The protocol is the one that
+    most experiments of the scale share on the same data (`protocols.common_protocols`), so that a score that is not
+    there never moves a claim to another protocol.
     """
     reason = ""
     for scorer in REFERENCE_SCORERS:
         mine = scores[scores["scorer"] == scorer]
+        theirs = mine[mine["dataset"].isin(set(mine.loc[mine["experiment"].isin(list(coefficients)), "dataset"]))]
+        mine = theirs[theirs["protocol"] == protocols.common_protocols(theirs).get(scorer)]
         alike = [repr(fields) for fields in mine[ALIKE].itertuples(index=False, name=None)]
         for _, one in mine.groupby(alike, sort=True):
             parts = {name: one[one["experiment"] == name] for name in coefficients}
-            problem = _problem(parts, metric)
+            problem = _problem(parts, metric, str(one["protocol"].iloc[0]))
             if not problem:
                 return parts, ""
             reason = reason or (problem if any(len(part) for part in parts.values()) else "")
@@ -307,10 +330,10 @@ def comparable(
     )
 
 
-def _problem(parts: Mapping[str, pd.DataFrame], metric: str) -> str:
+def _problem(parts: Mapping[str, pd.DataFrame], metric: str, protocol: str) -> str:
     absent = [name for name, part in parts.items() if part.empty]
     if absent:
-        return f"not scored: {', '.join(absent)}"
+        return f"not scored under {protocol}: {', '.join(absent)}"
     for name, part in parts.items():
         first = part.iloc[0].to_dict()
         blocking = {k: v for k, v in protocols.unfit(first).items() if k != "partial"}
@@ -344,9 +367,10 @@ def _number(value: Any) -> str:
 WORDS: Words = {
     "claim": as_text("says"),
     "contrast": as_text("contrast"),
+    "protocol": as_text("protocol"),
     "effect": lambda line: _number(line["effect"]),
     "interval": lambda line: f"{_number(line['low'])} to {_number(line['high'])}" if pd.notna(line["low"]) else NONE,
-    "needed": lambda line: f"> {line['smallest']:g}",
+    "needed": lambda line: f"> {line['smallest']:g}" + (f" (presumes {line['presumed']})" if line["presumed"] else ""),
     "decidable": lambda line: f"± {_number(line['decidable'])}" if pd.notna(line["decidable"]) else NONE,
     "seeds": lambda line: " ".join(map(str, line["seeds_of"].values())) or NONE,
     "seeds needed": as_text("seeds_needed"),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from scipy import stats
 
-from harness.comparison import claims
+from harness.comparison import claims, reported
 from harness.comparison.claims import CONTRADICTED, SUPPORTED, UNDECIDABLE
 from harness.config import experiments
 from harness.errors import HarnessError
@@ -21,6 +21,7 @@ from tests.records.score_trees import score
 
 CHECKOUT = Checkout(ROOT)
 KNOWN = experiments.load(ROOT)
+LEDGER = reported.load(CHECKOUT.reported)
 GAIN = {"t1-transgan-transgan": 1.0, "t2-transgan-diffaug": -1.0}
 
 
@@ -34,6 +35,10 @@ def frame(values: dict[str, list[float]], **changes: Any) -> pd.DataFrame:
     return results.frame(rows)
 
 
+def evaluate(made: claims.Claims, scores: pd.DataFrame, scale: str) -> pd.DataFrame:
+    return claims.evaluate(made, scores, scale, LEDGER)
+
+
 def claim(smallest: float = 1.0, **contrasts: dict[str, float]) -> claims.Claims:
     one = claims.Claim("x", "fid", claims.Because(smallest, ""), contrasts or {"gain": GAIN})
     return claims.Claims(claims.Because(0.95, ""), {"c": one}, {"short": {"t1-transgan-transgan": "short-transgan"}})
@@ -45,7 +50,7 @@ def only(found: pd.DataFrame) -> dict[str, Any]:
 
 
 def test_the_committed_claims_are_read_and_name_rows_of_the_paper() -> None:
-    found = claims.load(CHECKOUT.claims, KNOWN)
+    found = claims.load(CHECKOUT.claims, KNOWN, LEDGER)
     assert {key[:2] for key in found.claims} >= {"t1", "t2", "t3", "t4"}
     from harness.pipeline import suite
 
@@ -88,7 +93,7 @@ def test_the_interval_of_four_groups_covers_the_truth() -> None:
 def test_an_effect_is_more_than_the_smallest_that_counts_or_not(
     plain: list[float], augmented: list[float], expected: str
 ) -> None:
-    line = only(claims.evaluate(claim(), frame(dict(zip(GAIN, (plain, augmented), strict=True))), "test"))
+    line = only(evaluate(claim(), frame(dict(zip(GAIN, (plain, augmented), strict=True))), "test"))
     assert line["verdict"] == line["claim_verdict"] == expected
     assert line["effect"] == pytest.approx(np.mean(plain) - np.mean(augmented))
     assert line["decidable"] == pytest.approx((line["high"] - line["low"]) / 2)
@@ -98,17 +103,17 @@ def test_an_effect_is_more_than_the_smallest_that_counts_or_not(
 def test_a_claim_needs_all_its_contrasts() -> None:
     two = claim(up=GAIN, down={name: -factor for name, factor in GAIN.items()})
     scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
-    found = claims.evaluate(two, scores, "test")
+    found = evaluate(two, scores, "test")
     assert list(found["verdict"]) == [SUPPORTED, CONTRADICTED]
     assert set(found["claim_verdict"]) == {CONTRADICTED}
     wide = found["high"].iloc[0] - found["low"].iloc[0]
-    assert wide > only(claims.evaluate(claim(), scores, "test"))["high"] - found["low"].iloc[0]
+    assert wide > only(evaluate(claim(), scores, "test"))["high"] - found["low"].iloc[0]
 
 
 @pytest.mark.parametrize(
     ("values", "changes", "reason"),
     [
-        (([40.0, 41, 42], []), {}, "not scored: t2-transgan-diffaug"),
+        (([40.0, 41, 42], []), {}, "not scored under test: t2-transgan-diffaug"),
         (([40.0, 41, 42], [20.0]), {}, "t2-transgan-diffaug: one seed"),
         (([40.0, 40, 40], [20.0, 20, 20]), {}, "seeds do not differ"),
         (([40.0, 41, 42], [19.0, 20, 21]), {"stand_in_data": True}, "stand_in_data"),
@@ -116,14 +121,14 @@ def test_a_claim_needs_all_its_contrasts() -> None:
     ],
 )
 def test_what_is_not_known_decides_nothing(values: Any, changes: dict[str, Any], reason: str) -> None:
-    line = only(claims.evaluate(claim(), frame(dict(zip(GAIN, values, strict=True)), **changes), "test"))
+    line = only(evaluate(claim(), frame(dict(zip(GAIN, values, strict=True)), **changes), "test"))
     assert line["verdict"] == UNDECIDABLE
     assert reason in line["reason"]
 
 
 def test_no_scores_at_all() -> None:
     empty = frame({"cifar10-sngan": [14.0]})
-    assert only(claims.evaluate(claim(), empty, "test"))["verdict"] == UNDECIDABLE
+    assert only(evaluate(claim(), empty, "test"))["verdict"] == UNDECIDABLE
 
 
 def test_other_counts_of_reals_are_not_compared() -> None:
@@ -131,7 +136,26 @@ def test_other_counts_of_reals_are_not_compared() -> None:
     scores = pd.concat(
         [frame({plain: [40.0, 41, 42]}), frame({augmented: [19.0, 20, 21]}, n_real=10000)], ignore_index=True
     )
-    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
+    assert only(evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
+
+
+def test_a_score_that_is_not_there_moves_no_claim_to_another_protocol() -> None:
+    plain, augmented = GAIN
+    under = {"other": {plain: [40.0, 41, 42], augmented: [19.0, 20, 21]}, "test": {plain: [50.0, 51], "e": [3.0]}}
+    scores = pd.concat([frame(values, name=name) for name, values in under.items()], ignore_index=True)
+    assert only(evaluate(claim(), scores, "test"))["protocol"] == "other"
+    more = frame({"e": [3.0], "f": [3.0], "g": [3.0]}, name="test")
+    line = only(evaluate(claim(), pd.concat([scores, more], ignore_index=True), "test"))
+    assert (line["verdict"], line["reason"]) == (UNDECIDABLE, f"not scored under test: {augmented}")
+
+
+def test_what_the_smallest_effect_presumes_is_said() -> None:
+    links = ("T4-model-scaling/TransGAN-M/depth {5,2,2} dim 512", "T1-pairing/G=AutoGAN D=Transformer/no DA")
+    one = dataclasses.replace(claim().claims["c"], smallest=claims.Because(1.0, "", links))
+    scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
+    found = evaluate(dataclasses.replace(claim(), claims={"c": one}), scores, "test")
+    assert only(found)["presumed"] == links[1], "the other one is verified"
+    assert claims.table(found).frame["needed"].tolist() == [f"> 1 (presumes {links[1]})"]
 
 
 def test_averaged_weights_belong_to_the_training_not_to_the_scoring() -> None:
@@ -139,34 +163,34 @@ def test_averaged_weights_belong_to_the_training_not_to_the_scoring() -> None:
     scores = pd.concat(
         [frame({plain: [40.0, 41, 42]}, ema=False), frame({augmented: [19.0, 20, 21]}, ema=True)], ignore_index=True
     )
-    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == SUPPORTED
+    assert only(evaluate(claim(), scores, "test"))["verdict"] == SUPPORTED
 
 
 def test_partial_runs_are_compared_at_equal_lengths_only() -> None:
     values = dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True))
-    line = only(claims.evaluate(claim(), frame(values, nimg=500_000), "test"))
+    line = only(evaluate(claim(), frame(values, nimg=500_000), "test"))
     assert (line["verdict"], line["images_seen"], line["whole"]) == (SUPPORTED, 500_000, False)
     plain, augmented = GAIN
     other = pd.concat(
         [frame({plain: values[plain]}, nimg=500_000), frame({augmented: values[augmented]}, nimg=900_000)],
         ignore_index=True,
     )
-    assert "different lengths" in only(claims.evaluate(claim(), other, "test"))["reason"]
+    assert "different lengths" in only(evaluate(claim(), other, "test"))["reason"]
     whole = pd.concat([frame({plain: values[plain]}), frame({augmented: values[augmented]}, nimg=9)], ignore_index=True)
-    assert "whole runs beside partial" in only(claims.evaluate(claim(), whole, "test"))["reason"]
+    assert "whole runs beside partial" in only(evaluate(claim(), whole, "test"))["reason"]
 
 
 def test_another_scale_has_rows_that_stand_for_the_paper_s() -> None:
     scores = frame({"short-transgan": [40.0, 41, 42], "t2-transgan-diffaug": [19.0, 20, 21]}, nimg=500_000)
-    assert only(claims.evaluate(claim(), scores, "short"))["verdict"] == SUPPORTED
-    assert only(claims.evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
+    assert only(evaluate(claim(), scores, "short"))["verdict"] == SUPPORTED
+    assert only(evaluate(claim(), scores, "test"))["verdict"] == UNDECIDABLE
 
 
 def test_another_scale_may_have_another_smallest_effect() -> None:
     scores = frame({"short-transgan": [40.0, 41, 42], "t2-transgan-diffaug": [19.0, 20, 21]}, nimg=500_000)
     one = claim()
     own = dataclasses.replace(one.claims["c"], smallest_at={"short": claims.Because(30, "")})
-    found = only(claims.evaluate(dataclasses.replace(one, claims={"c": own}), scores, "short"))
+    found = only(evaluate(dataclasses.replace(one, claims={"c": own}), scores, "short"))
     assert (found["verdict"], found["smallest"]) == (CONTRADICTED, 30)
 
 
@@ -175,12 +199,12 @@ def test_a_scale_may_ask_a_question_of_its_own() -> None:
     one = claim()
     both = {"c": one.claims["c"], "own": dataclasses.replace(one.claims["c"], only_at=("short",))}
     two = dataclasses.replace(one, claims=both)
-    assert [list(claims.evaluate(two, scores, scale)["claim"]) for scale in ("paper", "short")] == [["c"], ["c", "own"]]
+    assert [list(evaluate(two, scores, scale)["claim"]) for scale in ("paper", "short")] == [["c"], ["c", "own"]]
 
 
 def test_the_table_says_what_could_be_decided() -> None:
     scores = frame(dict(zip(GAIN, ([40.0, 41, 42], [19.0, 20, 21]), strict=True)))
-    table = claims.table(claims.evaluate(claim(), scores, "test"))
+    table = claims.table(evaluate(claim(), scores, "test"))
     assert table.frame["needed"].tolist() == ["> 1"]
     assert table.frame["decidable"].iloc[0].startswith("± ")
     assert table.note == "1 supported, 0 contradicted, 0 undecidable"
@@ -193,6 +217,7 @@ def test_the_table_says_what_could_be_decided() -> None:
         ({"contrasts": {"x": {"t1-autogan-auto": 1, "t4-transgan-s": -1}}}, "unknown experiment 't1-autogan-auto'"),
         ({"contrasts": {}}, "has no contrast"),
         ({"smallest": {"value": ".inf", "because": ""}}, "smallest"),
+        ({"smallest": {"value": 1, "because": "", "rests_on": ["T1-pairng/x"]}}, "smallest.rests_on: no ledger row"),
         ({"smallest_at": {"shrot": {"value": 1, "because": ""}}}, "no scale 'shrot' under `scales`"),
         ({"only_at": ["shrot"]}, "claims.c.only_at: no scale 'shrot' under `scales`"),
         ({"metric": "fids"}, "metric"),
@@ -203,7 +228,7 @@ def test_a_claim_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any
     path = tmp_path / "claims.yaml"
     path.write_text(yaml.safe_dump({"level": {"value": 0.95, "because": ""}, "scales": {}, "claims": {"c": one}}))
     with pytest.raises(HarnessError, match=message):
-        claims.load(path, KNOWN)
+        claims.load(path, KNOWN, LEDGER)
 
 
 # ---------------------------------------------------------------- how sure, and how many seeds more
@@ -233,12 +258,12 @@ def test_seeds_needed_decide_as_often_as_they_say() -> None:
 
 def test_an_undecidable_claim_says_how_many_seeds_would_decide() -> None:
     scores = frame({"t1-transgan-transgan": [20.0, 24.0, 22.0], "t2-transgan-diffaug": [19.0, 22.0, 20.0]})
-    line = only(claims.evaluate(claim(2.0, gain=GAIN), scores, "paper"))
+    line = only(evaluate(claim(2.0, gain=GAIN), scores, "paper"))
     assert line["verdict"] == UNDECIDABLE
     sds = [float(np.std(values, ddof=1)) for values in ([20.0, 24.0, 22.0], [19.0, 22.0, 20.0])]
     assert line["seeds_needed"] == claims.seeds_needed(sds, 2.0, 0.95)
-    assert claims.table(claims.evaluate(claim(2.0, gain=GAIN), scores, "paper")).frame["seeds needed"][0].isdecimal()
-    any_gain = only(claims.evaluate(claim(0.0, gain=GAIN), scores, "paper"))
+    assert claims.table(evaluate(claim(2.0, gain=GAIN), scores, "paper")).frame["seeds needed"][0].isdecimal()
+    any_gain = only(evaluate(claim(0.0, gain=GAIN), scores, "paper"))
     assert any_gain["seeds_needed"] == claims.seeds_needed(sds, any_gain["effect"], 0.95)
 
 
@@ -246,7 +271,7 @@ def test_nobody_knows_how_many_seeds_where_one_was_run_or_none_is_needed() -> No
     one = frame({"t1-transgan-transgan": [20.0], "t2-transgan-diffaug": [19.0]})
     decided = frame({"t1-transgan-transgan": [20.0, 20.1, 20.2], "t2-transgan-diffaug": [10.0, 10.1, 10.2]})
     for scores in (one, decided):
-        found = claims.evaluate(claim(1.0, gain=GAIN), scores, "paper")
+        found = evaluate(claim(1.0, gain=GAIN), scores, "paper")
         assert pd.isna(only(found)["seeds_needed"])
         assert claims.table(found).frame["seeds needed"][0] == "—"
 
@@ -255,15 +280,15 @@ def test_seeds_that_agree_by_chance_are_no_surer_than_their_evaluations() -> Non
     """The sd of evaluation (0.5 by its interval) stands in for an sd of 0.01 over seeds; a wider one stays."""
     half = 0.5 * 2.262157
     values = {"t1-transgan-transgan": [20.0, 20.01, 20.02], "t2-transgan-diffaug": [18.0, 18.01, 18.02]}
-    sure = only(claims.evaluate(claim(1.0, gain=GAIN), frame(values), "paper"))
+    sure = only(evaluate(claim(1.0, gain=GAIN), frame(values), "paper"))
     known = frame(values, fid_interval=(20 - half, 20 + half))
-    unsure = only(claims.evaluate(claim(1.0, gain=GAIN), known, "paper"))
+    unsure = only(evaluate(claim(1.0, gain=GAIN), known, "paper"))
     assert sure["verdict"] == SUPPORTED
     assert unsure["verdict"] == UNDECIDABLE
     assert unsure["decidable"] == pytest.approx(stats.t.ppf(0.975, 4) * 0.5 * (2 / 3) ** 0.5, rel=1e-4)
     spread = {name: [v * 10 for v in part] for name, part in values.items()}  # sd 0.1
     narrow = frame(spread, fid_interval=(199.9, 200.1))
     same = frame(spread)
-    assert only(claims.evaluate(claim(1.0, gain=GAIN), narrow, "paper"))["low"] == pytest.approx(
-        only(claims.evaluate(claim(1.0, gain=GAIN), same, "paper"))["low"]
+    assert only(evaluate(claim(1.0, gain=GAIN), narrow, "paper"))["low"] == pytest.approx(
+        only(evaluate(claim(1.0, gain=GAIN), same, "paper"))["low"]
     )
