@@ -21,6 +21,7 @@ from harness.records.score_record import Claim, Protocol, ScoreRecord, compared_
 EQUAL, PRESUMED, DECLARED = "equal", "presumed", "declared"
 OTHERWISE, PRESUMED_OTHERWISE, UNKNOWN = "stated otherwise", "presumed otherwise", "unknown"
 NO_EFFECT, THEIRS, NOT_PINNED = "presumed, effect unknown", "the authors'", "not pinned"
+SAME_FAMILY, NOT_COMPARED = "same family", "not compared"  # what differs and yet forbids nothing of itself
 ASKED = {"ema": "true|false", "snapshot": "last|best|checkpoint", "quantisation": "'uint8, rounded'"}
 IN_FULL, NAMED = 8, 3  # rows that are printed field by field; names in a sentence
 SCORING = ("n_fake", "n_real", "split", "resizer", "inception", "layer", "is_splits", "is_bias")  # a protocol's choices
@@ -42,8 +43,8 @@ class Judged:
 
     def to_json(self) -> dict[str, Any]:
         """Return mappings and lists for JSON; None where there is no number."""
-        of_row = ("experiment", "snapshot", "scorer", "table", "model", "variant")  # said above, or by the record
-        kept = [key for key in check.COLUMNS if key not in of_row]
+        of_row = ("experiment", "snapshot", "scorer", "protocol", "table", "model", "variant")
+        kept = [key for key in check.COLUMNS if key not in of_row]  # those are said above, or by the record
         lines = self.verdicts.to_dict("records")
         return {
             "row": self.link,
@@ -128,7 +129,7 @@ def _fields(
 ) -> dict[str, tuple[dict[str, str], str]]:
     """Return, by field, the values on both sides in words and what they are to each other."""
     compared = protocols.compare(measured, row, ledger, datasets, released)
-    known = _of_checkout(measured, datasets)
+    known = _of_checkout(str(row["dataset"]), datasets)
     known["stand_in_inception"] = "stand-in" in ledger.protocols[row["protocol"]].fields["inception"].values
     out = {}
     for name in compared_fields(row["metric"]):
@@ -139,7 +140,8 @@ def _fields(
         else:
             said = str(plain(row[name]) if name in COLUMN_FIELDS else known[name])
         status = _status(name, mine, field, compared, released)
-        status = NOT_PINNED if (said, status) == (NOT_PINNED, EQUAL) else status
+        if status == EQUAL and not _alike(ledger, name, mine, field.values if field is not None else (said,)):
+            status = SAME_FAMILY if name == "dataset" else NOT_PINNED if said == NOT_PINNED else NOT_COMPARED
         out[name] = ({"measured": "unknown" if mine is None else str(mine), "reported": said}, status)
     for name in ("partial", "confidence"):
         if name in compared.blocking:
@@ -147,8 +149,13 @@ def _fields(
     return {name: (_short(words_of), status) for name, (words_of, status) in out.items()}
 
 
-def _of_checkout(measured: Mapping[str, Any], datasets: Datasets) -> dict[str, Any]:
-    definition = datasets.get(str(plain(measured["dataset"])), {})
+def _alike(ledger: Ledger, name: str, mine: Any, values: Sequence[Any]) -> bool:
+    return any(protocols.equal(ledger, name, mine, value) or str(mine) == str(value) for value in values)
+
+
+def _of_checkout(dataset: str, datasets: Datasets) -> dict[str, Any]:
+    """Return what the checkout knows of the data set of a reported row."""
+    definition = datasets.get(dataset, {})
     return {
         "resize": definition.get("resize", "none"),
         "real_pixels_sha256": definition.get("pixels_sha256", NOT_PINNED),

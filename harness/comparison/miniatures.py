@@ -60,7 +60,8 @@ def beside(
             if len(part):
                 fid, sd = run_tables.mean_sd(part["fid"])
                 first = part.iloc[0]
-                values = (name, fid, sd, len(part), int(first["layer"]), int(first["nimg"]), first["dataset"])
+                data = first["trained_on"] or first["dataset"]
+                values = (name, fid, sd, len(part), int(first["layer"]), int(first["nimg"]), data)
                 out.append(dict(zip(DATA, values, strict=True)))
                 break
     return out

@@ -96,7 +96,7 @@ def compare(
             continue  # the author's own weights, whichever they are
         field, mine = ledger.protocols[row["protocol"]].fields[name], plain(measured[name])
         said = " or ".join(map(str, field.values)) or "unknown"
-        if not any(_equal(ledger, name, mine, value) for value in field.values):
+        if not any(equal(ledger, name, mine, value) for value in field.values):
             blocking.setdefault(name, f"{'unknown' if mine is None else mine}, reported {said}")
         elif field.kind == "presumed":
             presumed.append(name)
@@ -162,7 +162,8 @@ def _against_columns(measured: Mapping[str, Any], row: Mapping[str, Any]) -> dic
     return blocking
 
 
-def _equal(ledger: Ledger, field: str, a: Any, b: Any) -> bool:
+def equal(ledger: Ledger, field: str, a: Any, b: Any) -> bool:
+    """Return whether two values of a protocol field are one, or names of one by the ledger."""
     return a == b or any(s.field == field and a in s.values and b in s.values for s in ledger.aids.same)
 
 
@@ -172,7 +173,7 @@ def _bounds(
     """Return what the presumed values of a field may add to a reported score: (at least, at most); None: unknown."""
     low = high = 0.0
     for other in presumed:
-        if _equal(ledger, field, measured, other):
+        if equal(ledger, field, measured, other):
             continue
         change = shift(ledger, field, metric, value, reported=other, measured=measured)
         if change is None:
@@ -200,9 +201,9 @@ def shift(
 
 def _direction(ledger: Ledger, effect: Effect, reported: Any, measured: Any) -> int:
     first, second = effect.values
-    if _equal(ledger, effect.field, reported, first) and _equal(ledger, effect.field, measured, second):
+    if equal(ledger, effect.field, reported, first) and equal(ledger, effect.field, measured, second):
         return 1
-    if _equal(ledger, effect.field, reported, second) and _equal(ledger, effect.field, measured, first):
+    if equal(ledger, effect.field, reported, second) and equal(ledger, effect.field, measured, first):
         return -1
     return 0
 

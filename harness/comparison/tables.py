@@ -251,6 +251,10 @@ PAPER_DATA = (
     "confidence",
 )
 NOT_RUN = "not run"
+HIDDEN = (
+    " {} reported numbers of this table are not shown, since nobody has seen them in their source (`harness reported "
+    "--unverified` lists them)."
+)
 NOTE = (
     "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared. "
     f"{uncertainty.NOTE}"
@@ -266,18 +270,20 @@ def paper_table(
     experiments: Mapping[str, schema.Experiment],
     unverified: bool = False,
 ) -> Table:
-    """Return one of the paper's tables: a line per reported row and measurement of it; rows without one stay."""
+    """Return one of the paper's tables: a line per reported row and measurement of it; rows without one stay.
+
+    Of a row that nobody could verify the number is left out, and all of it where no experiment answers it.
+    """
     rows = ledger.rows[ledger.rows["table"].isin(spec.ledger)]
     for column, value in (spec.keep or {}).items():
         rows = rows[rows[column] == value]
-    if not unverified:
-        rows = rows[rows["confidence"] != "unverified"]
     by_link: dict[str, list[dict[str, Any]]] = {}  # in the order of the table's definition
     for cell in sorted(rows.to_dict("records"), key=lambda cell: spec.ledger.index(cell["table"])):
         by_link.setdefault(cell["link"], []).append(cell)
     lines, shown = [], []
     common = protocols.common_protocols(results.scores)
     absent = {"scale": results.scores["scale"].iloc[0], "seeds": 0}
+    hidden = 0
     for link, cells in by_link.items():
         names = [
             name
@@ -285,13 +291,18 @@ def paper_table(
             if link in {r.rstrip("/") for r in experiment.reported}
             and cells[0]["dataset"] == reported.family(experiment.dataset)
         ]
+        told = cells if unverified else [cell for cell in cells if cell["confidence"] != "unverified"]
+        hidden += len(cells) - len(told)
+        if not told and not names:
+            continue
         theirs = ledger.protocols[cells[0]["protocol"]]
         found = _main_groups(results.scores[results.scores["experiment"].isin(names)], theirs, common) if names else []
         shown += [part for _, part in found]
         said = [_measured(first, part, cells, results, comparisons, common) for first, part in found]
         beside = miniatures.beside(names, results.scores, experiments) or [{}]
-        lines += [line | _reported(cells) | small for line in said or [absent] for small in beside]
+        lines += [line | _reported(cells, told) | small for line in said or [absent] for small in beside]
     note = (f"{words.MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
+    note += HIDDEN.format(hidden) if hidden else ""
     note += run_tables.common_note(pd.concat(shown)) if shown else ""
     columns, said_as = PAPER_DATA, {**PAPER, **words.reported_protocol(ledger)}
     if any("miniature" in line for line in lines):
@@ -300,7 +311,8 @@ def paper_table(
     return Table(name, spec.title, data(lines, columns), said_as, note)
 
 
-def _reported(cells: list[dict[str, Any]]) -> dict[str, Any]:
+def _reported(cells: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the name and confidence of a reported row, and the numbers of those of its cells that are told."""
     first = cells[0]
     order = ("verified", "secondary", "unverified")
     out: dict[str, Any] = {
@@ -308,7 +320,7 @@ def _reported(cells: list[dict[str, Any]]) -> dict[str, Any]:
         **{key: first[key] for key in ("model", "variant", "dataset")},
         "confidence": max((cell["confidence"] for cell in cells), key=order.index),
     }
-    for cell in cells:
+    for cell in told:
         out |= reported.cells(cell)
     return out
 

@@ -141,8 +141,12 @@ def row_name(line: Mapping[str, Any]) -> str:
 
 
 def score_name(line: Mapping[str, Any]) -> str:
-    """Return which score a verdict is about: `FID (tf, last)`; samples from elsewhere may name no snapshot."""
-    return f"{line['metric'].upper()} ({', '.join(filter(None, (line['scorer'], plain(line['snapshot']))))})"
+    """Return which score a verdict is about: `FID (tf, last, mini)`, the last being the named protocol.
+
+    Samples from elsewhere may name no snapshot, our own recorded scores no protocol.
+    """
+    said = (line["scorer"], plain(line["snapshot"]), plain(line["protocol"]))
+    return f"{line['metric'].upper()} ({', '.join(filter(None, said))})"
 
 
 def outcome(line: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def _locks() -> Iterator[list[str]]:
 
 
 def last_score(scale: Scale, run: Run) -> str:
-    """Return `FID 0.68 (tf, last)` of the snapshot with the most images that has a FID; empty if there is none."""
+    """Return `FID 0.68 (tf, last, mini)` of the snapshot with most images that has a FID; empty if there is none."""
     best: tuple[int, str] | None = None
     records = scale.folder.records(run.experiment, run.seed)
     for path in sorted(records.glob("*/*/*.json")):
@@ -147,7 +147,8 @@ def last_score(scale: Scale, run: Run) -> str:
         except HarnessError:  # `harness tables` names it
             continue
         if record.values.fid is not None and (best is None or (record.run.nimg or 0) >= best[0]):
-            text = f"FID {record.values.fid:z.2f} ({record.protocol.scorer}, {record.run.snapshot})"
+            how = f"{record.protocol.scorer}, {record.run.snapshot}, {record.protocol.name}"
+            text = f"FID {record.values.fid:z.2f} ({how})"
             best = (record.run.nimg or 0, text)
     return best[1] if best else ""
 

@@ -93,8 +93,13 @@ def test_a_difference_is_shown_only_where_protocols_compare(out: Path) -> None:
 
 
 def test_unverified_rows_are_hidden_then_marked(out: Path, tmp_path: Path) -> None:
-    hidden = frame(out, "pairing")
-    assert set(hidden["model"]) == {"G=AutoGAN D=AutoGAN", "G=Transformer D=Transformer"}
+    hidden = frame(out, "pairing").set_index("model")
+    mixed = ["G=Transformer D=AutoGAN", "G=AutoGAN D=Transformer"]
+    assert set(hidden.loc[mixed, ["IS reported", "FID reported"]].to_numpy().ravel()) == {"—"}, "the rows stay"
+    assert hidden.loc["G=AutoGAN D=AutoGAN", "FID reported"] == "12.42"
+    assert "4 reported numbers of this table are not shown" in (out / "tables" / "pairing.md").read_text()
+    table5 = frame(out, "cifar10").query("source == 'T5-cifar10-comparison'")
+    assert {"SN-GAN", "MGAN"} & set(table5["model"]) == {"SN-GAN"}, "no experiment answers MGAN's"
     folder = tmp_path / "results" / "test"
     score_trees.add(folder, experiment="t1-autogan-autogan")
     make(folder, unverified=True)

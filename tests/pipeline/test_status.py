@@ -69,7 +69,7 @@ def test_what_comes_after_training(folder: Path, capsys: pytest.CaptureFixture[s
     row = rows()["e-seed0"]
     assert (row.stage, row.nimg) == ("scored", 16)
     assert row.score.startswith("FID ")
-    assert row.score.endswith("(torch, last)")
+    assert row.score.endswith("(torch, last, tiny)")
     path = folder / "experiments/recipes/tiny.yaml"
     path.write_text(path.read_text().replace("length_nimg: 16", "length_nimg: 24"))
     assert rows()["e-seed0"].stage == "scored, planned otherwise since then"

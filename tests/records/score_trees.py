@@ -122,7 +122,7 @@ def trained(record: ScoreRecord, history_sha256: str) -> TrainRecord:
             scale=str(run.scale),
             experiment=str(run.experiment),
             seed=run.seed or 0,
-            dataset="cifar10",
+            dataset=record.protocol.dataset or "cifar10",
             resolution=32,
             generator={},
             discriminator={},

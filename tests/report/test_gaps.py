@@ -46,8 +46,8 @@ def test_a_snapshot_before_the_end_is_on_the_way(tmp_path: Path) -> None:
         run = {"snapshot": snapshot, "nimg": nimg, "planned_nimg": 2000, "partial": nimg < 2000}
         score_trees.add(out, experiment="t1-autogan-autogan", fid=30.0, **run)
     assert {str(row["score"]): row["on_the_way"] for row in rows_of(out)} == {
-        "FID (tf, 1000)": True,
-        "FID (tf, last)": False,
+        "FID (tf, 1000, test)": True,
+        "FID (tf, last, test)": False,
     }
 
 
