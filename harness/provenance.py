@@ -25,6 +25,7 @@ PACKAGES = (
 )
 CODE = Path(__file__).resolve().parent.parent  # the repository of the code that computes, or where it is installed
 NAME = "transgan-bench"
+DECIDES = ("harness", "models", "baselines", "experiments")  # folders whose files decide a result
 
 
 def _git(folder: Path, *arguments: str) -> tuple[str, str]:
@@ -46,13 +47,15 @@ def _git(folder: Path, *arguments: str) -> tuple[str, str]:
 def commit(folder: Path) -> dict[str, Any]:
     """Return `git_commit` and `git_dirty` of the repository around `folder`; where git gives none, why.
 
-    `git_dirty` looks at tracked files only and leaves out `dvc.lock`, which a pipeline rewrites while it runs.
+    `git_dirty` looks at tracked files, and at untracked ones where code and definitions lie (`DECIDES`). It leaves out
+    `dvc.lock`, which a pipeline rewrites while it runs.
     """
     name, why = _git(folder, "rev-parse", "HEAD")
-    status, why_not_status = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    if why or why_not_status:
-        return {"git_commit": None, "git_dirty": None, "git_commit_unknown": why or why_not_status}
-    changed = [line for line in status.splitlines() if not line.endswith("dvc.lock")]
+    tracked, why_not_tracked = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    others, why_not_others = _git(folder, "ls-files", "--others", "--exclude-standard", "--", *DECIDES)
+    if unknown := why or why_not_tracked or why_not_others:
+        return {"git_commit": None, "git_dirty": None, "git_commit_unknown": unknown}
+    changed = [line for line in (*tracked.splitlines(), *others.splitlines()) if not line.endswith("dvc.lock")]
     return {"git_commit": name.strip(), "git_dirty": bool(changed)}
 
 

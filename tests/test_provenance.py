@@ -26,6 +26,16 @@ def test_the_commit_and_whether_it_was_changed(tmp_path: Path) -> None:
     assert provenance.commit(tmp_path)["git_dirty"] is True
 
 
+@pytest.mark.parametrize("folder", provenance.DECIDES)
+def test_an_untracked_file_that_decides_a_result_is_a_change(tmp_path: Path, folder: str) -> None:
+    """A model or an experiment that is in no commit: nobody could make the result again."""
+    (repository(tmp_path) / folder).mkdir()
+    (tmp_path / folder / "new.py").write_text("b\n")
+    assert provenance.commit(tmp_path)["git_dirty"] is True
+    (tmp_path / ".git/info/exclude").write_text("new.py\n")
+    assert provenance.commit(tmp_path)["git_dirty"] is False, "what git ignores is no source"
+
+
 def unknown(folder: Path) -> str:
     found = provenance.commit(folder)
     assert (found["git_commit"], found["git_dirty"]) == (None, None)

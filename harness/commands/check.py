@@ -71,8 +71,8 @@ def command(
         if name not in checked.measured.experiments:
             near = nearest(name, checked.measured.experiments)
             raise click.BadParameter(f"unknown experiment '{name}'.{near}", param_hint="--require")
-    for orphan in checked.measured.orphans:
-        click.echo(f"left out: {orphan}", err=True)
+    for remark in checked.measured.remarks:
+        click.echo(remark, err=True)
     if setting is not None:
         path = scale.checkout.history
         click.echo(f"{path}: {history.record(checked.measured.results.scores, path, setting)} scores added")
@@ -86,7 +86,7 @@ def command(
         click.echo(sentence, err=True)
     for name in require:
         if check.undecided(checked.verdicts, name):
-            click.echo(f"required: {name} has neither a pass nor a fail")
+            click.echo(f"required: {name} has neither a pass nor a fail, or too few runs under a score")
     sys.exit(check.exit_code(checked.verdicts, require))
 
 
@@ -108,8 +108,8 @@ def _examine(scale: "Scale", folder: Path) -> None:
     click.echo(plain(found.findings))
     if found.checked is None:
         sys.exit(1)
-    for orphan in found.checked.measured.orphans:
-        click.echo(f"left out: {orphan}", err=True)
+    for remark in found.checked.measured.remarks:
+        click.echo(remark, err=True)
     click.echo()
     _print(found.checked)
     sys.exit(check.exit_code(found.checked.verdicts))

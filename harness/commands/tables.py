@@ -26,7 +26,7 @@ def command(scale: "Scale", unverified: bool, others: tuple[Path, ...]) -> None:
     from harness.comparison import tables
 
     measured = tables.measure(scale, unverified, others)
-    for orphan in measured.orphans:
-        click.echo(f"left out: {orphan}", err=True)
+    for remark in measured.remarks:
+        click.echo(remark, err=True)
     folder = tables.write(scale, measured, unverified)
     click.echo(f"{folder}: {len(measured.tables)} tables from {len(measured.scores)} scores")

@@ -191,16 +191,23 @@ def _verdict_of(row: dict[str, Any], metric: str, found: pd.DataFrame) -> str:
 
 
 def exit_code(found: pd.DataFrame, require: Sequence[str] = ()) -> int:
-    """Return 0 pass, 1 fail (a failed verdict, a required experiment without pass or fail), 2 all not-comparable."""
+    """Return 0 pass, 1 fail, 2 all not-comparable.
+
+    A fail is a failed verdict, a required experiment that is `undecided`, and a recorded score of ours that is gone or
+    was made otherwise.
+    """
     statuses = set(found["status"])
-    if "fail" in statuses or any(undecided(found, name) for name in require):
+    gone = (found["kind"] == "regression") & (found["verdict"] == "not-comparable")
+    if "fail" in statuses or gone.any() or any(undecided(found, name) for name in require):
         return 1
     return 0 if "pass" in statuses else 2
 
 
 def undecided(found: pd.DataFrame, experiment: str) -> bool:
-    """Whether an experiment has neither a pass nor a fail."""
-    return not set(found.loc[found["experiment"] == experiment, "status"]) & {"pass", "fail"}
+    """Return whether an experiment has neither a pass nor a fail, or a score with too few runs for one."""
+    mine = found[found["experiment"] == experiment]
+    too_few = mine["verdict"].astype(str).str.contains("insufficient-runs")
+    return bool(too_few.any()) or not set(mine["status"]) & {"pass", "fail"}
 
 
 def listing(found: pd.DataFrame) -> Table:

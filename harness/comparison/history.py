@@ -33,7 +33,8 @@ def read(path: Path) -> pd.DataFrame:
     """Read the recorded scores; none if there is no such file.
 
     Raises:
-        HarnessError: not a csv, other columns, a value that cannot be, or a line that is there twice.
+        HarnessError: not a csv, other columns, a value that cannot be, scores of one scale of several commits, or a
+            line that is there twice.
     """
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
@@ -46,6 +47,10 @@ def read(path: Path) -> pd.DataFrame:
         _check(path, history, column, (history[column] < 0) | (history[column] % 1 != 0))
     _check(path, history, "metric", ~history["metric"].isin(list(METRICS)))
     _check(path, history, "value", (history["metric"] != "kid") & (history["value"] < 0))
+    for scale, of_scale in history.groupby("scale"):
+        if of_scale["git_commit"].nunique() > 1:
+            commits = ", ".join(sorted(commit[:8] for commit in set(of_scale["git_commit"])))
+            raise HarnessError(f"{path}: holds scores of scale '{scale}' of several commits ({commits}); {FIX}")
     copies = history.duplicated(KEY, keep="first")
     if copies.any():
         raise HarnessError(f"{path}, line {int(copies.to_numpy().argmax()) + 2}: the same run as a line before; {FIX}")
@@ -73,7 +78,8 @@ def record(scores: pd.DataFrame, path: Path, setting: str) -> int:
         setting: what may move the scores without a change of the code, e.g. `2 threads, AVX2`.
 
     Raises:
-        HarnessError: a score that was not made from one clean commit.
+        HarnessError: a score that was not made from one clean commit, or from another one than the scores of the scale
+            that are recorded, with which it would be averaged.
     """
     dirty = scores[scores["git_commit"].isna() | scores["git_dirty"].map(lambda v: v is not False and v != 0)]
     if len(dirty):
@@ -87,6 +93,13 @@ def record(scores: pd.DataFrame, path: Path, setting: str) -> int:
     if not setting.strip() or any(not char.isprintable() for char in setting):
         raise HarnessError(f"--record '{setting}': write what may move the scores, e.g. '2 threads, AVX2'.")
     history = read(path)
+    known = history[history["scale"].isin(set(scores["scale"]))]
+    if other := sorted(set(known["git_commit"]) - set(scores["git_commit"])):
+        raise HarnessError(
+            f"{path}: its scores of scale '{known['scale'].iloc[0]}' are of commit {other[0][:8]}, these of "
+            f"{scores['git_commit'].iloc[0][:8]}; if the change was meant to move them, remove the scale's lines and "
+            "record every setting again (docs/ledger.md)."
+        )
     new = pd.DataFrame([line | {"setting": setting} for line in lines(scores)], columns=COLUMNS)
     both = pd.concat([history, new]) if len(history) else new
     both = both.astype({"nimg": int, "seed": int}).drop_duplicates(KEY, keep="first")

@@ -117,7 +117,7 @@ def plain(value: Any) -> Any:
 
 
 def unfit(measured: Mapping[str, Any]) -> dict[str, str]:
-    """Return why a score can be held against no reported one, whatever it is: stand-ins and partial runs."""
+    """Return why a score can be held against no reported one, whatever it is: stand-ins, partial runs, absent seeds."""
     blocking = {}
     for name, words in (("stand_in_data", "drawn pictures"), ("stand_in_inception", "random weights")):
         if plain(measured[name]) is not False:
@@ -126,6 +126,8 @@ def unfit(measured: Mapping[str, Any]) -> dict[str, str]:
     if partial is not False:
         nimg, length = plain(measured["nimg"]), plain(measured["planned_nimg"])
         blocking["partial"] = f"{nimg:.0f} of {length:.0f} images" if partial and length else "unknown"
+    if absent := plain(measured.get("absent_seeds")):
+        blocking["seeds"] = absent
     return blocking
 
 

@@ -33,6 +33,7 @@ from harness.config import protocols as named_protocols
 from harness.config import reader, schema
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
+from harness.records import planned
 from harness.records import results as records
 from harness.records.results import Results
 
@@ -59,7 +60,7 @@ class Measured:
     results: Results
     comparisons: pd.DataFrame
     tables: tuple[Table, ...]
-    orphans: tuple[str, ...]  # records that nobody planned, each with the reason
+    remarks: tuple[str, ...]  # records left out, and planned seeds that are not there; see `records.planned.split`
     ledger: Ledger
     experiments: Mapping[str, schema.Experiment]
     foreign: pd.DataFrame  # scores made elsewhere that were named, as `foreign.scores` gives them
@@ -104,7 +105,7 @@ def measure(scale: "Scale", unverified: bool = False, others: Sequence[Path] = (
     ledger, known = reported.load(checkout.reported), catalogue.load(scale.root)
     protocols.check_links(known, ledger)
     named.check_links(ledger, named_protocols.load(scale.root))
-    found, orphans = records.planned(_relative(records.load(scale.out), scale.out), scale)
+    found, remarks = planned.split(_relative(records.load(scale.out), scale.out), scale)
     if found.scores.empty:
         raise HarnessError(f"{scale.out}: none of its scores is planned by {scale.path}; run `dvc repro` first.")
     datasets = catalogue.load_datasets(scale.root)
@@ -117,7 +118,7 @@ def measure(scale: "Scale", unverified: bool = False, others: Sequence[Path] = (
         made.append(paper_table(name, spec, found, comparisons, ledger, known, unverified))
     comparisons = _below(comparisons, foreign.comparisons(entries, known, ledger, datasets))
     overlay = scale.params.overlay
-    out = Measured(found, comparisons, (), tuple(orphans), ledger, known, theirs, tuple(others), overlay)
+    out = Measured(found, comparisons, (), tuple(remarks), ledger, known, theirs, tuple(others), overlay)
     return replace(out, tables=tuple(map(out.marked, made)))
 
 
@@ -160,7 +161,7 @@ def files(measured: Measured, unverified: bool) -> dict[str, str]:
     out["scores.csv"] = measured.tidy(measured.scores)
     out["comparisons.csv"] = measured.tidy(measured.comparisons)
     named_here = {"foreign": [str(path) for path in measured.others]} if measured.others else {}
-    out[INDEX] = index(measured.tables, unverified=unverified, orphans=list(measured.orphans), **named_here)
+    out[INDEX] = index(measured.tables, unverified=unverified, remarks=list(measured.remarks), **named_here)
     return out
 
 
@@ -252,8 +253,8 @@ PAPER_DATA = (
 )
 NOT_RUN = "not run"
 HIDDEN = (
-    " {} reported numbers of this table are not shown, since nobody has seen them in their source (`harness reported "
-    "--unverified` lists them)."
+    " A reported number that nobody has seen in its source is left out, and so is a row of such numbers that no "
+    "experiment answers; `harness reported --unverified` lists them."
 )
 NOTE = (
     "A question mark: presumed, as the source does not say. Differences are shown where protocols can be compared. "
@@ -283,7 +284,6 @@ def paper_table(
     lines, shown = [], []
     common = protocols.common_protocols(results.scores)
     absent = {"scale": results.scores["scale"].iloc[0], "seeds": 0}
-    hidden = 0
     for link, cells in by_link.items():
         names = [
             name
@@ -292,7 +292,6 @@ def paper_table(
             and cells[0]["dataset"] == reported.family(experiment.dataset)
         ]
         told = cells if unverified else [cell for cell in cells if cell["confidence"] != "unverified"]
-        hidden += len(cells) - len(told)
         if not told and not names:
             continue
         theirs = ledger.protocols[cells[0]["protocol"]]
@@ -301,8 +300,7 @@ def paper_table(
         said = [_measured(first, part, cells, results, comparisons, common) for first, part in found]
         beside = miniatures.beside(names, results.scores, experiments) or [{}]
         lines += [line | _reported(cells, told) | small for line in said or [absent] for small in beside]
-    note = (f"{words.MARK.strip()} recalled, not verified. " if unverified else "") + NOTE
-    note += HIDDEN.format(hidden) if hidden else ""
+    note = f"{words.MARK.strip()} recalled, not verified. {NOTE}" if unverified else NOTE + HIDDEN
     note += run_tables.common_note(pd.concat(shown)) if shown else ""
     columns, said_as = PAPER_DATA, {**PAPER, **words.reported_protocol(ledger)}
     if any("miniature" in line for line in lines):

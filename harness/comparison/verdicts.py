@@ -94,6 +94,7 @@ class Checkpoint:
     fid_sd_at_10k: Multiple
     near_factor: Multiple
     min_n_fake: Samples
+    max_sd: Part
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,8 @@ def checkpoint(
         sds: of one evaluation, as our interval and the source say; None and NaN: not known.
 
     Returns:
-        one of `VERDICTS`: `insufficient-runs` with fewer fakes than the tolerance is set for.
+        one of `VERDICTS`: `insufficient-runs` with fewer fakes than the tolerance is set for, or an sd beyond `max_sd`
+        of the reported score, whoever states it.
     """
     if len(values) == 0 or not _finite(*values, reported):
         return "not-comparable"
@@ -206,6 +208,8 @@ def checkpoint(
     else:
         sd = tolerance.fid_sd_at_10k.value * math.sqrt(10_000 / n_fake)
     sd = max(sd, *_known(*sds))
+    if sd > tolerance.max_sd.value * reported:
+        return "insufficient-runs"
     allowed = max(tolerance.share.value * reported, tolerance.evaluation_sds.value * sd)
     distance = _sign(metric) * (float(np.mean(values)) - reported)
     if distance < -allowed:
@@ -238,13 +242,12 @@ def training(
         return "not-comparable"
     if len(values) < max(2.0, tolerance.min_seeds.value):  # one seed has no sd
         return "insufficient-runs"
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    mean, sd = float(np.mean(values)), max(float(np.std(values, ddof=1)), *_known(evaluation_sd))
     if sd > tolerance.max_spread.value * abs(mean):
         return "insufficient-runs"
     sign = _sign(metric)
     if sign * mean < sign * _worse(reported, 1 / tolerance.too_good_share.value, metric):
         return "too-good"
-    sd = max(sd, *_known(evaluation_sd))
     bound = sign * mean - _t(tolerance.alpha.value, len(values) - 1) * sd / math.sqrt(len(values))
     if bound <= sign * _worse(reported, tolerance.share.value, metric):
         return "within"

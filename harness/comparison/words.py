@@ -11,7 +11,7 @@ from harness.comparison.table_formats import NONE
 from harness.records.score_record import METRICS
 
 LABELS = {"reported": "no reported row", "measured": "not measured", "confidence": "unverified"}
-LABELS |= {"claim": "neither released nor retrained"}
+LABELS |= {"claim": "neither released nor retrained", "seeds": "planned seeds are not there"}
 LABELS |= {metric: f"no {metric.upper()}" for metric in METRICS}  # of blocking fields that are no field of a protocol
 MARK = " †"  # of an unverified reported value
 AND = " + "  # between the verdicts on seeds that can be compared and on seeds that cannot

@@ -20,7 +20,7 @@ from harness.records import chain, choice_record, results, seal, train_record
 from harness.records.choice_record import ChoiceRecord
 from harness.records.sample_record import SampleRecord
 from harness.records.train_record import TrainRecord
-from harness.training.run_folder import digest_of, planned_otherwise
+from harness.training.run_folder import digest_of
 
 
 def check(scale: Scale, source: ScaleFolder, run: Run, present: Iterable[Path]) -> list[str]:
@@ -81,7 +81,7 @@ def check_training(scale: Scale, source: ScaleFolder, run: Run) -> TrainRecord:
 def check_train_record(scale: Scale, place: Path, run: Run) -> TrainRecord:
     """Check a training's record against the plan; its digest, too, where the data's pixels are known here."""
     record = train_record.read(place)
-    if changes := planned_otherwise(record, run):
+    if changes := train_record.planned_otherwise(record, run):
         raise HarnessError(f"{place}: is not the training that {scale.path} plans: {'; '.join(changes)}.")
     pixels = known_pixels(scale, run.dataset, None)
     if record.digest is not None and pixels is not None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -63,10 +64,11 @@ def examine(scale: Scale, folder: Path) -> Contributed:
     lines, unsound = [], set[Path]()
     seen: dict[str, Path] = {sha256: path for path, sha256 in _weights(scale.folder)} if scale.out != source.out else {}
     for path in paths:
-        said = read_json(path)
-        provenance = said.get("provenance") if isinstance(said, dict) else None
-        provenance = provenance if isinstance(provenance, dict) else {}
+        provenance: dict[str, Any] = {}
         try:
+            said = read_json(path)
+            if isinstance(said, dict) and isinstance(said.get("provenance"), dict):
+                provenance = said["provenance"]
             for other in _rests_on(source, path):
                 if other in unsound:
                     raise HarnessError(f"rests on {other}, which is not sound.")
@@ -111,7 +113,8 @@ def _check(scale: Scale, source: ScaleFolder, path: Path, seen: dict[str, Path])
     trained = adopt_checks.check_train_record(scale, place, run)
     if path == place:
         chain.check_history(path, trained)
-        for snapshot, sha256 in trained.weights_sha256.items():
+        for snapshot, sha256 in trained.weights_sha256.items() if trained.digest is not None else ():
+            # released weights may be sampled by many
             other = seen.setdefault(sha256, path)
             if other != path:
                 raise HarnessError(f"{path}: its weights '{snapshot}' are those of {other}: one training, twice.")
@@ -152,7 +155,7 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
     }  # for snapshots that the scale does not have
     chosen = {choice.experiment: choice for choice in scale.params.choices.values()}
     runs, dumps, choices = dict[str, schema.RunKey](), dict[str, schema.DumpKey](), dict[str, schema.ChoiceKey]()
-    for path in [*source.train_records(), *source.scores()]:
+    for path in [*source.train_records(), *source.sample_records(), *source.scores()]:
         try:
             experiment, seed = results.run_of(source, path)
         except HarnessError:
@@ -164,7 +167,7 @@ def _with_trainings_of(scale: Scale, source: ScaleFolder) -> Scale:
         if experiment in chosen:
             choices[run_name(experiment, seed)] = dataclasses.replace(chosen[experiment], seed=seed)
         if path.name != "train.json" and experiment in others:
-            snapshot = path.parent.parent.name
+            snapshot = path.relative_to(source.all_records).parts[2]
             dumps[dump_name(experiment, seed, snapshot)] = dataclasses.replace(
                 scored.get((experiment, snapshot), others[experiment]),
                 seed=seed,

@@ -25,7 +25,6 @@ from harness.pipeline.plan import within_limit
 from harness.records import sample_record, train_record
 from harness.records.sample_record import VARIANTS, SampleFile, SampleRecord
 from harness.sampling import draw, grid
-from harness.training.run_folder import planned_otherwise
 
 PICTURED = 100  # images of the grid
 KEPT = max(PICTURED, memorisation.QUERIED)  # first rounded images that stay in memory
@@ -111,7 +110,7 @@ def load_snapshot(scale: Scale, run: Run, snapshot: str, generator: nn.Module) -
     path = scale.folder.weights(run.experiment, run.seed, snapshot)
     weights = train_record.open_snapshot(scale.folder, run.experiment, run.seed, snapshot)
     place = scale.folder.train_record(run.experiment, run.seed)
-    if changes := planned_otherwise(train_record.read(place), run):
+    if changes := train_record.planned_otherwise(train_record.read(place), run):
         raise HarnessError(
             f"{place}: the training was planned otherwise since then ({'; '.join(changes)}); "
             f"run `harness train {run.experiment} --seed {run.seed}` again."

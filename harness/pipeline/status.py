@@ -16,7 +16,6 @@ from harness.files import read_json
 from harness.paths import TrainingFolders
 from harness.records import score_record, train_record
 from harness.training import history
-from harness.training.run_folder import differences
 
 RECENT_SEC = 600  # a training on another machine that wrote a row since then is taken for alive
 LOCKS = Path("/proc/locks")
@@ -49,7 +48,8 @@ def _status(scale: Scale, name: str, run: Run) -> Status:
     folders = scale.folder.training(run.experiment, run.seed)
     finished = _finished(folders)
     if finished is not None:
-        stage = _beyond(scale, run) + ("" if _as_planned(finished, run) else ", planned otherwise since then")
+        changed = not finished.origin and train_record.planned_otherwise(finished, run)
+        stage = _beyond(scale, run) + (", planned otherwise since then" if changed else "")
         return Status(name, stage, finished.nimg, length, finished.cost.images_per_sec or None, score=score)
     if scale.definitions.experiments[run.experiment].checkpoint:
         return Status(name, "waits for released weights", 0, length, score=score)
@@ -75,15 +75,6 @@ def _finished(folders: TrainingFolders) -> train_record.TrainRecord | None:
         return train_record.read(folders.record) if folders.record.is_file() else None
     except HarnessError:  # `harness tables` names it
         return None
-
-
-def _as_planned(record: train_record.TrainRecord, run: Run) -> bool:
-    planned, recipe = train_record.trained_run(run)
-    was, now = (
-        {"run": dataclasses.asdict(one), "recipe": {**how, "source": ""}}  # the source of its numbers changes nothing
-        for one, how in ((record.run, record.recipe), (planned, recipe))
-    )
-    return bool(record.origin) or not differences(was, now)
 
 
 def _beyond(scale: Scale, run: Run) -> str:

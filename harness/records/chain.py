@@ -76,6 +76,24 @@ def check_score(path: Path, record: ScoreRecord, sample_path: Path, sample: dict
         )
 
 
+def check_weights(path: Path, record: ScoreRecord, folder: ScaleFolder) -> None:
+    """Check that a score, whose dump's record is not there, is of weights that the training or the choice names.
+
+    Raises:
+        HarnessError: it is not, naming both.
+    """
+    run, mine = record.run, record.content.weights_sha256
+    place = folder.train_record(str(run.experiment), _number(run.seed))
+    if run.snapshot == "best":
+        place = folder.choice(str(run.experiment), _number(run.seed))
+    if mine is None or not place.is_file():
+        return
+    if mine != (named := _of_snapshot(place, str(run.snapshot))[WEIGHTS]):
+        raise HarnessError(
+            f"{path} was made from weights of sha256 {mine}, but {place} says {named}; sample and score it again."
+        )
+
+
 def check_history(path: Path, record: TrainRecord) -> None:
     """Check that the history beside a `train.json`, if there, is the one that it names.
 

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -17,9 +17,6 @@ from harness.files import read_json
 from harness.paths import PARAMS, ScaleFolder
 from harness.records import chain, score_record, train_record
 from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
-
-if TYPE_CHECKING:
-    from harness.config.experiments import Scale
 
 RENAMED = {"name": "protocol", "version": "protocol_version"}  # field of `Protocol` -> column
 PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "wall_sec", "device_sec")
@@ -216,6 +213,8 @@ def _check_chain(folder: ScaleFolder, records: dict[Path, ScoreRecord]) -> None:
         place = path.parent.parent / "samples.json"
         if place in samples:
             chain.check_score(path, record, place, samples[place])
+        else:
+            chain.check_weights(path, record, folder)
 
 
 def _scale_of(rows: list[dict[str, Any]]) -> str:
@@ -313,44 +312,3 @@ def distinct_trainings(rows: pd.DataFrame) -> dict[str, str]:
                 problems[column] = f"{column} {said} is counted {len(part)} times: {', '.join(part['path'])}"
                 break
     return problems
-
-
-def planned(results: Results, scale: "Scale") -> tuple[Results, list[str]]:
-    """Split results into what the scale's params.yaml plans, and the records that nobody planned, named with a reason.
-
-    Planned are the scores of its dumps under their protocols, at the length that it plans now, and the trainings of its
-    `runs`.
-    """
-    params = scale.params
-    runs = {(run.experiment, run.seed) for run in params.runs.values()}
-    lengths = {name: scale.run(name, seed).recipe.length_nimg for name, seed in dict(sorted(runs)).items()}
-    dumps = {(dump.experiment, dump.seed, dump.snapshot): dump for dump in params.dumps.values()}
-    orphans = []
-
-    def reason(one: dict[str, Any]) -> str:
-        dump = dumps.get((one["experiment"], one["seed"], one["snapshot"]))
-        if dump is None:
-            return "no dump of params.yaml"
-        if one["scale"].split("+")[0] != params.scale:
-            return f"scale '{one['scale']}', planned '{params.scale}'"
-        stamp = dump.scores.get(one["scorer"], {}).get(one["protocol"])
-        if stamp is None:
-            return f"no score by {one['scorer']} under protocol '{one['protocol']}' is planned"
-        if stamp.split("-")[0] != str(one["protocol_version"]):
-            return f"protocol '{one['protocol']}' version {one['protocol_version']}, planned is {stamp.split('-')[0]}"
-        length = lengths[one["experiment"]]  # of every seed
-        if one["snapshot"] == "last" and one["nimg"] != length:
-            return f"trained for {one['nimg']} images, {length} are planned"
-        return ""
-
-    reasons = [reason(one) for one in results.scores.to_dict("records")]
-    orphans += [f"{path}: {why}" for path, why in zip(results.scores["path"], reasons, strict=True) if why]
-    trained = [(one["experiment"], one["seed"]) in runs for one in results.training.to_dict("records")]
-    orphans += [f"{p}: no run of params.yaml" for p in results.training["path"][[not known for known in trained]]]
-    keys = zip(results.curves["experiment"], results.curves["seed"], strict=True)
-    kept = Results(
-        scores=results.scores[[not why for why in reasons]].reset_index(drop=True),
-        training=results.training.loc[trained].reset_index(drop=True),
-        curves=results.curves.loc[[key in runs for key in keys]].reset_index(drop=True),  # `.loc`: there may be none
-    )
-    return kept, orphans

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.config import reader
 from harness.config.experiments import Run, TrainedRun
 from harness.errors import HarnessError
 from harness.files import write_json
@@ -130,6 +131,27 @@ def read_stopped(path: Path) -> StoppedRecord:
 def write(path: Path, record: TrainRecord | StoppedRecord) -> None:
     """Seal and write one record atomically."""
     write_json(path, seal.sealed(dataclasses.asdict(record)))
+
+
+def planned_otherwise(record: TrainRecord, run: Run) -> list[str]:
+    """Return lines on what a training's record says of run and recipe otherwise than the plan says now.
+
+    The recipe's `source`, which says where its numbers come from, changes nothing.
+    """
+    planned, recipe = trained_run(run)
+    was, now = (
+        {"run": dataclasses.asdict(one), "recipe": {**how, "source": ""}}
+        for one, how in ((record.run, record.recipe), (planned, recipe))
+    )
+    return differences(was, now)
+
+
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Return lines `key: old -> new` for every leaf in which two nested mappings differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for k in keys for line in differences(old.get(k), new.get(k), f"{where}.{k}" if where else k)]
+    return [] if reader.digest([old]) == reader.digest([new]) else [f"{where}: {old!r} -> {new!r}"]
 
 
 def open_snapshot(folder: ScaleFolder, experiment: str, seed: int, snapshot: str) -> Weights:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.config import reader
 from harness.files import locked, read_json, sha256_pixels, sweep, write_json
-from harness.records.train_record import TrainRecord, trained_run
+from harness.records.train_record import differences
 
 if TYPE_CHECKING:
     from harness.config.experiments import Run
@@ -91,18 +91,3 @@ def identity(run: "Run", pixels_sha256: str) -> dict[str, Any]:
 def digest_of(run: "Run", pixels_sha256: str) -> str:
     """The digest that a training's record names: of everything that decides its result."""
     return reader.digest(identity(run, pixels_sha256))
-
-
-def planned_otherwise(record: TrainRecord, run: "Run") -> list[str]:
-    """Lines on what a training's record says of run and recipe otherwise than the plan says now."""
-    planned, recipe = trained_run(run)
-    was = {"run": dataclasses.asdict(record.run), "recipe": record.recipe}
-    return differences(was, {"run": dataclasses.asdict(planned), "recipe": recipe})
-
-
-def differences(old: Any, new: Any, where: str = "") -> list[str]:
-    """Lines `key: old -> new` for every leaf in which two nested mappings differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [line for k in keys for line in differences(old.get(k), new.get(k), f"{where}.{k}" if where else k)]
-    return [] if reader.digest([old]) == reader.digest([new]) else [f"{where}: {old!r} -> {new!r}"]

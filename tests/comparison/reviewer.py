@@ -54,6 +54,7 @@ def checkout(folder: Path, rows: dict[str, str] = ROWS) -> Path:
     tolerances = yaml.safe_load((ROOT / "experiments/tolerances.yaml").read_text())
     tolerances["checkpoint"]["min_n_fake"]["value"] = N_FAKE
     tolerances["checkpoint"]["fid_sd_at_10k"]["value"] = 0.001
+    tolerances["checkpoint"]["max_sd"]["value"] = tolerances["training"]["max_spread"]["value"] = 0.5  # of 40 samples
     tolerances["control"] |= {"rows": [], "secondary": []}
     schema = yaml.safe_load((ROOT / "results/reported/schema.yaml").read_text())
     schema["columns"]["dataset"]["values"] = ["shapes"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from harness import cli
+from harness.config.experiments import open_scale
 from harness.files import write_text
 from tests.comparison import reviewer
 from tests.paths import ROOT
@@ -60,6 +61,7 @@ def checkouts(folder: Path) -> tuple[Path, Path]:
         **{"scale": "ours", "name": "ours", "experiment": "xs", "nimg": length, "planned_nimg": length},
         **{"inception": "stand-in", "stand_in_inception": True, "fid": 1.95, "is_mean": None, "is_std": None},
     )
+    score_trees.as_planned(open_scale(fixture / "params.yaml"))
     return fixture, project
 
 

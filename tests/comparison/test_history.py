@@ -115,6 +115,20 @@ def test_scores_of_two_commits_are_not_recorded_together(tmp_path: Path) -> None
         history.record(both, tmp_path / "history.csv", "a")
 
 
+def test_scores_of_another_commit_are_no_further_setting(tmp_path: Path) -> None:
+    """Else a change that moves a score would be recorded beside what it moved, and pass."""
+    path = tmp_path / "history.csv"
+    history.record(frame({}), path, "1 thread")
+    before = path.read_bytes()
+    with pytest.raises(HarnessError, match=r"are of commit 00000000, these of 11111111; .* remove the scale's lines"):
+        history.record(frame({"fid": 30.0}, commit="1" * 40), path, "2 threads")
+    assert path.read_bytes() == before
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[-1].replace("0" * 40, "1" * 40).replace("1 thread", "2")]) + "\n")
+    with pytest.raises(HarnessError, match="scores of scale 'test' of several commits"):
+        history.read(path)
+
+
 @pytest.mark.parametrize("setting", ["", " ", "a\nb", "a\x07"])
 def test_a_setting_is_one_line_of_text(tmp_path: Path, setting: str) -> None:
     with pytest.raises(HarnessError, match="--record"):

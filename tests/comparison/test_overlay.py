@@ -19,7 +19,9 @@ from tests.records import score_trees
 def laid_over(out: Path, overlay: str) -> experiments.Scale:
     path = score_trees.scale_of(out).path
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"overlay": overlay}))
-    return experiments.open_scale(path)
+    scale = experiments.open_scale(path)
+    score_trees.as_planned(scale)
+    return scale
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_unverified_rows_are_hidden_then_marked(out: Path, tmp_path: Path) -> No
     mixed = ["G=Transformer D=AutoGAN", "G=AutoGAN D=Transformer"]
     assert set(hidden.loc[mixed, ["IS reported", "FID reported"]].to_numpy().ravel()) == {"—"}, "the rows stay"
     assert hidden.loc["G=AutoGAN D=AutoGAN", "FID reported"] == "12.42"
-    assert "4 reported numbers of this table are not shown" in (out / "tables" / "pairing.md").read_text()
+    assert "that nobody has seen in its source is left out" in (out / "tables" / "pairing.md").read_text()
     table5 = frame(out, "cifar10").query("source == 'T5-cifar10-comparison'")
     assert {"SN-GAN", "MGAN"} & set(table5["model"]) == {"SN-GAN"}, "no experiment answers MGAN's"
     folder = tmp_path / "results" / "test"
@@ -202,7 +202,7 @@ def test_records_that_nobody_planned_are_named_and_left_out(out: Path) -> None:
         for key in ("runs", "dumps")
     }
     measured = tables.measure(dataclasses.replace(scale, params=dataclasses.replace(scale.params, **params)))
-    assert len([text for text in measured.orphans if "t4-transgan-s/seed1/last/tf/test.json: no dump" in text]) == 1
+    assert len([text for text in measured.remarks if "t4-transgan-s/seed1/last/tf/test.json: no dump" in text]) == 1
     assert "t4-transgan-s" not in set(measured.results.scores["experiment"])
     assert "t4-transgan-s" not in set(measured.results.training["experiment"])
     assert "t4-transgan-s" not in set(measured.comparisons["experiment"])

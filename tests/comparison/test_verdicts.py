@@ -305,6 +305,14 @@ def test_a_checkpoint_may_be_off_by_the_widest_sd_of_evaluation(tolerances: Tole
     assert judged(tolerances, values=[2.65], **row, reported_std=0.08) == ("within",)
 
 
+@pytest.mark.parametrize("field", ["reported_std", "evaluation_sd"])
+def test_an_sd_of_evaluation_that_hides_everything_decides_nothing(tolerances: Tolerances, field: str) -> None:
+    row = {"reported": 11.89, "reported_low": 11.89, "reported_high": 11.89}
+    assert judged(tolerances, kind="checkpoint", values=[30.0], **row, **{field: 11.89}) == ("insufficient-runs",)
+    three = judged(tolerances, kind="training", values=[30.0, 30.1, 30.2], **row, evaluation_sd=11.89)
+    assert three == ("insufficient-runs",)
+
+
 def test_the_std_that_a_paper_prints_of_an_inception_score_is_over_splits(tolerances: Tolerances) -> None:
     row = {"kind": "checkpoint", "metric": "is", "is_std": 0.05, "reported": 8.63}
     row |= {"reported_low": 8.63, "reported_high": 8.63}

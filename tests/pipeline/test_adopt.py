@@ -359,6 +359,16 @@ def test_a_record_without_those_it_rests_on_says_nothing(here: Path, sent: Path)
     assert sum("rests on f/seed0/best/samples.json, which is not sound" in sentence for sentence in said) == 1
 
 
+def test_a_broken_file_and_a_dump_without_scores_are_lines_of_the_table(here: Path, sent: Path) -> None:
+    shutil.rmtree(sent / "records/f/seed0/last/torch")
+    assert findings(here, sent)[0] == ["sound"] * 5
+    (sent / "records/f/seed0/last/samples.json").write_text("{")
+    said, judged = findings(here, sent)
+    assert not judged
+    assert said.count("sound") == 4
+    assert sum("not valid JSON" in sentence for sentence in said) == 1
+
+
 def test_one_training_is_not_contributed_twice(here: Path, sent: Path) -> None:
     adopt.adopt(find_scale(here), sent)
     said, judged = findings(here, sent)

@@ -1,5 +1,6 @@
 """Small synthetic results folders: score records of the real type, without any model or image behind them."""
 
+import dataclasses
 import functools
 import hashlib
 from dataclasses import fields
@@ -107,8 +108,19 @@ def add(out: Path, scorer: str = "tf", **changes: Any) -> Path:
     history = f"nimg,discriminator_loss,generator_loss,images_per_sec\n{rows}\n"
     train = folder.train_record(run.experiment, run.seed)
     write_text(train.with_name(HISTORY), history)
-    train_record.write(train, trained(record, hashlib.sha256(history.encode()).hexdigest()))
+    made = trained(record, hashlib.sha256(history.encode()).hexdigest())
+    if train.is_file():  # of another snapshot, or under another protocol
+        known = train_record.read(train)
+        weights = known.weights_sha256 | {str(run.snapshot): weights_of(record)}
+        planned = len(known.recipe) > len(made.recipe)  # see `as_planned`
+        made = dataclasses.replace(known if planned else made, weights_sha256=weights)
+    train_record.write(train, made)
     return path
+
+
+def weights_of(record: ScoreRecord) -> str:
+    """The hash that stands for no weights where a score names none."""
+    return record.content.weights_sha256 or "0" * 64
 
 
 def trained(record: ScoreRecord, history_sha256: str) -> TrainRecord:
@@ -116,7 +128,7 @@ def trained(record: ScoreRecord, history_sha256: str) -> TrainRecord:
     run = record.run
     assert run.nimg is not None, "every record here is of a run"
     assert run.planned_nimg is not None, "every record here is of a run"
-    weights = str(record.content.weights_sha256)
+    weights = weights_of(record)
     return TrainRecord(
         run=TrainedRun(
             scale=str(run.scale),
@@ -174,4 +186,15 @@ def scale_of(out: Path) -> experiments.Scale:
             shorter.append(one["nimg"])
     params = {"scale": "test", "root": "../../", "out": "", "runs": runs, "dumps": dumps}
     write_text(out / "params.yaml", yaml.safe_dump(params | {"limit_nimg": min(shorter, default=None)}))
-    return experiments.open_scale(out / "params.yaml")
+    scale = experiments.open_scale(out / "params.yaml")
+    as_planned(scale)
+    return scale
+
+
+def as_planned(scale: experiments.Scale) -> None:
+    """Let every training's record say that it is of the recipe that the scale plans."""
+    for key in scale.params.runs.values():
+        run, recipe = train_record.trained_run(scale.run(key.experiment, key.seed))
+        place, length = scale.folder.train_record(key.experiment, key.seed), recipe["length_nimg"]
+        nimg = max(read_json(place)["nimg"], length)
+        edit(place, run=dataclasses.asdict(run), recipe=recipe, nimg=nimg, partial=length < run.planned_nimg)

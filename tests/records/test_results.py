@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 import harness
-from harness.config import experiments
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.paths import ScaleFolder
@@ -263,46 +261,3 @@ def test_one_training_is_not_counted_thrice() -> None:
     assert results.distinct_trainings(dump) == {
         "samples_sha256": "samples_sha256 abababababab is counted 3 times: 0.json, 1.json, 2.json"
     }
-
-
-@pytest.fixture
-def planned_scale(tiny_scale: Path) -> experiments.Scale:
-    for experiment in "ef":
-        score_trees.add(tiny_scale / "out", **common(experiment))
-    return experiments.open_scale(tiny_scale / "params.yaml")
-
-
-def common(experiment: str) -> dict[str, object]:
-    return {"experiment": experiment, "scale": "tiny", "name": "tiny", "nimg": 16, "planned_nimg": 16}
-
-
-def test_all_that_is_planned_is_kept(planned_scale: experiments.Scale) -> None:
-    kept, orphans = results.planned(results.load(planned_scale.out), planned_scale)
-    assert orphans == []
-    assert (len(kept.scores), len(kept.training), len(kept.curves)) == (2, 2, 16)
-
-
-def test_what_nobody_planned_is_named_and_left_out(planned_scale: experiments.Scale) -> None:
-    out = planned_scale.out
-    named = [
-        score_trees.add(out, **common("e") | {"seed": 7}),
-        score_trees.add(out, **common("e") | {"snapshot": "8", "nimg": 8}),
-        score_trees.add(out, **common("e") | {"name": "other"}),
-        score_trees.add(out, **common("f") | {"nimg": 12}),
-    ]
-    kept, orphans = results.planned(results.load(out), planned_scale)
-    assert list(kept.scores["experiment"]) == ["e"]
-    assert (set(kept.training["seed"]), set(kept.curves["seed"])) == ({0}, {0})
-    for path in (*named, out / "records/e/seed7/train/train.json"):
-        assert any(text.startswith(f"{path}: ") for text in orphans), path
-    assert len(orphans) == 5
-
-
-def test_a_dump_taken_out_of_params_leaves_its_scores_out(planned_scale: experiments.Scale) -> None:
-    path = planned_scale.root / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    del params["dumps"]["f-seed0-last"]
-    path.write_text(yaml.safe_dump(params))
-    kept, orphans = results.planned(results.load(planned_scale.out), experiments.open_scale(path))
-    assert list(kept.scores["experiment"]) == ["e"]
-    assert len(orphans) == 1
