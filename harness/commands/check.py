@@ -82,7 +82,7 @@ def command(
         click.echo(f"{check.write(scale, checked)}: {len(checked.verdicts)} verdicts")
         return
     _print(checked)
-    for sentence in check.stale(scale, checked):
+    for sentence in () if others else check.stale(scale, checked):  # what is written has no foreign rows
         click.echo(sentence, err=True)
     for name in require:
         if check.undecided(checked.verdicts, name):

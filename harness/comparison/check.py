@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.comparison import claims, foreign, history, table_formats, tables, verdicts, words
+from harness.comparison import claims, dvc_views, foreign, history, table_formats, tables, verdicts, words
 from harness.comparison.junit import junit
 from harness.comparison.reported import Ledger
 from harness.comparison.run_tables import REFERENCE_SCORERS
@@ -244,7 +244,10 @@ def write(scale: "Scale", checked: Checked) -> Path:
 def stale(scale: "Scale", checked: Checked) -> list[str]:
     """Return sentences on folders of a scale that do not say what its records say now."""
     out = []
+    scores, curves = dvc_views.files(checked.measured.results)
     for folder, names, fix in (
+        (scale.folder.metrics, tables.differing(scale.folder.metrics, scores), "harness tables"),
+        (scale.folder.plots, tables.differing(scale.folder.plots, curves), "harness tables"),
         (scale.folder.tables, tables.stale(scale, checked.measured), "harness tables"),
         (scale.folder.check, tables.differing(scale.folder.check, files(checked)), "harness check --write"),
     ):

@@ -180,7 +180,15 @@ def test_a_verdict_is_made_from_the_records_and_an_edited_one_is_named(mixed: Pa
     autogan(again, 300.0)
     whole = check.check(opened)
     assert set(whole.verdicts[whole.verdicts["kind"] == "control"]["status"]) == {"fail", "pass"}
-    assert ["tables: stale" in s or "check: stale" in s for s in check.stale(opened, whole)] == [True, True]
+    said = [sentence.split(": stale or edited")[0].rsplit("/")[-1] for sentence in check.stale(opened, whole)]
+    assert said[-2:] == ["tables", "check"]
+    tables.write(opened, whole.measured)
+    check.write(opened, whole)
+    assert check.stale(opened, whole) == []
+    edited = opened.folder.metrics / "t1-autogan-autogan-seed0-last.json"
+    edited.write_text(edited.read_text().replace("300.0", "3.0"))
+    (sentence,) = check.stale(opened, whole)
+    assert f"metrics: stale or edited ({edited.name}); run `harness tables`" in sentence
 
 
 def test_another_tolerance_changes_the_verdicts_and_not_the_numbers(
