@@ -1,8 +1,6 @@
 """Suites: the files of every scale are what its suite gives, and what cannot be run is refused with the remedy."""
 
 import dataclasses
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ from harness.errors import HarnessError
 from harness.paths import Checkout
 from harness.pipeline import suite
 from harness.pipeline.score import scorer_device
-from tests.config.test_ranges import bare
-from tests.conftest import TINY
 from tests.paths import ROOT
+from tests.pipeline.suites import made, tiny_checkout, write, write_protocols
 from tests.scoring import entry
 
 KEYS = {f.name for f in dataclasses.fields(schema.Params)}
@@ -27,41 +24,8 @@ SCALES = suite.names(Checkout(ROOT))
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """A checkout with the suite `tiny` of two experiments; nothing is packed."""
-    for name, value in TINY.items():
-        if name != "params.yaml":
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(yaml.safe_dump(value))
-    (tmp_path / "experiments/models").symlink_to(ROOT / "experiments/models")
-    (tmp_path / "experiments/overlays.yaml").write_text(yaml.safe_dump(OVERLAYS))
-    write(tmp_path, {"e": {}, "f": {"seeds": [0, 1], "snapshots": [8, "best", "last"]}})
-    return Checkout(tmp_path)
-
-
-def write_protocols(checkout: Checkout, **entries: dict[str, Any]) -> None:
-    (checkout.root / "experiments/protocols/more.yaml").write_text(yaml.safe_dump(entries))
-
-
-OVERLAYS = {
-    "half": {
-        "about": "",
-        "changes": {"precision": "bfloat16", "compile": True},
-        "exceptions": [{"experiments": ["f"], "changes": {"compile": False}, "because": "a test"}],
-    }
-}
-
-
-def write(root: Path, rows: dict[str, Any], **others: Any) -> None:
-    path = root / "experiments/suites/tiny.yaml"
-    path.parent.mkdir(exist_ok=True)
-    value = {"about": "", "protocols": ["tiny"], "choose": "tiny", "tables": {"t": rows}}
-    path.write_text(yaml.safe_dump(value | others))
-
-
-def made(checkout: Checkout, **options: Any) -> experiments.Scale:
-    """The scale `tiny` as written."""
-    paths = suite.write([suite.generate(checkout, "tiny", **options)])
-    return experiments.open_scale(paths[0])
+    """See `suites.tiny_checkout`."""
+    return tiny_checkout(tmp_path)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -113,13 +77,6 @@ def test_seeds_and_snapshots_of_a_row(checkout: Checkout) -> None:
     assert params.dumps["f-seed1-best"].weights == "chosen"
 
 
-def test_more_reals_than_there_are_is_refused(checkout: Checkout) -> None:
-    write_protocols(checkout, large=entry(references={"any": {"n_real": 41}}))
-    write(checkout.root, {"e": {}}, protocols=["large"])
-    with pytest.raises(HarnessError, match="protocol 'large': 41 reals of 'tiny', which has 40 images"):
-        suite.check(made(checkout))
-
-
 def test_an_overlay_of_the_suite_s_own(checkout: Checkout) -> None:
     """Its files lie in the scale's own folder, and their command names no overlay."""
     write(checkout.root, {"e": {}}, overlay="half")
@@ -161,90 +118,6 @@ def test_a_scale_without_a_suite_is_refused_where_there_are_suites(checkout: Che
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ({"ee": {}}, "unknown experiment .*'ee'"),
-        ({"e": {"seed": [0]}}, "unknown key 'seed'.*seeds"),
-        (
-            {"e": {"snapshots": ["last; touch x"]}},
-            r"t\.e\.snapshots\[0\]: 'last; touch x' must be `last`, `best` or an",
-        ),
-        ({"e": {"snapshots": ["../last"]}}, "must be `last`, `best` or an image count"),
-        ({"e": {"snapshots": ["8", 8]}}, r"snapshots: \['8', 8\] names 8 more than once; delete the repetition"),
-        ({"e": {"seeds": [1, 1]}}, r"t\.e\.seeds: \[1, 1\] names 1 more than once"),
-        ({"e": {"limit_nimg": 0}}, r"t\.e\.limit_nimg: 0 must be at least 1"),
-        ({}, "tables: no experiment stands in it"),
-    ],
-)
-def test_an_unfit_row_is_named(checkout: Checkout, rows: dict[str, Any], message: str) -> None:
-    write(checkout.root, rows)
-    with pytest.raises(HarnessError, match=message):
-        suite.generate(checkout, "tiny")
-
-
-WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"seeds": [0, 0]}, r"seeds: \[0, 0\] names 0 more than once; delete the repetition"),
-    ({"seeds": []}, r"seeds: \[\] is empty; name at least one"),
-    ({"seeds": [-1]}, r"seeds\[0\]: -1 must be at least 0"),
-    ({"seeds": [2**32]}, r"seeds\[0\]: 4294967296 must be at most 4294967295\."),
-    ({"snapshots": [True]}, r"snapshots\[0\]: True must be `last`, `best` or an image count"),
-    ({"snapshots": [0]}, r"snapshots\[0\]: 0 must be"),
-    ({"snapshots": [80000.0]}, r"snapshots\[0\]: 80000\.0 must be"),
-    ({"snapshots": []}, r"snapshots: \[\] is empty"),
-    ({"snapshots": ["last", "last"]}, "snapshots: .* names last more than once"),
-    ({"threads": 0}, "threads: 0 must be at least 1"),
-    ({"limit_nimg": 0}, "limit_nimg: 0 must be at least 1"),
-    ({"limit_nimg_each": 0}, "limit_nimg_each: 0 must be at least 1"),
-    ({"device": "gpu"}, "device: 'gpu' must be auto, cpu, cuda or cuda:N"),
-    ({"scorers": []}, r"scorers: \[\] is empty"),
-    ({"scorers": ["tf", "tf"]}, "scorers: .* names tf more than once"),
-    ({"choose": "a b"}, "choose: 'a b' must be a name"),
-    ({"overlay": "haf"}, r"overlay: 'haf'\. Did you mean 'half'"),
-    ({"protocols": ["tinny"]}, "tinny.* Did you mean 'tiny'"),
-    ({"protocols": ["large"]}, "protocol 'large': 41 reals of 'tiny', which has 40 images"),
-    (
-        {"curve": {"protocols": ["tiny"], "scorers": ["torch"]}},
-        r"curve\.scorers: torch is none of `scorers` \(tf, clean\)",
-    ),
-]
-
-
-@pytest.mark.parametrize(("value", "message"), WRONG, ids=lambda value: json.dumps(value) if value else "")
-@pytest.mark.parametrize("command", [["write", "tiny"], ["copy", "tiny", "mine"]], ids=["write", "copy"])
-def test_a_suite_is_checked_where_it_is_written(
-    checkout: Checkout, value: dict[str, Any], message: str, command: list[str]
-) -> None:
-    """The message names its file and the key, and nothing is written or started."""
-    write_protocols(checkout, large=entry(references={"any": {"n_real": 41}}))
-    write(checkout.root, {"e": {}}, **value)
-    before = sorted(checkout.root.rglob("*"))
-    done = CliRunner().invoke(group, ["scale", *command, "--root", str(checkout.root)])
-    assert done.exit_code != 0
-    assert isinstance(done.exception, HarnessError)
-    assert re.search(rf"suites/tiny\.yaml.*{message}", str(done.exception))
-    assert sorted(checkout.root.rglob("*")) == before
-
-
-def test_every_value_of_a_suite_has_a_range() -> None:
-    """Experiments, protocols and overlays are looked up by name; the first line of a suite is for people."""
-    names = {f"suite{part}.protocols" for part in ("", ".curve", ".tables")}
-    assert bare(suite.Suite, "suite") == names | {"suite.about", "suite.overlay", "suite.tables"}
-
-
-def test_an_experiment_stands_in_one_table(checkout: Checkout) -> None:
-    write(checkout.root, {}, tables={"t": {"e": {}}, "u": {"e": {}}})
-    with pytest.raises(HarnessError, match=r"'e' stands in tables\.t and tables\.u"):
-        suite.generate(checkout, "tiny")
-
-
-def test_a_protocol_cannot_become_a_command(checkout: Checkout) -> None:
-    write_protocols(checkout, **{"a; touch x": entry()})
-    write(checkout.root, {"e": {}}, protocols=["a; touch x"])
-    with pytest.raises(HarnessError, match=r"the name 'a; touch x' must be a name"):
-        suite.generate(checkout, "tiny")
-
-
-@pytest.mark.parametrize(
     ("setting", "scorer", "device"),
     [
         ("cuda", "torch", "cuda"),
@@ -277,51 +150,6 @@ def test_an_overlay_lies_elsewhere_and_changes_recipes(checkout: Checkout) -> No
         suite.generate(checkout, "tiny", overlay="half")
     with pytest.raises(HarnessError, match=r"unknown overlay 'haf'.*half"):
         suite.generate(checkout, "tiny", folder, "haf")
-
-
-@pytest.mark.parametrize(
-    ("there", "holds"),
-    [
-        ({"params.yaml": "scale: other\n"}, "holds the scale 'other'"),
-        ({"params.yaml": "scale: tiny\noverlay: half\n"}, "holds the scale 'tiny' under the overlay 'half'"),
-        ({"params.yaml": "datasets: {}\n"}, "holds a pipeline that is not of a scale"),
-        ({"params.yaml": "<<<<<<< ours\n"}, "holds a pipeline that is not of a scale"),
-        ({"dvc.yaml": "stages: {}\n"}, "holds a pipeline that is not of a scale"),
-    ],
-    ids=str,
-)
-def test_files_of_another_scale_are_not_replaced(checkout: Checkout, there: dict[str, str], holds: str) -> None:
-    folder = checkout.results / "there"
-    folder.mkdir(parents=True)
-    for name, text in there.items():
-        (folder / name).write_text(text)
-    command = ["scale", "write", "tiny", "--out", str(folder), "--root", str(checkout.root)]
-    done = CliRunner().invoke(group, command)
-    assert isinstance(done.exception, HarnessError)
-    assert re.search(rf"results/there: {holds}.*--out results/there` would.*'tiny'.*another", str(done.exception))
-    assert {path.name: path.read_text() for path in folder.iterdir()} == there
-
-
-def test_a_scale_s_own_files_are_made_anew(checkout: Checkout) -> None:
-    """Also broken ones, or those of an overlay that the suite names no more; not where another scale was put there."""
-    own = made(checkout).path
-    good = own.read_text()
-    for text in ("<<<<<<< ours\n", good.replace("overlay: ''", "overlay: half"), good):
-        own.write_text(text)
-        made(checkout)
-        assert own.read_text() == good
-    own.write_text(good.replace("scale: tiny", "scale: other"))
-    with pytest.raises(HarnessError, match="results/tiny: holds the scale 'other'"):
-        made(checkout)
-    elsewhere = checkout.results / "elsewhere"
-    assert made(checkout, folder=elsewhere).path == made(checkout, folder=elsewhere).path, "written twice"
-
-
-def test_nothing_is_written_if_one_suite_is_wrong(checkout: Checkout) -> None:
-    (checkout.suites / "z.yaml").write_text("about: ''\n")
-    done = CliRunner().invoke(group, ["scale", "write", "--root", str(checkout.root)])
-    assert isinstance(done.exception, HarnessError)
-    assert not (checkout.results / "tiny").exists()
 
 
 def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
@@ -411,13 +239,3 @@ def test_a_curve_has_protocols_of_its_own(checkout: Checkout) -> None:
     assert scale.params.dumps["e-seed0-8"].n_fake == 3
     stages = suite.generate(checkout, "tiny").pipeline["stages"]
     assert list(stages["score-clean"]["foreach"]) == ["e-seed0-best", "e-seed0-last"]
-
-
-def test_a_protocol_that_no_scorer_of_the_suite_serves(checkout: Checkout) -> None:
-    write_protocols(checkout, own=entry(scorers={"torch": "tf1-bilinear"}, kid=[]))
-    write(checkout.root, {"e": {"protocols": ["own"]}})
-    with pytest.raises(HarnessError, match="protocol 'own' is served by torch, the suite's scorers are tf, clean"):
-        made(checkout)
-    write(checkout.root, {"e": {"protocols": ["onw"]}})
-    with pytest.raises(HarnessError, match=r"unknown protocol in suite: e: 'onw'\. Did you mean 'own'"):
-        made(checkout)
