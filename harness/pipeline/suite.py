@@ -286,9 +286,9 @@ def _refuse_anothers(made: Generated) -> None:
     if all(mine):
         return
     under = f" under the overlay '{overlay}'" if overlay else " without an overlay" if mine[0] else ""
-    whose = "a pipeline that is not of a scale" if scale is None else f"the scale {reader.shown(scale)}{under}"
+    holds = "a pipeline that is not of a scale" if scale is None else f"the scale {reader.shown(scale)}{under}"
     raise HarnessError(
-        f"{made.folder}: holds {whose}; `{made.command}` would replace its {PARAMS} and {PIPELINE} by those of the "
+        f"{made.folder}: holds {holds}; `{made.command}` would replace its {PARAMS} and {PIPELINE} by those of the "
         f"scale '{made.params['scale']}'. Name another folder with --out, or move what lies there away."
     )
 
