@@ -25,6 +25,9 @@ def command() -> None:
 def write(scale: str | None, overlay: str | None, out: Path | None, root: Path | None) -> None:
     """Write params.yaml and dvc.yaml of SCALE, or of every scale.
 
+    A suite with a value that cannot be is refused, and so is a folder that holds another scale; then nothing is
+    written.
+
     \b
     Example:
       harness scale write

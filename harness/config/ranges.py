@@ -5,8 +5,10 @@
 
 import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from harness.device import NAMES, PATTERN
 
@@ -25,10 +27,15 @@ class Range:
     def problem(self, value: float) -> str | None:
         """Say what is wrong with a number; None if nothing is."""
         if value < self.low or (self.above and value == self.low):
-            return f"must be {'above' if self.above else 'at least'} {self.low:g}"
+            return f"must be {'above' if self.above else 'at least'} {_written(self.low)}"
         if value > self.high or (self.below and value == self.high):
-            return f"must be {'below' if self.below else 'at most'} {self.high:g}"
+            return f"must be {'below' if self.below else 'at most'} {_written(self.high)}"
         return None
+
+
+def _written(bound: float) -> str:
+    """A bound as a user would type it: whole numbers with all their digits."""
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,29 @@ class Matches:
     def problem(self, value: str) -> str | None:
         """Say what is wrong with a text; None if nothing is."""
         return None if re.fullmatch(self.pattern, value, re.ASCII) else f"must be {self.words}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """Whole numbers and text that, as text, match: what YAML reads as either."""
+
+    matches: Matches
+
+    def problem(self, value: object) -> str | None:
+        """Say what is wrong with a value; None if nothing is."""
+        return self.matches.problem(str(value) if type(value) in (int, str) else "")
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Lists of at least one value, none of them twice; 8 and "8" are the same."""
+
+    def problem(self, values: Sequence[object]) -> str | None:
+        """Say what is wrong with a list; None if nothing is."""
+        if not values:
+            return "is empty; name at least one, or delete the key"
+        twice = [value for value, n in Counter(map(str, values)).items() if n > 1]
+        return f"names {twice[0]} more than once; delete the repetition" if twice else None
 
 
 NAME = Matches(
@@ -66,4 +96,7 @@ Folder = Annotated[
 ]
 Device = Annotated[str, Matches(PATTERN, NAMES)]
 Sha256 = Annotated[str, Matches(r"[0-9a-f]{64}", "a sha256, 64 hexadecimal digits")]
-Snapshot = Annotated[str, Matches(r"last|best|[1-9][0-9]{0,15}", "`last`, `best` or an image count")]
+SNAPSHOT = Matches(r"last|best|[1-9][0-9]{0,15}", "`last`, `best` or an image count")
+Snapshot = Annotated[str, SNAPSHOT]
+Seeds = Annotated[tuple[Seed, ...], Distinct()]
+Snapshots = Annotated[tuple[Annotated[Any, Written(SNAPSHOT)], ...], Distinct()]  # image counts are numbers in YAML

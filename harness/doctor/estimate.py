@@ -1,30 +1,24 @@
 """What a scale will cost: hours of one GPU (or of this CPU), of the CPU beside it, and bytes.
 
-A training takes as long as the recorded one of the same networks on the same device did; where there is none, its
-operations are counted. Sampling and scoring on the device are counted, scoring on a CPU is taken from
-`results/bench/scores.json` where that is there. Each part of a cost says which it is, and how far off it may be.
+A training takes as long as recorded ones of the same networks on the same device did, from the fastest to the slowest;
+where there is none, its operations are counted. Sampling and scoring on the device are counted, scoring on a CPU is
+taken from `results/bench/scores.json` where that is there. Each part of a cost says which it is, and how far off it may
+be.
 """
 
 import dataclasses
 import json
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from harness.config import reader
 from harness.config.experiments import Run, Scale
-from harness.config.schema import Recipe
 from harness.doctor.devices import Figure, Machine
 from harness.doctor.image_counts import ImageCounts, image_counts
-from harness.errors import HarnessError
-from harness.files import read_json
+from harness.doctor.recorded import Recorded, Span, counted, measured, recorded_speeds, scorer_speeds, speed_key
 from harness.networks.operations import Count, count, training_flop, training_launches
-from harness.paths import HISTORY, Checkout, run_name
+from harness.paths import run_name
 from harness.pipeline import suite
-from harness.records import train_record
-from harness.training import history
 
 ON_CPU = ("tf",)  # scorers that leave a GPU alone: TensorFlow's build for x86-64 knows no CUDA
 PARTS = ("train", "choose", "sample", "score", "score_cpu")  # the last one on the CPU beside a GPU
@@ -56,13 +50,13 @@ class Cost:
     basis: set[str] = field(default_factory=set)
     trainings: int = 0
 
-    def add(self, part: str, seconds: float, factor: float = 1.0) -> None:
-        """Add seconds that may be off by a factor; 1: they are measured."""
-        self.seconds[part] += seconds
-        self.basis.add("measured" if factor == 1 else "counted")
+    def add(self, part: str, span: Span) -> None:
+        """Add what a part takes."""
+        self.seconds[part] += span.seconds
+        self.basis.add(span.basis)
         if part != "score_cpu":
-            self.low += seconds / factor
-            self.high += seconds * factor
+            self.low += span.low
+            self.high += span.high
 
     @property
     def total(self) -> float:
@@ -169,7 +163,7 @@ def estimate_counted(scale: Scale, trainings: Mapping[str, Training], machine: M
         HarnessError: the card lacks a recipe's precision.
     """
     counts = image_counts(scale)
-    recorded, scorers = recorded_speeds(scale.checkout, machine), scorer_speeds(scale.checkout)
+    recorded, scorers = recorded_speeds(scale.checkout, machine), scorer_speeds(scale.checkout, machine)
     known = scale.definitions.experiments
     stages: dict[str, Cost] = {}
     of_training: dict[str, list[Cost]] = {}
@@ -178,14 +172,14 @@ def estimate_counted(scale: Scale, trainings: Mapping[str, Training], machine: M
         cost.trainings = 1
         stages[f"train@{key}"] = cost
         of_training[key] = [cost]
-    for key, counted in counts.dumps.items():
+    for key, images in counts.dumps.items():
         dump = scale.params.dumps[key]
         run = run_name(dump.experiment, dump.seed)
         cost = stages[f"sample@{key}"] = Cost()
-        cost.add("sample", *sampling(trainings[run], counted.images, machine))
-        cost.bytes = KEPT * counted.images * 3 * trainings[run].run.resolution ** 2 * counted.bytes_each
+        cost.add("sample", sampling(trainings[run], images.images, machine))
+        cost.bytes = KEPT * images.images * 3 * trainings[run].run.resolution ** 2 * images.bytes_each
         of_training[run].append(cost)
-        for scorer, n in counted.scored.items():
+        for scorer, n in images.scored.items():
             cost = stages[f"score-{scorer}@{key}"] = Cost()
             _score(cost, scorer, n, machine, scorers)
             of_training[run].append(cost)
@@ -193,8 +187,8 @@ def estimate_counted(scale: Scale, trainings: Mapping[str, Training], machine: M
         training = trainings[key]
         n *= len(training.run.recipe.snapshots_nimg) + 1
         cost = stages[f"choose@{key}"] = Cost()
-        for seconds, factor in (sampling(training, n, machine), scoring("torch", n, machine, scorers)):
-            cost.add("choose", seconds, factor)
+        for span in (sampling(training, n, machine), scoring("torch", n, machine, scorers)):
+            cost.add("choose", span)
         cost.bytes = KEPT * 4 * training.generator.parameters
         of_training[key].append(cost)
     shared = Cost()
@@ -230,7 +224,7 @@ def _data_bytes(scale: Scale, counts: ImageCounts) -> int:
 
 
 def training_cost(
-    training: Training, machine: Machine, recorded: "Mapping[str, Recorded]", released: bool = False
+    training: Training, machine: Machine, recorded: Mapping[str, Sequence[Recorded]], released: bool = False
 ) -> Cost:
     """Estimate one training with its weights, and its checkpoints, which stay in `.checkpoints`."""
     recipe, generator, discriminator = training.run.recipe, training.generator, training.discriminator
@@ -241,12 +235,12 @@ def training_cost(
         return cost
     flop = training_flop(recipe, generator, discriminator)
     found = recorded.get(speed_key(training.run.generator, training.run.discriminator, training.run.resolution, recipe))
-    if found is not None:
-        there = training_flop(found.recipe, generator, discriminator)
-        seconds, factor = flop / there / found.images_per_sec, 1.0
+    if found:
+        there = [training_flop(one.recipe, generator, discriminator) * one.images_per_sec for one in found]
+        image = measured([flop / speed for speed in there])
     else:
-        seconds, factor = _counted(training, flop, machine)
-    cost.add("train", recipe.length_nimg * seconds, factor)
+        image = _counted(training, flop, machine)
+    cost.add("train", image.times(recipe.length_nimg))
     snapshots = 4 * generator.parameters * (1 + len(recipe.snapshots_nimg))
     # both networks with two Adam moments each, and the averaged generator
     checkpoint = 4 * (4 * generator.parameters + 3 * discriminator.parameters)
@@ -254,95 +248,38 @@ def training_cost(
     return cost
 
 
-def _counted(training: Training, flop: float, machine: Machine) -> tuple[float, float]:
-    """Seconds per real image, and their factor: the slower of arithmetic and, on a GPU, of starting kernels."""
+def _counted(training: Training, flop: float, machine: Machine) -> Span:
+    """Seconds per real image: the slower of arithmetic and, on a GPU, of starting kernels."""
     recipe = training.run.recipe
     share: Figure = getattr(machine.efficiency, recipe.precision)
-    arithmetic = flop / (machine.flop_per_sec(recipe.precision) * share.value)
+    arithmetic = counted(flop / (machine.flop_per_sec(recipe.precision) * share.value), share.factor)
     if not machine.is_gpu or recipe.compile:
-        return arithmetic, share.factor
+        return arithmetic
     launch = machine.figures.launch_sec
     starting = launch.value * training_launches(recipe, training.generator, training.discriminator)
-    return max((arithmetic, share.factor), (starting, launch.factor))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Speed of a finished training, and its recipe: others of the same networks are scaled by counted operations."""
-
-    images_per_sec: float
-    recipe: Recipe
-    images: int
-
-
-def speed_key(generator: dict[str, Any], discriminator: dict[str, Any], resolution: int, recipe: Recipe) -> str:
-    """What two trainings must share for the speed of one to tell that of the other."""
-    return json.dumps([generator, discriminator, resolution, recipe.precision, recipe.compile], sort_keys=True)
-
-
-def _steady(record: Path, overall: float) -> float:
-    """Median images per second of a training's log intervals; `overall`, which compilation and pauses lower, without.
-
-    A tenth of a long training says how fast the rest is only if what happens once is left out.
-    """
-    rates = [float(row["images_per_sec"]) for row in history.read(record.with_name(HISTORY))]
-    return statistics.median(rates) if rates else overall
-
-
-def recorded_speeds(checkout: Checkout, machine: Machine) -> dict[str, Recorded]:
-    """Speeds of finished trainings on the same kind of device, by `speed_key`; of several the longest one's."""
-    found: dict[str, Recorded] = {}
-    for path in checkout.train_records():
-        try:
-            record = train_record.read(path)
-            run, cost, provenance = record.run, record.cost, record.provenance
-            on_cpu, card = provenance.get("device", "cpu") == "cpu", str(provenance.get("gpu", ""))
-            if not (on_cpu if machine.torch_name is None else not on_cpu and machine.torch_name in card):
-                continue
-            speed = _steady(path, cost.images_per_sec or 0.0)
-            recipe = reader.read(Recipe, record.recipe, str(path))
-            key = speed_key(run.generator, run.discriminator, run.resolution, recipe)
-        except (HarnessError, KeyError, ValueError):
-            continue  # released weights, and what the doctor's check of results names
-        if speed > 0 and (key not in found or cost.images > found[key].images):
-            found[key] = Recorded(speed, recipe, cost.images)
-    return found
+    return max(arithmetic, counted(starting, launch.factor), key=lambda span: span.seconds)
 
 
 # ---------------------------------------------------------------- sampling and scoring
 
 
-def sampling(training: Training, n: int, machine: Machine) -> tuple[float, float]:
-    """Seconds of drawing n images in float32, and their factor."""
+def sampling(training: Training, n: int, machine: Machine) -> Span:
+    """What drawing n images in float32 takes."""
     share = machine.efficiency.float32
-    return 2 * training.generator.macs * n / (machine.flop_per_sec("float32") * share.value), share.factor
+    return counted(2 * training.generator.macs * n / (machine.flop_per_sec("float32") * share.value), share.factor)
 
 
-def scoring(scorer: str, n: int, machine: Machine, speeds: Mapping[str, float]) -> tuple[float, float]:
-    """Seconds of a scorer's pass over n images, and their factor: recorded on a CPU, else counted."""
+def scoring(scorer: str, n: int, machine: Machine, speeds: Mapping[str, Span]) -> Span:
+    """What a scorer's pass over n images takes: recorded on a CPU, else counted."""
     on_cpu = not machine.is_gpu or scorer in ON_CPU
     if on_cpu and scorer in speeds:
-        return n / (speeds[scorer] * machine.threads), 1.0
+        return speeds[scorer].times(n)
     flop = machine.figures.inception_flop.value * n
     share = machine.figures.efficiency["cpu" if on_cpu else "gpu"].inception
     peak = machine.host_peak if on_cpu else machine.flop_per_sec("float32")
-    return flop / (peak * share.value), share.factor
+    return counted(flop / (peak * share.value), share.factor)
 
 
-def _score(cost: Cost, scorer: str, n: int, machine: Machine, speeds: Mapping[str, float]) -> None:
+def _score(cost: Cost, scorer: str, n: int, machine: Machine, speeds: Mapping[str, Span]) -> None:
     part = "score_cpu" if machine.is_gpu and scorer in ON_CPU else "score"
-    cost.add(part, *scoring(scorer, n, machine, speeds))
-
-
-def scorer_speeds(checkout: Checkout) -> dict[str, float]:
-    """Images per second and thread of each scorer on a CPU, as `harness bench scores` measured them; {} without it."""
-    path = checkout.results / "bench" / "scores.json"
-    if not path.is_file():
-        return {}
-    record = read_json(path)
-    try:
-        images, threads = record["images"], record["machine"]["threads"]
-        passes = [row for row in record["comparisons"] if "statistics" in row["comparison"]]
-        return {row["ours"]: images / row["ours_sec"] / threads for row in passes}
-    except (KeyError, TypeError, ZeroDivisionError):
-        raise HarnessError(f"{path}: not a record of `harness bench scores`; run it again.") from None
+    cost.add(part, scoring(scorer, n, machine, speeds))

@@ -6,6 +6,7 @@ from tabulate import tabulate
 
 from harness.doctor.devices import Figure
 from harness.doctor.estimate import PARTS, Cost, Estimate
+from harness.doctor.recorded import REPEAT
 
 HOUR, DAY, GB = 3600.0, 86400.0, 1e9
 
@@ -51,7 +52,7 @@ def short(found: Estimate) -> str:
     """Hours with their range, of the CPU beside a GPU too, and disk."""
     cost, machine = found.total, found.machine
     text = f"{_number(cost.device_total / HOUR)} {'GPU-hours' if machine.is_gpu else 'hours'}"
-    if cost.high > cost.low:  # something was counted
+    if cost.high > cost.low:  # something is computed on the device
         text += f" ({_number(cost.low / HOUR)} to {_number(cost.high / HOUR)})"
     if cost.seconds["score_cpu"]:
         text += f", {_number(cost.seconds['score_cpu'] / HOUR)} hours of TensorFlow on {machine.threads} CPU threads"
@@ -64,7 +65,13 @@ def basis(found: Estimate) -> list[str]:
     numbers = {kind: kinds.count(kind) for kind in ("measured", "counted", "released")}
     out = []
     if numbers["measured"]:
-        out.append(f"{numbers['measured']} trainings at the speed of recorded ones: same networks, same device.")
+        device = (
+            "kind of card" if found.machine.is_gpu else "number of threads, and the same processor if a record says"
+        )
+        out.append(
+            f"{numbers['measured']} trainings at the median speed of recorded ones of the same networks on the same "
+            f"{device}; from the fastest to the slowest of them, at least a factor of {REPEAT:g} either way."
+        )
     if numbers["released"]:
         out.append(f"{numbers['released']} rows score released weights: no training.")
     if numbers["counted"]:

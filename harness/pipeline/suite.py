@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from harness.config import experiments, reader, schema, yaml_file
 from harness.config.experiments import Scale
+from harness.config.ranges import Count, Device, Distinct, Name, Seeds, Snapshots, Threads
 from harness.errors import HarnessError, nearest
 from harness.files import write_text
 from harness.paths import PARAMS, RESOURCES, Checkout, ScaleFolder, dump_name, run_name, weights_folder
@@ -19,15 +20,16 @@ from harness.pipeline.stages import pipeline
 AT_ROOT = "quick"  # the scale whose files lie at the repository root; the others lie in results/<scale>
 PIPELINE = "dvc.yaml"
 FREE = ("device", "threads", "limit_nimg")  # keys of params.yaml that may differ from the suite
+Scorers = Annotated[tuple[schema.Scorer, ...], Distinct()]
 
 
 @dataclass(frozen=True)
 class Row:
     """One experiment of a suite; None: the suite's own value."""
 
-    seeds: tuple[int, ...] | None = None
-    snapshots: tuple[Any, ...] | None = None  # last, best or image counts
-    limit_nimg: int | None = None
+    seeds: Seeds | None = None
+    snapshots: Snapshots | None = None  # last, best or image counts
+    limit_nimg: Count | None = None
     protocols: tuple[str, ...] = ()  # beside the suite's
 
 
@@ -36,7 +38,7 @@ class Curve:
     """How the snapshots at image counts are scored where they only draw a curve: protocols and scorers of their own."""
 
     protocols: tuple[str, ...]
-    scorers: tuple[schema.Scorer, ...]
+    scorers: Scorers
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,15 @@ class Suite:
     about: str
     protocols: tuple[str, ...]
     tables: dict[str, dict[str, Row | None]]
-    seeds: tuple[int, ...] = (0,)
-    snapshots: tuple[Any, ...] = ("last",)
-    limit_nimg_each: int | None = None  # a cap on every training that has none of its own
+    seeds: Seeds = (0,)
+    snapshots: Snapshots = ("last",)
+    limit_nimg_each: Count | None = None  # a cap on every training that has none of its own
     curve: Curve | None = None
-    choose: str = "choose-5k"
-    scorers: tuple[schema.Scorer, ...] = ("tf", "clean")
-    threads: int = 2
-    device: str = "auto"
-    limit_nimg: int | None = None
+    choose: Name = "choose-5k"
+    scorers: Scorers = ("tf", "clean")
+    threads: Threads = 2
+    device: Device = "auto"
+    limit_nimg: Count | None = None
     overlay: str = ""
 
     def rows(self) -> dict[str, Row]:
@@ -85,6 +87,7 @@ class Generated:
     pipeline: dict[str, Any]
     command: str  # what writes them
     resources: Path  # need not exist
+    elsewhere: bool  # in a folder that --out names, not the scale's own
 
 
 def names(checkout: Checkout) -> list[str]:
@@ -125,8 +128,9 @@ def read(checkout: Checkout, scale: str) -> Suite:
     """Read one suite.
 
     Raises:
-        HarnessError: no such suite; an unknown key; an experiment that does not exist or stands in two tables; a name
-            that is not fit for a path or a command line.
+        HarnessError: no such suite; an unknown key; a value that its field does not allow; no experiment, one that does
+            not exist, or that stands in two tables; an unknown overlay; a scorer of the curve that is none of the
+            suite's; a name that is not fit for a path or a command line.
     """
     path = suite_file(checkout, scale)
     experiments.pick(scale, dict.fromkeys(names(checkout)), "suite")
@@ -138,23 +142,37 @@ def read(checkout: Checkout, scale: str) -> Suite:
             if name in tables:
                 raise HarnessError(f"{path}: '{name}' stands in tables.{tables[name]} and tables.{table}; delete one.")
             tables[name] = table
-    for name, row in suite.rows().items():
-        for part in (scale, name, *(row.snapshots or ())):
-            reader.check_name(part, str(path))
+    if not tables:
+        raise HarnessError(f"{path}: tables: no experiment stands in it; list one of `harness experiments` there.")
+    for name in (scale, *tables):
+        reader.check_name(name, str(path))
+    if suite.overlay:
+        experiments.pick(suite.overlay, reader.read_yaml(checkout.overlays), f"overlay in {path}: overlay:")
+    others = [scorer for scorer in (suite.curve.scorers if suite.curve else ()) if scorer not in suite.scorers]
+    if others:
+        raise HarnessError(
+            f"{path}: curve.scorers: {others[0]} is none of `scorers` ({', '.join(suite.scorers)}), which alone have "
+            "stages; add it there."
+        )
     return suite
 
 
-def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay: str | None = None) -> Generated:
+def generate(
+    checkout: Checkout, scale: str, folder: Path | None = None, overlay: str | None = None, of: str | None = None
+) -> Generated:
     """Return the files of a scale.
 
     Args:
         folder: where they will lie, inside the checkout; default: the root for `quick`, else results/<scale>.
         overlay: in place of the suite's.
+        of: the suite to read, for a scale that has none yet; default: the scale's own.
 
     Raises:
-        HarnessError: see `read`; or `folder` lies outside the checkout, or the overlay is unknown.
+        HarnessError: see `read`; or `folder` lies outside the checkout, the overlay is unknown, or a protocol cannot
+            serve a row, names the suite's file.
     """
-    suite = read(checkout, scale)
+    suite = read(checkout, of or scale)
+    path = suite_file(checkout, of or scale)
     if overlay == suite.overlay:
         overlay = None  # the suite's own
     suite = suite if overlay is None else dataclasses.replace(suite, overlay=overlay)
@@ -174,10 +192,16 @@ def generate(checkout: Checkout, scale: str, folder: Path | None = None, overlay
     root = "" if folder == checkout.root else os.path.relpath(checkout.root, folder) + "/"
     out = f"results/{scale}/" if folder == checkout.root else ""
     planner = Planner(checkout, suite, known)
-    params = _params(suite, scale, root, out, planner)
-    effects = [str(path.relative_to(checkout.root)) for path in checkout.effects]
-    made = pipeline(params, suite.scorers, _sources(checkout, params, known), planner.references(), effects)
-    return Generated(folder, params, made, command, own / RESOURCES)
+    try:
+        params = _params(suite, scale, root, out, planner)
+        references = planner.references()
+    except HarnessError as error:
+        raise HarnessError(f"{path}: {error}") from None
+    checked = reader.read(schema.Params, params, str(path))
+    check_references(Scale(path, checked, checkout.root, folder / out))
+    effects = [str(record.relative_to(checkout.root)) for record in checkout.effects]
+    made = pipeline(params, suite.scorers, _sources(checkout, params, known), references, effects)
+    return Generated(folder, params, made, command, own / RESOURCES, elsewhere=folder != own)
 
 
 def _params(suite: Suite, scale: str, root: str, out: str, planner: "Planner") -> dict[str, Any]:
@@ -220,9 +244,15 @@ def _sources(checkout: Checkout, params: dict[str, Any], known: dict[str, schema
 
 
 def write(generated: Iterable[Generated]) -> list[Path]:
-    """Write params.yaml and dvc.yaml of every scale, and resources.yaml where it is missing; return their paths."""
-    paths = []
-    for made in list(generated):
+    """Write params.yaml and dvc.yaml of every scale, and resources.yaml where it is missing; return their paths.
+
+    Raises:
+        HarnessError: a folder holds the files of another scale, or a pipeline that is of none; nothing is written.
+    """
+    paths, every = [], list(generated)
+    for made in every:
+        _refuse_anothers(made)
+    for made in every:
         heading = f"# Made by `{made.command}` of experiments/suites/{made.params['scale']}.yaml: edit that.\n"
         for name, value in ((PARAMS, made.params), (PIPELINE, made.pipeline)):
             write_text(made.folder / name, heading + yaml_file.text(value))
@@ -236,11 +266,39 @@ def write(generated: Iterable[Generated]) -> list[Path]:
     return paths
 
 
+def _refuse_anothers(made: Generated) -> None:
+    """Refuse a folder of another scale, or of another overlay: its records would stay under files that are not theirs.
+
+    The scale's own folder may hold a params.yaml that cannot be read, which is made anew, or be under another overlay,
+    which is what the suite said before.
+    """
+    path, there = made.folder / PARAMS, dict[str, Any]()
+    if path.is_file():
+        try:
+            there = reader.read_yaml(path)
+        except HarnessError:
+            if not made.elsewhere:
+                return
+    elif not (made.elsewhere and (made.folder / PIPELINE).exists()):
+        return
+    scale, overlay = there.get("scale"), there.get("overlay") or ""
+    mine = scale == made.params["scale"], not made.elsewhere or overlay == made.params["overlay"]
+    if all(mine):
+        return
+    under = f" under the overlay '{overlay}'" if overlay else " without an overlay" if mine[0] else ""
+    holds = "a pipeline that is not of a scale" if scale is None else f"the scale {reader.shown(scale)}{under}"
+    raise HarnessError(
+        f"{made.folder}: holds {holds}; `{made.command}` would replace its {PARAMS} and {PIPELINE} by those of the "
+        f"scale '{made.params['scale']}'. Name another folder with --out, or move what lies there away."
+    )
+
+
 def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
     """Start a suite from another one, stages given what those of the other are; return the paths of its files.
 
     Raises:
-        HarnessError: no suite `old`, a suite `new` already, or an unfit name.
+        HarnessError: no suite `old`, or one that is refused by `generate`; a suite `new` already, or an unfit name;
+            nothing is written.
     """
     read(checkout, old)
     target = suite_file(checkout, new)
@@ -248,8 +306,8 @@ def copy(checkout: Checkout, old: str, new: str) -> list[Path]:
     for path in (target, checkout.results / new):
         if path.exists():
             raise HarnessError(f"{path}: is there already; choose another name or delete it.")
+    made = dataclasses.replace(generate(checkout, new, of=old), resources=folder_of(checkout, old) / RESOURCES)
     write_text(target, suite_file(checkout, old).read_text(encoding="utf-8"))
-    made = dataclasses.replace(generate(checkout, new), resources=folder_of(checkout, old) / RESOURCES)
     return [target, *write([made])]
 
 
@@ -262,13 +320,14 @@ def check(scale: Scale) -> None:
         HarnessError: a key other than `device`, `threads` and `limit_nimg` differs; or see `check_references`.
     """
     params, checkout = scale.params, scale.checkout
-    check_references(scale)
     if not checkout.suites.is_dir():
+        check_references(scale)
         return
     made = generate(checkout, params.scale, scale.path.parent, params.overlay)
-    expected = reader.read(schema.Params, made.params, str(scale.path))
+    expected = reader.read(schema.Params, made.params, made.command)
     for f in dataclasses.fields(schema.Params):
         if f.name not in FREE and getattr(params, f.name) != getattr(expected, f.name):
+            check_references(scale)  # which names a protocol that changed
             raise HarnessError(
                 f"{scale.path}: `{f.name}` is not what experiments/suites/{params.scale}.yaml gives; "
                 f"edit that file and run `{made.command}`."

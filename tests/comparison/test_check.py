@@ -223,7 +223,12 @@ def test_a_project_can_demand_verdicts(mixed: Path, tmp_path: Path) -> None:
         "good": ("t1-autogan-autogan", ("within",)),
         "bad": ("t4-transgan-s", ("within", "near")),
         "one_metric": ("t4-transgan-s", ("within",), "is"),
+        "one_word": ("t1-autogan-autogan", "within"),
         "stand_in": ("t2-transgan-diffaug", ("within",)),
+        "experiment": ("t4-transgn-s", ("within",)),
+        "metric": ("t4-transgan-s", ("within",), "FID"),
+        "allowed": ("t1-autogan-autogan", ("withn",)),
+        "not_scored": ("t4-transgan-s", ("within",), "kid"),
     }
     body = "".join(f"def test_{k}(harness_verdict):\n    harness_verdict(*{v!r})\n\n" for k, v in demands.items())
     (tmp_path / "test_scores.py").write_text(body)
@@ -231,9 +236,18 @@ def test_a_project_can_demand_verdicts(mixed: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", *options, "--harness-params", str(mixed), "test_scores.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     outcome = {name: word for word, name in re.findall(r"^(PASSED|FAILED) \S+::test_(\w+)", done.stdout, re.M)}
-    assert outcome == {"good": "PASSED", "bad": "FAILED", "one_metric": "PASSED", "stand_in": "FAILED"}, done.stdout
+    passed = ("good", "one_metric", "one_word")
+    assert outcome == {name: "PASSED" if name in passed else "FAILED" for name in demands}, done.stdout
     assert "t4-transgan-s: not within or near" in done.stdout
     assert "t2-transgan-diffaug: not-comparable" in done.stdout
+    for said in (
+        "params.yaml: unknown experiment 't4-transgn-s'. Did you mean 't4-transgan-s'?",
+        "params.yaml: unknown metric 'FID'. Valid: fid, is, kid.",
+        "params.yaml: unknown verdict in allow: 'withn'. Did you mean 'within'?",
+        "t4-transgan-s: no verdict;",
+    ):
+        assert said in done.stdout, said
+    assert "During handling" not in done.stdout
 
 
 def test_a_table_is_aligned_for_a_terminal(found: pd.DataFrame) -> None:

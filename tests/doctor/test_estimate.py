@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from click.testing import CliRunner
 from harness.cli import group
 from harness.config import experiments
 from harness.config.experiments import Scale
-from harness.doctor import devices, estimate, estimate_text
+from harness.doctor import devices, estimate, estimate_text, recorded
 from harness.doctor.devices import Machine
 from harness.doctor.estimate import Cost, Estimate, Training
 from harness.doctor.image_counts import image_counts
+from harness.doctor.recorded import Recorded
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.networks.operations import Count
@@ -80,16 +82,36 @@ def test_small_networks_on_a_gpu_wait_for_their_kernels_by_hand() -> None:
         estimate.training_cost(training(precision="bfloat16"), GPU, {})
 
 
-def test_a_recorded_speed_is_scaled_to_another_recipe_of_the_same_networks() -> None:
+def at_speeds(*speeds: float) -> dict[str, list[Recorded]]:
+    """Records of `training()` at images per second."""
     one = training()
-    key = estimate.speed_key({"model": "g"}, {"model": "d"}, 32, one.run.recipe)
-    recorded = {key: estimate.Recorded(50.0, one.run.recipe, 10)}
-    found = estimate.training_cost(one, GPU, recorded)
-    assert (found.seconds["train"], found.low, found.high) == pytest.approx((20.0, 20.0, 20.0))
+    key = recorded.speed_key({"model": "g"}, {"model": "d"}, 32, one.run.recipe)
+    return {key: [Recorded(speed, one.run.recipe, 10) for speed in speeds]}
+
+
+def test_a_recorded_speed_is_scaled_to_another_recipe_of_the_same_networks() -> None:
+    found = estimate.training_cost(training(), GPU, at_speeds(50.0))
+    assert (found.seconds["train"], found.low, found.high) == pytest.approx((20.0, 20.0 / 1.2, 20.0 * 1.2))
     assert found.basis == {"measured"}
-    costlier = estimate.training_cost(training(n_critic=1), GPU, recorded)
+    costlier = estimate.training_cost(training(n_critic=1), GPU, at_speeds(50.0))
     assert costlier.seconds["train"] == pytest.approx(20.0 * (1220 + 1320) / 1880)
-    assert estimate.training_cost(training(compile=True), GPU, recorded).basis == {"counted"}
+    assert estimate.training_cost(training(compile=True), GPU, at_speeds(50.0)).basis == {"counted"}
+
+
+@pytest.mark.parametrize(
+    ("speeds", "expected"),
+    [
+        ((50, 20, 40), (25, 20, 50)),
+        ((50, 49, 51), (20, 20 / 1.2, 20 * 1.2)),
+        ((50, 10, 51), (20, 20 / 1.2, 100)),
+        ((50, 25), (30, 20, 40)),
+    ],
+)
+def test_recorded_speeds_that_differ_give_a_range(speeds: tuple[float, ...], expected: tuple[float, ...]) -> None:
+    """The median, from the fastest to the slowest, and never nearer than a factor of 1.2."""
+    found = estimate.training_cost(training(), GPU, at_speeds(*speeds))
+    assert (found.seconds["train"], found.low, found.high) == pytest.approx(expected)
+    assert found.basis == {"measured"}
 
 
 def test_estimate_from_operations_then_from_records(root: Path) -> None:
@@ -105,9 +127,12 @@ def test_estimate_from_operations_then_from_records(root: Path) -> None:
     assert measured.basis == {"measured"}
 
 
-def whole_record(root: Path, device: str, **provenance: str) -> None:
+def whole_record(root: Path, device: str, seed: int = 0, **provenance: Any) -> None:
     """The record of a training, at 50 images a second."""
     path = record(root, sngan=1)
+    if seed:
+        folder = path.parent.parent
+        path = shutil.move(folder, folder.with_name(f"seed{seed}")) / "train/train.json"
     network = {"model": "sngan"}
     run = read_json(path)["run"] | {"generator": network, "discriminator": network}
     recipe = dataclasses.asdict(experiments.definitions().recipe("sngan"))
@@ -124,23 +149,41 @@ def whole_record(root: Path, device: str, **provenance: str) -> None:
         ("cuda", {"gpu": "NVIDIA H100 80GB HBM3"}, "gpu"),
         ("cuda:1", {"gpu": "Tesla V100-SXM2-32GB"}, None),
         ("cuda", {}, None),
+        ("cpu", {"threads": CPU.threads, "processor": "EPYC"}, "cpu"),
+        ("cpu", {"threads": CPU.threads + 1}, None),
+        ("cpu", {"processor": "Xeon"}, None),
+        ("cpu", {"processes": 2}, None),
+        ("cuda", {"gpu": "NVIDIA H100 80GB HBM3", "processes": 8}, None),
+        ("cuda", {"gpu": "NVIDIA H100 80GB HBM3", "threads": 9, "processor": "Xeon"}, "gpu"),
     ],
 )
 def test_a_speed_counts_on_the_device_it_was_measured_on(
-    root: Path, device: str, provenance: dict[str, str], known: str | None
+    root: Path, device: str, provenance: dict[str, Any], known: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In one process; on a CPU also with as many threads, on the processor that is here if the record names one."""
+    monkeypatch.setattr(recorded, "processor", lambda: "EPYC")
     whole_record(root, device, **provenance)
-    found = {name: estimate.recorded_speeds(Checkout(root), m) for name, m in (("cpu", CPU), ("gpu", GPU))}
+    found = {name: recorded.recorded_speeds(Checkout(root), m) for name, m in (("cpu", CPU), ("gpu", GPU))}
     assert [name for name, speeds in found.items() if speeds] == ([known] if known else [])
 
 
 def test_what_happens_once_does_not_slow_the_rest(root: Path) -> None:
-    """Compilation, or a pause, is in the images per second of the whole training, and not in most of its intervals."""
+    """Compilation, or a pause, is in the images per second of the whole training, and not in most of its intervals.
+
+    A training too short to leave it out counts only where there is no other.
+    """
+    whole_record(root, "cpu", seed=1)
     whole_record(root, "cpu")
-    (path,) = Checkout(root).train_records()
-    path.with_name("history.csv").write_text("nimg,images_per_sec\n3,1.0\n6,90.0\n9,80.0\n")
-    (found,) = estimate.recorded_speeds(Checkout(root), CPU).values()
+    short, long = Checkout(root).train_records()
+    short.with_name("history.csv").write_text("nimg,images_per_sec\n3,1.0\n6,3.0\n")
+    ((found,),) = recorded.recorded_speeds(Checkout(root), CPU).values()
+    assert found.images_per_sec in (2.0, 50.0), "one of two that are no better"
+    long.with_name("history.csv").write_text("nimg,images_per_sec\n3,1.0\n6,90.0\n9,80.0\n")
+    ((found,),) = recorded.recorded_speeds(Checkout(root), CPU).values()
     assert found.images_per_sec == 80.0
+    short.with_name("history.csv").write_text("nimg,images_per_sec\n3,1.0\n6,40.0\n9,50.0\n")
+    (both,) = recorded.recorded_speeds(Checkout(root), CPU).values()
+    assert [one.images_per_sec for one in both] == [40.0, 80.0]
 
 
 def test_dumps_choices_and_scores_by_hand(root: Path) -> None:
@@ -205,6 +248,26 @@ def test_tensorflow_scores_on_the_cpu_beside_a_gpu(root: Path) -> None:
     write_json(root / "results/bench/scores.json", bench)
     with pytest.raises(HarnessError, match=r"scores\.json: not a record of `harness bench scores`"):
         cost(scale, GPU)
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpu", "factor"), [(2, "EPYC", 1.2), (2, None, 1.2), (4, "EPYC", None), (2, "Xeon", 0)]
+)
+def test_a_scorer_is_as_fast_as_on_the_benchmark_s_processor(
+    root: Path, threads: int, cpu: str | None, factor: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another number of threads is as uncertain as a count (None); another processor's benchmark says nothing (0)."""
+    monkeypatch.setattr(recorded, "processor", lambda: "EPYC")
+    row = {"comparison": "IS + FID statistics", "ours": "tf", "ours_sec": 10.0}
+    machine = {"threads": threads} | ({"cpu": cpu} if cpu else {})
+    write_json(root / "results/bench/scores.json", {"images": 200, "machine": machine, "comparisons": [row]})
+    found = recorded.scorer_speeds(Checkout(root), CPU)
+    assert bool(found) == (factor != 0)
+    for span in found.values():
+        sec = 10.0 * threads / (200 * CPU.threads)
+        off = factor or FIGURES.efficiency["cpu"].inception.factor
+        assert (span.seconds, span.low, span.high) == pytest.approx((sec, sec / off, sec * off))
+    assert recorded.scorer_speeds(Checkout(root), GPU), "what stands beside a card is not known"
 
 
 def test_released_weights_take_no_training(root: Path) -> None:

@@ -14,8 +14,8 @@ from harness.errors import HarnessError
 from harness.paths import Checkout
 from harness.pipeline import suite
 from harness.pipeline.score import scorer_device
-from tests.conftest import TINY
 from tests.paths import ROOT
+from tests.pipeline.suites import made, tiny_checkout, write, write_protocols
 from tests.scoring import entry
 
 KEYS = {f.name for f in dataclasses.fields(schema.Params)}
@@ -24,41 +24,8 @@ SCALES = suite.names(Checkout(ROOT))
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """A checkout with the suite `tiny` of two experiments; nothing is packed."""
-    for name, value in TINY.items():
-        if name != "params.yaml":
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(yaml.safe_dump(value))
-    (tmp_path / "experiments/models").symlink_to(ROOT / "experiments/models")
-    (tmp_path / "experiments/overlays.yaml").write_text(yaml.safe_dump(OVERLAYS))
-    write(tmp_path, {"e": {}, "f": {"seeds": [0, 1], "snapshots": [8, "best", "last"]}})
-    return Checkout(tmp_path)
-
-
-def write_protocols(checkout: Checkout, **entries: dict[str, Any]) -> None:
-    (checkout.root / "experiments/protocols/more.yaml").write_text(yaml.safe_dump(entries))
-
-
-OVERLAYS = {
-    "half": {
-        "about": "",
-        "changes": {"precision": "bfloat16", "compile": True},
-        "exceptions": [{"experiments": ["f"], "changes": {"compile": False}, "because": "a test"}],
-    }
-}
-
-
-def write(root: Path, rows: dict[str, Any], **others: Any) -> None:
-    path = root / "experiments/suites/tiny.yaml"
-    path.parent.mkdir(exist_ok=True)
-    value = {"about": "", "protocols": ["tiny"], "choose": "tiny", "tables": {"t": rows}}
-    path.write_text(yaml.safe_dump(value | others))
-
-
-def made(checkout: Checkout, **options: Any) -> experiments.Scale:
-    """The scale `tiny` as written."""
-    paths = suite.write([suite.generate(checkout, "tiny", **options)])
-    return experiments.open_scale(paths[0])
+    """See `suites.tiny_checkout`."""
+    return tiny_checkout(tmp_path)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -110,13 +77,6 @@ def test_seeds_and_snapshots_of_a_row(checkout: Checkout) -> None:
     assert params.dumps["f-seed1-best"].weights == "chosen"
 
 
-def test_more_reals_than_there_are_is_refused(checkout: Checkout) -> None:
-    write_protocols(checkout, large=entry(references={"any": {"n_real": 41}}))
-    write(checkout.root, {"e": {}}, protocols=["large"])
-    with pytest.raises(HarnessError, match="protocol 'large': 41 reals of 'tiny', which has 40 images"):
-        suite.check(made(checkout))
-
-
 def test_an_overlay_of_the_suite_s_own(checkout: Checkout) -> None:
     """Its files lie in the scale's own folder, and their command names no overlay."""
     write(checkout.root, {"e": {}}, overlay="half")
@@ -158,34 +118,6 @@ def test_a_scale_without_a_suite_is_refused_where_there_are_suites(checkout: Che
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ({"ee": {}}, "unknown experiment .*'ee'"),
-        ({"e": {"seed": [0]}}, "unknown key 'seed'.*seeds"),
-        ({"e": {"snapshots": ["last; touch x"]}}, "the name 'last; touch x' must be a name"),
-        ({"e": {"snapshots": ["../last"]}}, "becomes a path"),
-    ],
-)
-def test_an_unfit_row_is_named(checkout: Checkout, rows: dict[str, Any], message: str) -> None:
-    write(checkout.root, rows)
-    with pytest.raises(HarnessError, match=message):
-        suite.generate(checkout, "tiny")
-
-
-def test_an_experiment_stands_in_one_table(checkout: Checkout) -> None:
-    write(checkout.root, {}, tables={"t": {"e": {}}, "u": {"e": {}}})
-    with pytest.raises(HarnessError, match=r"'e' stands in tables\.t and tables\.u"):
-        suite.generate(checkout, "tiny")
-
-
-def test_a_protocol_cannot_become_a_command(checkout: Checkout) -> None:
-    write_protocols(checkout, **{"a; touch x": entry()})
-    write(checkout.root, {"e": {}}, protocols=["a; touch x"])
-    with pytest.raises(HarnessError, match=r"the name 'a; touch x' must be a name"):
-        suite.generate(checkout, "tiny")
-
-
-@pytest.mark.parametrize(
     ("setting", "scorer", "device"),
     [
         ("cuda", "torch", "cuda"),
@@ -218,13 +150,6 @@ def test_an_overlay_lies_elsewhere_and_changes_recipes(checkout: Checkout) -> No
         suite.generate(checkout, "tiny", overlay="half")
     with pytest.raises(HarnessError, match=r"unknown overlay 'haf'.*half"):
         suite.generate(checkout, "tiny", folder, "haf")
-
-
-def test_nothing_is_written_if_one_suite_is_wrong(checkout: Checkout) -> None:
-    (checkout.suites / "z.yaml").write_text("about: ''\n")
-    done = CliRunner().invoke(group, ["scale", "write", "--root", str(checkout.root)])
-    assert isinstance(done.exception, HarnessError)
-    assert not (checkout.results / "tiny").exists()
 
 
 def test_a_copy_is_a_scale_of_one_s_own(checkout: Checkout) -> None:
@@ -314,13 +239,3 @@ def test_a_curve_has_protocols_of_its_own(checkout: Checkout) -> None:
     assert scale.params.dumps["e-seed0-8"].n_fake == 3
     stages = suite.generate(checkout, "tiny").pipeline["stages"]
     assert list(stages["score-clean"]["foreach"]) == ["e-seed0-best", "e-seed0-last"]
-
-
-def test_a_protocol_that_no_scorer_of_the_suite_serves(checkout: Checkout) -> None:
-    write_protocols(checkout, own=entry(scorers={"torch": "tf1-bilinear"}, kid=[]))
-    write(checkout.root, {"e": {"protocols": ["own"]}})
-    with pytest.raises(HarnessError, match="protocol 'own' is served by torch, the suite's scorers are tf, clean"):
-        made(checkout)
-    write(checkout.root, {"e": {"protocols": ["onw"]}})
-    with pytest.raises(HarnessError, match=r"unknown protocol in suite: e: 'onw'\. Did you mean 'own'"):
-        made(checkout)
