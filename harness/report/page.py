@@ -232,11 +232,13 @@ def context(scale: "Scale", checked: Checked, figures: list[drawing.Chart]) -> d
 
 
 def _noted_once(tables: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return tables whose note stands below the first that has it."""
+    """Return tables whose notes leave out the sentences that stand above already, but those on `this table`."""
     said, out = set[str](), []
     for table in sorted(tables, key=lambda table: not table["rows"]):  # the order on the page
-        out.append(table | {"note": "" if table["note"] in said else table["note"]})
-        said.add(table["note"])
+        sentences = re.split(r"(?<=\.) ", table["note"])
+        kept = [one for one in sentences if one not in said or "this table" in one]
+        out.append(table | {"note": " ".join(kept)})
+        said |= set(sentences)
     return out
 
 
