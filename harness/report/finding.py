@@ -225,12 +225,21 @@ def answers(claims: pd.DataFrame) -> list[str]:
 
 
 def _effect(line: Mapping[str, Any]) -> str:
-    """Return an effect, its interval and what was needed; the sign is named where the claim is that there is a gain."""
+    """Return an effect, its interval, what was needed and what that presumes.
+
+    The sign is named where the claim is that there is a gain.
+    """
     said = f"effect {line['effect']:+.2f} ({line['low']:.2f} to {line['high']:.2f})"
     said += f", more than {line['smallest']:g} was needed"
     if line["verdict"] == CONTRADICTED and line["smallest"] >= 0:
         said += ": right sign, too small" if line["effect"] > 0 else ": wrong sign or none"
-    return said if line["whole"] else f"{said} (all after {int(line['images_seen']):,} images, not whole runs)"
+    notes = [f"protocol {line['protocol']}"]
+    if isinstance(line["presumed"], str) and line["presumed"]:  # of a csv NaN
+        rows = line["presumed"].replace("; ", " and ")
+        notes.append(f"{line['smallest']:g} presumes what nobody has seen in its source: {rows}")
+    if not line["whole"]:
+        notes.append(f"all after {int(line['images_seen']):,} images, not whole runs")
+    return f"{said} ({'; '.join(notes)})"
 
 
 def _why(reason: Any) -> str:

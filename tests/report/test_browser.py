@@ -13,7 +13,7 @@ from tests.comparison.test_check import autogan
 from tests.comparison.test_tables import STAND_IN
 from tests.paths import ROOT
 from tests.records import score_trees
-from tests.report.test_finding import curve, train_on
+from tests.report.test_finding import curve
 from tests.report.test_page import grid
 
 pytestmark = pytest.mark.browser
@@ -43,7 +43,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("browser") / "results" / "test"
     score_trees.add(out, **STAND_IN)
-    train_on(out, STAND_IN["experiment"], "standin-cifar10")
     whole = score_trees.length_of("mini-conv")  # a shorter run would shorten the scale, and so what it plans
     for seed in (0, 1):
         curve(out, "mini-conv", {whole // 2: 6.0 + seed, whole: 2.0 + seed}, seed=seed, layer=768)

@@ -99,22 +99,23 @@ def test_a_score_whose_training_is_not_known_counts_for_its_own_data_set(out: Pa
 
 LINE = {"claim": "c", "contrast": "d", "says": "it helps", "smallest": 0.38, "whole": True, "images_seen": 1000}
 LINE |= {"effect": 0.07, "low": -0.22, "high": 0.37, "verdict": "contradicted", "claim_verdict": "contradicted"}
-LINE |= {"reason": ""}
+LINE |= {"reason": "", "protocol": "p", "presumed": ""}
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({}, "Contradicted at this scale: it helps: effect +0.07 (-0.22 to 0.37), more than 0.38 was needed: "
-             "right sign, too small."),
+             "right sign, too small (protocol p)."),
         ({"effect": -0.1}, "Contradicted at this scale: it helps: effect -0.10 (-0.22 to 0.37), more than 0.38 was "
-                           "needed: wrong sign or none."),
+                           "needed: wrong sign or none (protocol p)."),
         ({"effect": -5.0, "low": -6.0, "high": -4.0, "smallest": -3.0}, "Contradicted at this scale: it helps: effect "
-         "-5.00 (-6.00 to -4.00), more than -3 was needed."),
+         "-5.00 (-6.00 to -4.00), more than -3 was needed (protocol p)."),
         ({"verdict": "supported", "claim_verdict": "supported", "smallest": -0.3}, "Supported at this scale: it helps: "
-         "effect +0.07 (-0.22 to 0.37), more than -0.3 was needed."),
-        ({"whole": False}, "Contradicted at this scale: it helps: effect +0.07 (-0.22 to 0.37), more than 0.38 was "
-         "needed: right sign, too small (all after 1,000 images, not whole runs)."),
+         "effect +0.07 (-0.22 to 0.37), more than -0.3 was needed (protocol p)."),
+        ({"whole": False, "presumed": "T1/a; T1/b"}, "Contradicted at this scale: it helps: effect +0.07 "
+         "(-0.22 to 0.37), more than 0.38 was needed: right sign, too small (protocol p; 0.38 presumes what nobody has "
+         "seen in its source: T1/a and T1/b; all after 1,000 images, not whole runs)."),
     ],
 )  # fmt: skip
 def test_a_decided_claim_is_told_with_its_effect(changes: dict[str, Any], said: str) -> None:
