@@ -4,14 +4,15 @@ import contextlib
 import io
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html import unescape
 
 import pandas as pd
 
 from harness.comparison import field_worth, protocols, run_tables, table_formats, verified, words
-from harness.config.experiments import open_scale
+from harness.comparison.table_formats import NONE
+from harness.config.experiments import load_datasets, open_scale
 from harness.doctor import devices, estimate_text
 from harness.doctor.estimate import estimate
 from harness.files import read_json, write_text
@@ -38,44 +39,50 @@ def measured() -> str:
     """Markdown: what the newest scale found, its last snapshots as a table, its first figure."""
     folder, found = ScaleFolder(ROOT / "results" / NEWEST), results.load(ROOT / "results" / NEWEST)
     about = suite.read(Checkout(ROOT), NEWEST).about
-    claims = pd.read_csv(folder.check / "claims.csv").drop_duplicates("claim")
-    verdicts = claims["claim_verdict"].value_counts()
-    decided = claims[claims["claim_verdict"] != "undecidable"]
-    judged = ", ".join(f"{verdicts.get(verdict, 0)} {verdict}" for verdict in finding.SYMBOLS)
     figure = next(path for scorer in finding.SCORERS for path in sorted(folder.report.glob(f"fid-*-{scorer}*.svg")))
     said = re.search(r"<desc[^>]*>(.*?)</desc>", figure.read_text(encoding="utf-8"), re.DOTALL)
     assert said, f"{figure} does not say what it shows"
+    sizes = {name: one["count"] for name, one in load_datasets(ROOT).items() if "count" in one}
     paragraphs = [
         f"[`results/{NEWEST}`](results/{NEWEST}): {about}.",
-        *(f"**{sentence}**" for sentence in finding.findings(found)),
-        f"Of the {verdicts.sum()} claims of experiments/claims.yaml, at this scale: {judged}.",
-        *(f"{row.claim_verdict.capitalize()} here: {row.says}." for row in decided.itertuples()),
+        *(f"**{sentence}**" for sentence in finding.answers(pd.read_csv(folder.check / "claims.csv"))),
+        *finding.findings(found, sizes),
     ]
     picture = f"![{unescape(said[1])}]({figure.relative_to(ROOT)})"
-    return "\n\n".join([*map(_wrapped, paragraphs), last_scores(found), _wrapped(picture)]) + "\n"
+    return "\n\n".join([*map(_wrapped, paragraphs), last_scores(found, sizes), _wrapped(picture)]) + "\n"
 
 
-def last_scores(found: results.Results) -> str:
-    """Markdown: FID of every model's last snapshot under the protocol that most share, named, lowest first."""
+def last_scores(found: results.Results, sizes: Mapping[str, int]) -> str:
+    """Markdown: FID of every model's last snapshot under the protocol that most share, named.
+
+    By the data set trained on, that of most models first, then by FID, lowest first; `sizes`: data set -> its images.
+    """
     scores, common = found.scores, protocols.common_protocols(found.scores)
     scorers = [name for name in finding.SCORERS if name in common]
+    sets, trained_on = finding.training_sets(scores), finding.trained_on(scores)
     (layer,) = set(scores["layer"])
-    heads = ["model", "images seen", *(f"FID-{layer}, {finding.SCORERS[one]}" for one in scorers), "seeds", "hours"]
+    fids = [f"FID-{layer}, {finding.SCORERS[one]}" for one in scorers]
+    heads = ["model", "trained on, images", "images seen", *fids, "seeds", "hours"]
     rows = []
     for experiment, part in scores[scores["snapshot"] == "last"].groupby("experiment", sort=True):
         columns = [part[(part["scorer"] == one) & (part["protocol"] == common[one])]["fid"] for one in scorers]
         means = [run_tables.mean_sd(column) for column in columns]
-        fids = [words.mean_sd("x", 2)({"x": mean, "x_sd": sd}) for mean, sd in means]
+        shown = [words.mean_sd("x", 2)({"x": mean, "x_sd": sd}) for mean, sd in means]
         seeds = sorted(set(part["seed"]))
         cost = run_tables.cost(found.training, str(experiment), seeds)
         hours = (cost["gpu_hours"] or 0) + (cost["cpu_hours"] or 0)
-        cells = [str(experiment), f"{part['nimg'].iloc[0]:,}", *fids, str(len(seeds)), f"{hours:.1f}"]
-        rows.append((means[0][0], f"| {' | '.join(cells)} |"))
+        trained, seen = str(trained_on[part.index[0]]), int(part["nimg"].iloc[0])
+        of = f"{sizes[trained]:,}" if seen else NONE
+        cells = [str(experiment), of, f"{seen:,}", *shown, str(len(seeds)), f"{hours:.1f}"]
+        rows.append((sets.index(trained), means[0][0], f"| {' | '.join(cells)} |"))
     rule = ["---", *["---:"] * (len(heads) - 1)]
     chosen = scores[(scores["scorer"] == scorers[0]) & (scores["protocol"] == common[scorers[0]])]
-    said = _wrapped(f"The last snapshots, {finding.counts(chosen.iloc[0].to_dict())}:")
+    said = _wrapped(
+        f"The last snapshots, {finding.counts(chosen.iloc[0].to_dict())}; ± is the standard deviation over seeds, "
+        "hours are device hours of training, summed over the seeds:"
+    )
     return "\n".join(
-        [said, "", f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *(line for _, line in sorted(rows))]
+        [said, "", f"| {' | '.join(heads)} |", f"| {' | '.join(rule)} |", *(line for *_, line in sorted(rows))]
     )
 
 

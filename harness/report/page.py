@@ -13,7 +13,7 @@ from harness.comparison.check import Checked
 from harness.comparison.table_formats import NONE, Table
 from harness.files import write_text
 from harness.records.results import Results
-from harness.report import charts, copies, finding, gaps, pictures
+from harness.report import charts, copies, drawing, finding, gaps, pictures
 from harness.report import scores as measured_scores
 
 if TYPE_CHECKING:
@@ -151,11 +151,13 @@ def facts(scale: str, found: Results) -> list[tuple[str, str]]:
     """Return scale, seeds, cost and commit, for the head of the page."""
     runs = found.scores.drop_duplicates(["experiment", "seed"])
     seeds = runs.groupby("experiment").size()
+    trained = runs[runs["planned_nimg"] > 0]
+    control = f", and {len(runs) - len(trained)} untrained" if len(trained) < len(runs) else ""
     fewest, most = seeds.min(), seeds.max()
     training, scoring = measured_scores.total_hours(found)
     return [
         ("Scale", scale),
-        ("Trained", f"{found.scores['experiment'].nunique()} experiments, {len(runs)} runs"),
+        ("Trained", f"{trained['experiment'].nunique()} experiments, {len(trained)} runs{control}"),
         ("Seeds", f"{most} each" if fewest == most else f"{fewest} to {most} each"),
         ("Scores", str(len(found.scores))),
         ("Cost", f"{training:.2f} device hours of training, {scoring:.2f} of scoring"),
@@ -177,7 +179,7 @@ def render(context: Mapping[str, Any], template: str = "page.html.j2") -> str:
     return environment.get_template(template).render(context)
 
 
-def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> dict[str, Any]:
+def context(scale: "Scale", checked: Checked, figures: list[drawing.Chart]) -> dict[str, Any]:
     """Return what the template shows of a scale."""
     found = checked.measured.results
     views = {table.name: view(table) for table in checked.tables}
@@ -187,11 +189,14 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
     samples = pictures.rows(scale.folder, found.scores)
     papers = _noted_once(views.values())
     apart = gaps.gaps(checked)
+    sizes = {name: one["count"] for name, one in scale.definitions.datasets.items() if "count" in one}
     listing, barred = checked.listing(), checked.verdicts["verdict"] == "not-comparable"
     return {
         "scale": scale.params.scale,
         "warnings": [*overlay_warning(scale), *warnings(found)],
-        "findings": finding.findings(found),
+        "answers": finding.answers(checked.claims),
+        "findings": finding.findings(found, sizes),
+        "sizes": sizes,
         "comparability": finding.comparability(checked),
         "claims": claims,
         "claim_counts": [(v, sum(c["verdict"] == v for c in claims), s) for v, s in finding.SYMBOLS.items()],
@@ -203,13 +208,13 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "barred": view(replace(listing, data=listing.data[barred], note="")),
         "scores": measured_scores.score_table(found),
         "protocols": measured_scores.protocol_lines(found.scores),
-        "places": charts.colour_indices(found.scores),
+        "places": drawing.colour_indices(found.scores),
         "samples": [row for row in samples if not row["stand_in"]],
         "drawn": [row for row in samples if row["stand_in"]],
         "charts": [one for one in figures if one.name.startswith("fid-")],
         "scorer_charts": [one for one in figures if one.name.startswith("scorers-")],
         "losses": [one for one in figures if one.name.startswith("losses-")],
-        "copies": copies.rows(scale.folder, found.scores),
+        "copies": copies.tables(scale.folder, found.scores),
         "distances": copies.HEADINGS,
         "gaps": [row for row in apart if not row["on_the_way"]],
         "gaps_on_the_way": [row for row in apart if row["on_the_way"]],
@@ -221,17 +226,19 @@ def context(scale: "Scale", checked: Checked, figures: list[charts.Chart]) -> di
         "unmeasured": [table for table in papers if not table["rows"]],
         "costs": measured_scores.costs(found),
         "provenance": provenance(found.scores),
-        "light": charts.palette(charts.LIGHT),
-        "dark": charts.palette(charts.DARK),
+        "light": drawing.palette(drawing.LIGHT),
+        "dark": drawing.palette(drawing.DARK),
     }
 
 
 def _noted_once(tables: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return tables whose note stands below the first that has it."""
+    """Return tables whose notes leave out the sentences that stand above already, but those on `this table`."""
     said, out = set[str](), []
     for table in sorted(tables, key=lambda table: not table["rows"]):  # the order on the page
-        out.append(table | {"note": "" if table["note"] in said else table["note"]})
-        said.add(table["note"])
+        sentences = re.split(r"(?<=\.) ", table["note"])
+        kept = [one for one in sentences if one not in said or "this table" in one]
+        out.append(table | {"note": " ".join(kept)})
+        said |= set(sentences)
     return out
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.comparison import words
 from harness.errors import HarnessError
 from harness.paths import ScaleFolder
+from harness.report.finding import trained_on, training_sets
 from harness.sampling.grid import grid
 
 COUNTS = (16, 8, 4, 2)  # samples of a snapshot; the most that keep the pictures of a page within BUDGET
@@ -20,12 +21,16 @@ BUDGET = 2_000_000  # characters of embedded pictures, so that a page with 30 mo
 def rows(out: ScaleFolder, scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a row an experiment: samples of its lowest seed early, in the middle and at the end of training.
 
+    Those on the training data set of most models come first.
+
     Raises:
         HarnessError: see `samples`.
     """
+    sets = training_sets(scores)
     for most in COUNTS:
         found = [_row(out, name, part, most) for name, part in scores.groupby("experiment", sort=True)]
         found = [row for row in found if row["pictures"]]
+        found.sort(key=lambda row: sets.index(row["trained_on"]))
         if sum(len(picture["uri"]) for row in found for picture in row["pictures"]) <= BUDGET:
             break
     return found
@@ -45,7 +50,8 @@ def _row(out: ScaleFolder, experiment: Any, scores: pd.DataFrame, most: int) -> 
     shown = sorted({trained[0], trained[len(trained) // 2], trained[-1]}) if trained else []
     return {
         "experiment": str(experiment),
-        "dataset": str(mine["dataset"].iloc[0]),
+        "untrained": bool((mine["planned_nimg"] == 0).all()),
+        "trained_on": str(trained_on(mine).iloc[0]),
         "stand_in": bool((mine["stand_in_data"] != False).any()),  # noqa: E712 (None is not known to be real)
         "seed": seed,
         "pictures": [

@@ -1,5 +1,6 @@
 """The one table of scores, the protocol that its rows share, and what the trainings cost."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from harness.comparison import run_tables, uncertainty, words
 from harness.comparison.protocols import plain
 from harness.comparison.table_formats import NONE
 from harness.records.results import GROUP, Results
-from harness.report.finding import SCORERS, main_scorer
+from harness.report.finding import SCORERS, main_scorer, trained_on, training_sets
 
 COLUMNS = (  # scorer, column of scores, heading, digits
     ("tf", "fid", "FID, TF", 2),
@@ -19,7 +20,8 @@ COLUMNS = (  # scorer, column of scores, heading, digits
     ("torch", "is_mean", "IS, torch", 2),
     ("clean", "kid", "KID, clean", 4),
 )
-ROW = ["dataset", "experiment", "nimg", "snapshot", "protocol"]
+ROW = ["trained_on", "dataset", "experiment", "nimg", "snapshot", "protocol"]
+PASS = ["scale", "experiment", "seed", "snapshot", "scorer", "device_sec", "wall_sec"]  # what records of one pass share
 
 
 def said_of(row: Mapping[str, Any]) -> str:
@@ -33,14 +35,26 @@ def caveats(row: Mapping[str, Any]) -> list[str]:
 
 
 def shared(scores: pd.DataFrame) -> dict[tuple[str, str], tuple[str, list[str]]]:
-    """Return (data set, scorer) -> the protocol that most of its scores have, and the caveats that all of them have."""
-    out = {}
+    """Return (data set, scorer) -> the norm of its scores, and the caveats that all of these have.
+
+    The norm is the protocol under which most models' ends were scored; of equals that of most samples.
+    """
+    out, end = {}, ~on_the_way(scores)
     for key, part in scores.groupby(["dataset", "scorer"], sort=True):
+        ends = part[end[part.index]] if end[part.index].any() else part
+        said = pd.Series([said_of(row) for row in ends.to_dict("records")], index=ends.index)
+        models = ends.groupby(said).agg(models=("experiment", "nunique"), n_fake=("n_fake", "max"))
+        most = models.sort_values(["models", "n_fake"], ascending=False, kind="stable").index[0]
         rows = part.to_dict("records")
-        most = pd.Series([said_of(row) for row in rows]).mode().iloc[0]
         common = [text for text in caveats(rows[0]) if all(text in caveats(row) for row in rows)]
         out[str(key[0]), str(key[1])] = (str(most), common)
     return out
+
+
+def on_the_way(scores: pd.DataFrame) -> pd.Series:
+    """Return which scores are of a snapshot before the last that was scored of its model."""
+    longest = scores.groupby(["scale", "experiment"])["nimg"].transform("max")
+    return ~scores["snapshot"].isin(["last", "best"]) & (scores["nimg"] < longest)
 
 
 def protocol_lines(scores: pd.DataFrame) -> list[tuple[str, str]]:
@@ -54,13 +68,16 @@ def protocol_lines(scores: pd.DataFrame) -> list[tuple[str, str]]:
 def score_table(found: Results) -> dict[str, Any]:
     """Return the table for the template: a row a model, snapshot and protocol, its seeds put together.
 
-    Cells are (text, number to sort by); columns without any number are left out and named in `absent`.
+    Models are by training data set, then by FID under the norm, lowest first. `rows` has their ends, under the norm
+    where they were scored under it, and `sets` the same for each training data set; `other` what else they were scored
+    under, `before` the snapshots on the way. An untrained control stands with the data set of its networks. Cells
+    are (text, number to sort by); columns without any number are left out and named in `absent`.
     """
-    scores, common = found.scores, shared(found.scores)
+    scores = found.scores.assign(trained_on=trained_on(found.scores), before=on_the_way(found.scores))
+    common, main = shared(found.scores), main_scorer(found.scores)
     intervals = found.summary().query("metric == 'fid'").set_index([*GROUP])[["low", "high"]]
-    main = main_scorer(scores)
     rows: list[dict[str, Any]] = []
-    for (dataset, experiment, nimg, _, _), part in scores.groupby(ROW, sort=True, dropna=False):
+    for (trained, dataset, experiment, nimg, _, _), part in scores.groupby(ROW, sort=True, dropna=False):
         first = part.iloc[0].to_dict()
         cells: dict[str, tuple[str, float | None]] = {}
         for scorer, column, heading, digits in COLUMNS:
@@ -78,23 +95,57 @@ def score_table(found: Results) -> dict[str, Any]:
         cells["hours"] = (f"{sum(hours):.2f}", sum(hours)) if whole and hours else (NONE, None)
         rows.append(
             {
+                "trained_on": str(trained),
                 "dataset": str(dataset),
                 "experiment": str(experiment),
                 "images": (_images(first), float(nimg)),
                 "cells": cells,
                 "flags": _flags(part, common),
+                "norm": all(
+                    said_of(row) == common[row["dataset"], row["scorer"]][0] for row in part.to_dict("records")
+                ),
+                "before": bool(first["before"]),
+                "fid": run_tables.mean_sd(mine["fid"])[0],
             }
         )
     headings = list(rows[0]["cells"])
+    sets = training_sets(found.scores)
+    rows = _in_order(rows, sets)
     kept = [h for h in headings if any(row["cells"][h][1] is not None or "95 %" in h for row in rows)]
+    parts = _parts(rows)
     return {
-        "rows": rows,
+        **parts,
+        "sets": [(name, [row for row in parts["rows"] if row["trained_on"] == name]) for name in sets],
         "columns": kept,
         "absent": [h for h in headings if h not in kept],
         "datasets": scores["dataset"].nunique() > 1,
         "main": SCORERS[main],
-        "flagged": any(row["flags"] for row in rows),
     }
+
+
+def _in_order(rows: list[dict[str, Any]], sets: list[str]) -> list[dict[str, Any]]:
+    """Return rows by training data set, FID of the model's end, lowest first, and of a model the norm's row first."""
+    lowest: dict[str, tuple[bool, bool, float]] = {}
+    for row in rows:
+        rank = (row["before"], not row["norm"], math.inf if row["fid"] is None else row["fid"])
+        lowest[row["experiment"]] = min(lowest.get(row["experiment"], rank), rank)
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        model = row["experiment"]
+        of_model = (row["before"], -row["images"][1], not row["norm"])
+        return sets.index(row["trained_on"]), lowest[model][-1], model, *of_model
+
+    return sorted(rows, key=place)
+
+
+def _parts(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of `score_table` by the table that they are in."""
+    normal = {(row["experiment"], row["images"]) for row in rows if row["norm"]}
+    parts: dict[str, list[dict[str, Any]]] = {"rows": [], "other": [], "before": []}
+    for row in rows:
+        again = not row["norm"] and (row["experiment"], row["images"]) in normal
+        parts["before" if row["before"] else "other" if again else "rows"].append(row)
+    return parts
 
 
 def _images(row: Mapping[str, Any]) -> str:
@@ -128,7 +179,7 @@ def _flags(part: pd.DataFrame, common: Mapping[tuple[str, str], tuple[str, list[
 
 
 def costs(found: Results) -> list[dict[str, str]]:
-    """Return what each experiment's trainings cost: seeds, images, hours, devices."""
+    """Return what each experiment's trainings cost: data set, seeds, images, hours, devices."""
     rows: list[dict[str, Any]] = []
     for experiment, part in found.training.groupby("experiment", sort=True):
         hours = float(part["device_sec"].sum()) / 3600
@@ -136,6 +187,7 @@ def costs(found: Results) -> list[dict[str, str]]:
         rows.append(
             {
                 "experiment": str(experiment),
+                "trained on": ", ".join(sorted(set(part["dataset"]))) if part["nimg"].any() else NONE,
                 "seeds": str(part["seed"].nunique()),
                 "images": f"{int(part['nimg'].sum()):,}",
                 "hours": f"{hours:.2f}",
@@ -147,5 +199,9 @@ def costs(found: Results) -> list[dict[str, str]]:
 
 
 def total_hours(found: Results) -> tuple[float, float]:
-    """Return device hours of all trainings, and of all scores where a record says so."""
-    return float(found.training["device_sec"].sum()) / 3600, float(found.scores["device_sec"].sum()) / 3600
+    """Return device hours of all trainings, and of all scores where a record says so.
+
+    Protocols that share a pass over a dump have a record each, and each says what the whole pass took: it counts once.
+    """
+    passes = found.scores.drop_duplicates(PASS)
+    return float(found.training["device_sec"].sum()) / 3600, float(passes["device_sec"].sum()) / 3600

@@ -11,7 +11,7 @@ from harness.data.images import open_dump
 from harness.errors import HarnessError
 from harness.files import read_json, write_text
 from harness.pipeline import memorisation
-from harness.report import charts
+from harness.report import drawing
 from harness.report.page import render
 from harness.report.pictures import embedded
 from harness.sampling.grid import grid
@@ -50,7 +50,7 @@ def write(scale: "Scale", file: Path) -> Path:
             f"{scale.out}: no training has its last dump and its data set on this machine; run "
             "`harness sample EXPERIMENT` and `harness data NAME`, or `dvc pull`."
         )
-    colours = {"light": charts.palette(charts.LIGHT), "dark": charts.palette(charts.DARK)}
+    colours = {"light": drawing.palette(drawing.LIGHT), "dark": drawing.palette(drawing.DARK)}
     shown = {"scale": scale.params.scale, "datasets": list(datasets.values())}
     write_text(file, render(shown | colours, "with_real.html.j2"))
     return file

@@ -45,8 +45,33 @@ def test_a_row_says_how_near_samples_lie_beside_images_held_out(tmp_path: Path) 
     (row,) = rows(tmp_path, mini_conv=dataclasses.asdict(FOUND))
     assert (row["trained"], row["closer"], row["of"]) == ("24k", "0.53", "images of cifar10 not seen")
     assert row["samples"] == ["10.0", "25.0"]
-    assert row["held_out"] == ["11.0", "26.0"]
+    assert row["others"] == ["11.0", "26.0"]
     assert copies.HEADINGS == ("1%", "50%")
+
+
+def test_what_samples_were_held_against_is_said_of_each_kind(tmp_path: Path) -> None:
+    """Images that were trained on are not called held out."""
+    own = "trained on, leave-one-out"
+    for name in ("mini-conv", "mini-transgan"):
+        score_trees.add(tmp_path, experiment=name)
+    folder, scores = ScaleFolder(tmp_path), results.load(tmp_path).scores
+
+    def tables(**kinds: str) -> list[copies.Compared]:
+        for name, kind in kinds.items():
+            said = dataclasses.asdict(FOUND) | {"held_out": kind}
+            write_json(folder.sample_record(name.replace("_", "-"), 0, "last"), {"memorisation": said})
+        return copies.tables(folder, scores)
+
+    held_out, seen = tables(mini_conv="not trained on", mini_transgan=own)
+    assert [row["experiment"] for row in held_out.rows] == ["mini-conv"]
+    assert [row["experiment"] for row in seen.rows] == ["mini-transgan"]
+    assert held_out.heading == "held out"
+    assert "held out from the training" in held_out.beside
+    assert seen.heading == "trained, without itself"
+    assert "trained images, each held against all others but itself" in seen.beside
+    assert seen.rows[0]["of"] == "images of cifar10 seen"
+    (only,) = tables(mini_conv=own)
+    assert len(only.rows) == 2
 
 
 def test_older_records_and_stand_ins_have_no_row(tmp_path: Path) -> None:

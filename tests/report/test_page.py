@@ -19,14 +19,14 @@ from harness.errors import HarnessError
 from harness.files import sha256_file, write_text
 from harness.paths import ScaleFolder
 from harness.records import results
-from harness.report import charts, page, pictures, scores
+from harness.report import charts, page, pictures
 from harness.sampling.grid import grid_png
 from tests.comparison.test_check import autogan
 from tests.comparison.test_field_worth import RECORD, WITHOUT_LOGITS
 from tests.comparison.test_tables import STAND_IN
 from tests.paths import ROOT
 from tests.records import score_trees
-from tests.report.test_finding import curve
+from tests.report.test_finding import curve, train_on
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -161,7 +161,28 @@ def test_samples_are_shown_early_in_the_middle_and_at_the_end(html: str) -> None
     block = section.split("quick-cifar10-transgan")[1].split("<h3>")[0]
     assert re.findall(r"<figcaption>([\d.]+k?) images seen</figcaption>", section)[-3:] == ["256", "1k", "2k"]
     assert "<details" in section.split("quick-cifar10-transgan")[0], "stand-in data are folded"
-    assert "standin-cifar10" in block
+    assert ", trained on standin-cifar10, seed 0" in block
+
+
+def test_samples_name_the_data_set_that_was_trained_on(tmp_path: Path) -> None:
+    """Not the one that they were scored against; those on the data set of most models come first."""
+    for name, nimg in (("mini-1k-conv", 9), ("mini-conv", 9), ("mini-untrained", 0)):
+        score_trees.add(tmp_path, experiment=name, nimg=nimg, planned_nimg=nimg)
+        grid(tmp_path / f"records/{name}/seed0/last/grid.png")
+    train_on(tmp_path, "mini-1k-conv", "cifar10-1k")
+    rows = pictures.rows(ScaleFolder(tmp_path), results.load(tmp_path).scores)
+    assert [(row["experiment"], row["trained_on"], row["untrained"]) for row in rows] == [
+        ("mini-conv", "cifar10", False),
+        ("mini-untrained", "cifar10", True),
+        ("mini-1k-conv", "cifar10-1k", False),
+    ]
+
+
+def test_the_first_screen_answers_the_question(scale: Scale, checked: check.Checked, html: str) -> None:
+    """Claims first, then how the models rank."""
+    head = html.split("</header>")[0]
+    assert head.index("Undecidable at this scale: ") < head.index("Trained on cifar10 (50,000 images), at ")
+    assert "<h3>Claims</h3>" in html, "some of them the paper does not make"
 
 
 def test_figures_lie_beside_the_page_and_in_it(out: Path, html: str) -> None:
@@ -169,7 +190,7 @@ def test_figures_lie_beside_the_page_and_in_it(out: Path, html: str) -> None:
     assert names == ["fid-cifar10-tf.svg", "losses-cifar10.svg", "losses-standin-cifar10.svg"]
     assert html.count("<svg") == html.count("</desc>") == 3
     panel = (out / "report" / "fid-cifar10-tf.svg").read_text()
-    assert "mini-conv from 14.30 to 14.30 at 2k" in panel
+    assert "trained on cifar10: mini-conv 14.30 at 2k, 14.30 at 1k" in panel
     assert "t4-transgan-s" not in panel, "one point is no curve"
 
 
@@ -293,37 +314,6 @@ def test_a_grid_may_have_as_many_columns_as_it_likes_but_no_other_size(tmp_path:
         pictures.samples(tmp_path / "grid.png", 32)
 
 
-def test_snapshots_on_the_way_are_told_by_their_counts(html: str) -> None:
-    table = html.split('class="sortable"')[1].split("</table>")[0]
-    assert ">1k of 2k</td>" in table
-    assert "partial" not in html.split('id="scores"')[1].split('id="verdicts"')[0]
-
-
-def test_a_row_under_another_protocol_says_so(scale: Scale, checked: check.Checked) -> None:
-    rows = page.context(scale, checked, [])["scores"]["rows"]
-    assert [row["flags"] for row in rows if row["experiment"] == "t1-autogan-autogan"] == [[]]
-    flags = [row["flags"] for row in rows if row["experiment"] == "mini-conv"]
-    assert len(flags) == 2
-    assert all(found[0] == "tf: official 768 channels" for found in flags), "and not what is the same"
-
-
-def test_scorers_that_differ_alike_share_a_flag(tmp_path: Path) -> None:
-    for scorer in ("tf", "clean"):
-        score_trees.add(tmp_path, scorer, experiment="mini-conv")
-        score_trees.add(tmp_path, scorer, experiment="mini-transgan")
-        score_trees.add(tmp_path, scorer, experiment="mini-transgan", seed=1, n_fake=1000)
-    rows = scores.score_table(results.load(tmp_path))["rows"]
-    assert [row["flags"] for row in rows] == [[], ["clean, tf: 1k vs 50k cifar10 train"]]
-
-
-def test_a_mean_over_seeds_has_sd_and_interval(scale: Scale, checked: check.Checked) -> None:
-    rows = page.context(scale, checked, [])["scores"]["rows"]
-    cells = next(row["cells"] for row in rows if row["experiment"] == "t1-autogan-autogan")
-    assert cells["FID, TF"][0] == "12.50 ± 0.10"
-    assert cells["95 % over seeds"][0] == "12.25 to 12.75"  # 12.5 ± 4.303 * 0.1 / sqrt(3)
-    assert cells["seeds"][0] == "3"
-
-
 def test_rows_that_were_not_measured_are_counted_and_folded(html: str) -> None:
     papers = html.split('id="paper"')[1].split("</section>")[0]
     assert "reported rows not measured at this scale</summary>" in papers
@@ -350,9 +340,12 @@ def test_what_cannot_be_compared_is_folded_and_counted(scale: Scale, checked: ch
 
 
 def test_a_note_stands_once(scale: Scale, checked: check.Checked, html: str) -> None:
-    notes = [table["note"] for table in page.context(scale, checked, [])["papers"] if table["note"]]
-    assert len(notes) == len(set(notes)) > 1
+    shown = page.context(scale, checked, [])
+    notes = [table["note"] for table in shown["papers"] + shown["unmeasured"] if table["note"]]
+    assert len(notes) > 1
     assert html.count("A question mark: presumed, as the source does not say.") == 1
+    twice = [{"rows": [1], "note": "Of all. 2 of this table are hidden."}] * 2
+    assert [one["note"] for one in page._noted_once(twice)] == [twice[0]["note"], "2 of this table are hidden."]
 
 
 def test_numbers_and_their_headings_are_on_one_side() -> None:
@@ -374,4 +367,4 @@ def test_scorers_are_held_against_each_other_where_both_scored(out: Path, checke
     assert [fewer.name, published.name] == ["scorers-cifar10-16", "scorers-cifar10-16-2"]
     models = found.scores[found.scores["scorer"] == "clean"]["experiment"].nunique()
     assert f"{models} models and snapshots by both scorers" in published.caption
-    assert published.title.endswith("beside each other, 2,000 samples against 10,000 train images, 768 channels")
+    assert published.title.endswith("2,000 samples against 10,000 train images of cifar10-16, 768 channels")
