@@ -17,6 +17,8 @@ NOT_RUN = {  # whole commands as regular expressions -> why they are not typed h
     r"make (repro|test)|pip (install|wheel) .*|pytest|dvc repro": "installs gigabytes, or runs for minutes; CI does it",
     r"pytest -m gpu": "needs a GPU",
     r"dvc repro results/.*|git restore .* && .*": "hours, or minutes; tests/pipeline/test_dvc.py",
+    r"dvc repro --single-item .*|dvc --wait-for-lock repro .*": "half an hour of training; tests/pipeline/test_dvc.py",
+    r"export SCALE=.*|harness train .* --processes 4|torchrun .*": "needs GPUs; tests/training/test_together.py",
     r"harness check": "needs the scores of `make repro`; .github/workflows/quick.yml",
     r"dvc exp run .*|dvc (push|pull) .*": "tests/pipeline/test_dvc_clone.py does it on a small scale",
     r"dvc remote add -d lab (s3|ssh):.*": "an alternative to the folder, with an account",
