@@ -17,7 +17,7 @@ from harness.commands.options import root_option, scale_device_option
 def command(scale: str | None, gpu: str | None, by: str, device: str | None, as_json: bool, root: Path | None) -> None:
     """Print hours, days and disk that SCALE will take: a scale's name or folder; default: the scale at the root.
 
-    A training is as fast as a recorded one of the same networks on the same device; where there is none, its operations
+    A training is as fast as recorded ones of the same networks on the same device; where there is none, its operations
     are counted, and the table says so. Without --gpu the estimate is for this machine, on the scale's device.
 
     \b

@@ -46,6 +46,7 @@ def cost(training: pd.DataFrame, experiment: str, seeds: Iterable[int]) -> dict[
 
 RUNS: Words = {
     "experiment": as_text("experiment"),
+    "trained on": as_text("trained_on"),
     "seed": as_text("seed"),
     "snapshot": as_text("snapshot"),
     "images seen": lambda row: words.count(row["images_seen"]),
@@ -59,6 +60,7 @@ RUNS: Words = {
 RUNS_DATA = (
     "scale",
     "experiment",
+    "trained_on",
     "seed",
     "snapshot",
     "images_seen",
@@ -149,6 +151,7 @@ PROTOCOL: Words = {
     "data set": as_text("dataset"),
     "rank here": as_text("rank"),
     "experiment": as_text("experiment"),
+    "trained on": as_text("trained_on"),
     "snapshot": as_text("snapshot"),
     "FID here": lambda row: f"{row['fid']:.2f}",
     **uncertainty.words({"fid": "FID"}),
@@ -164,6 +167,7 @@ PROTOCOL_DATA = (
     "scale",
     "rank",
     "experiment",
+    "trained_on",
     "snapshot",
     "scorer",
     "fid",
@@ -206,7 +210,7 @@ def protocol_table(
                 {
                     **{
                         key: first[key]
-                        for key in ("scale", "experiment", "snapshot", "scorer", *OF_PROTOCOL, "resizer")
+                        for key in ("scale", "experiment", "trained_on", "snapshot", "scorer", *OF_PROTOCOL, "resizer")
                     },
                     "fid": fid,
                     "fid_sd": sd,
