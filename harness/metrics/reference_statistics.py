@@ -146,7 +146,8 @@ def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None)
     """Read statistics from a file: kept by this harness, or TTUR-style `fid_stats_*.npz` with `mu` and `sigma`.
 
     The harness's own files say how they were made, and are refused under another protocol. A foreign file says nothing:
-    its layer is checked by its size, its number of images is `n` if declared, the rest is the user's word.
+    its layer is checked by its size, its number of images is `n` if declared; its `content` is {}, so that whoever
+    scores against it takes resizer and weights for unknown.
 
     Raises:
         HarnessError: damaged, no finite mu [d] and sigma [d, d], or another layer, scorer, resizer, weights or count.

@@ -12,7 +12,8 @@ from harness.data.card import definitions
 from harness.data.images import Images, open_dump, open_images
 from harness.errors import HarnessError, nearest
 from harness.metrics import reference_statistics
-from harness.metrics.extractors.base import LAYERS, Setup, resizer_of
+from harness.metrics.extractors.base import LAYERS, RESIZERS, Setup, resizer_of
+from harness.metrics.inception.weights import NAMES
 from harness.paths import Checkout
 from harness.records import chain
 from harness.records.sample_record import VARIANTS
@@ -34,11 +35,15 @@ DECLARED: dict[str, type] = {  # that, and what a user may say of a reference
     "stand_in_data": bool,
     "n_real": int,
     "real_pixels_sha256": str,
+    "resizer": str,  # of statistics from elsewhere, as the next
+    "inception": str,
 }
 KINDS = {bool: "true or false", int: "a count from 1", str: "text"}  # in words
 WORDS = {  # declarations that must be one of the field's words -> those words
     "quantisation": tuple(VARIANTS.values()),
     "snapshot": ("last", "best", "checkpoint"),  # or an image count
+    "resizer": tuple(sorted({resizer for known in RESIZERS.values() for resizer in known})),
+    "inception": NAMES,
 }
 LEAST_DRAWS = 20  # of a bootstrap: the sd of fewer is off by more than a sixth
 FOREIGN = "custom"  # protocol name of samples that no scale of ours made
@@ -99,6 +104,11 @@ class Opened:
     target: Path
     reals: Images | None
     stated: Mapping[str, int | None] = field(default_factory=dict)
+
+    @property
+    def is_samples_foreign(self) -> bool:
+        """Whether the samples are statistics that this harness did not make."""
+        return bool(self.stated) and self.stated["n_fake"] is None
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness.data.images import Images
 from harness.errors import HarnessError
 from harness.files import sha256_pixels
@@ -168,3 +169,48 @@ def test_content_is_json_and_readable(tmp_path, setup):
         content = json.loads(str(file["content"]))
     assert content["pixels_sha256"] == sha256_pixels(noise_images(10, seed=1))
     assert (content["n"], content["layer"], content["split"]) == (10, 64, "train")
+
+
+# ---------------------------------------------------------------- what their maker used
+
+
+@pytest.fixture
+def foreign(sets, pixel_scorer, tmp_path) -> Path:
+    """Statistics of the reference, without a word on how they were made."""
+    features = PixelExtractor(Setup())(np.load(sets[1]))[0].astype(np.float64)
+    np.savez(tmp_path / "theirs.npz", mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False))
+    return tmp_path / "theirs.npz"
+
+
+def protocol_of(samples: Path, reference: Path, **declared):
+    return harness.score(samples, reference, layer=64, cache=reference.parent / "cache", declared=declared).protocol
+
+
+def test_resizer_and_inception_of_foreign_statistics_are_unknown(sets, foreign, monkeypatch):
+    monkeypatch.setattr(PixelExtractor, "resizer", "tf1-bilinear")
+    of_images = protocol_of(*sets)
+    assert (of_images.resizer, of_images.inception, of_images.caveats) == ("tf1-bilinear", "stand-in", ())
+    found = protocol_of(sets[0], foreign)
+    assert (found.resizer, found.inception, found.declared) == ("unknown", "unknown", ())
+    assert any("resizer and inception unknown" in text for text in found.caveats)
+    as_samples = protocol_of(foreign, sets[0], n_fake=150, resolution=8)
+    assert (as_samples.resizer, as_samples.inception) == ("unknown", "unknown")
+    half = protocol_of(sets[0], foreign, inception="stand-in")
+    assert (half.resizer, half.inception, half.declared) == ("unknown", "stand-in", ("inception",))
+    whole = protocol_of(sets[0], foreign, inception="stand-in", resizer="tf1-bilinear")
+    assert (whole.resizer, whole.inception, whole.declared) == ("tf1-bilinear", "stand-in", ("inception", "resizer"))
+    assert len({one.protocol_id for one in (of_images, found, half, whole)}) == 4
+    with pytest.raises(HarnessError, match=r"resizer=torch-bilinear: the score is made with tf1-bilinear.*--resizer"):
+        protocol_of(sets[0], foreign, resizer="torch-bilinear")
+    with pytest.raises(HarnessError, match=r"inception=official: the score is made with stand-in.*--weights official"):
+        protocol_of(*sets, inception="official")
+    with pytest.raises(HarnessError, match="expected one of clean-bicubic"):
+        protocol_of(sets[0], foreign, resizer="bicubic")
+
+
+def test_own_statistics_are_known_to_be_made_as_the_score(sets, pixel_scorer):
+    protocol_of(*sets)
+    (own,) = (sets[0].parent / "cache" / "references").glob("*.npz")
+    found = protocol_of(sets[0], own)
+    assert (found.reference, found.resizer, found.inception) == ("statistics", "none", "stand-in")
+    assert found.caveats == ()
