@@ -1,5 +1,6 @@
 """TransGAN-bench: train, sample and score GANs under one protocol, and hold the scores against reported ones."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def score(
         resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
         record: the samples' `samples.json`; default: beside them, if it is of these pixels.
-        protocol_name: default: the scale's name, or `custom` for samples from elsewhere.
+        protocol_name: default: `custom`; the names of protocols are not taken.
         device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
         threads: CPU threads; default: 2.
         cache: default: HARNESS_CACHE, else `.cache` of the checkout.
@@ -104,6 +105,8 @@ def score(
     from harness.paths import cache_of
 
     root, place = (Path(folder) if folder is not None else None for folder in (root, cache))
+    if isinstance(samples, str) and samples.startswith("./"):
+        samples = os.path.abspath(samples)  # a path, even where its name is that of a data set
     base = Request(
         Path(samples),
         str(reference),

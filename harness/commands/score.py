@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, if it is of these pixels."
 )
-@click.option("--protocol-name", help="Default: the scale's name, or `custom` for samples from elsewhere.")
+@click.option("--protocol-name", help="Default: custom; the names of protocols are not taken.")
 @click.option("--out", type=FOLDER, help="Write the JSON there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
@@ -249,7 +249,7 @@ def _self_test(setup: "Setup", root: Path | None) -> None:
         verdict = {True: "passed", False: "FAILED", None: "not run"}[part.passed]
         click.echo(f"{verdict:<8} {part.name}: {part.detail}")
 
-    parts = self_test.run(setup, report, out)
+    parts = self_test.run(setup, report, out, root)
     missing = [part.name for part in parts if not part.passed]
     if missing:
         raise HarnessError(f"self-test: {len(missing)} of {len(parts)} parts failed or could not run, see above.")

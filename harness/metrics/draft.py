@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.config.reader import check_name
 from harness.errors import HarnessError
 from harness.metrics import fid
 from harness.metrics.extractors.base import Extractor
+from harness.metrics.inception.weights import NAMES
 from harness.metrics.kid import SUBSET_SIZE, SUBSETS
 from harness.metrics.reference_statistics import Reference
-from harness.metrics.request import FOREIGN, OF_SAMPLES, Opened
+from harness.metrics.request import CUSTOM, OF_SAMPLES, Opened
 from harness.records import score_record
 from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
 
@@ -30,11 +32,13 @@ UNKNOWN = "unknown"  # resizer or Inception of statistics from elsewhere; it equ
 class Known:
     """What is known of a reference before the pass: its `reference_statistics.content`, {} for a file from elsewhere.
 
-    `statistics` is the file, None for images.
+    `statistics` is the file, None for images. `hashes`: sha256 of what samples must not be: its images, the first of
+    them that are as many as the samples, its file.
     """
 
     content: dict[str, Any]
     statistics: Reference | None
+    hashes: frozenset[str | None] = frozenset()
 
     @property
     def is_foreign(self) -> bool:
@@ -48,6 +52,9 @@ def draft(one: Opened, sample_record: dict[str, Any], extractor: Extractor, know
     Raises:
         HarnessError: the samples' record holds what no run can be, or a declaration contradicts what is known.
     """
+    where = str(one.request.record or one.request.samples)
+    if sample_record.get("scale") is not None:
+        check_name(sample_record["scale"], where)
     protocol = _protocol(one, sample_record, extractor, known)
     whole = one.samples.recorded if len(one.samples) < len(one.samples.whole or one.samples.pixels) else None
     content = Content(
@@ -64,7 +71,7 @@ def draft(one: Opened, sample_record: dict[str, Any], extractor: Extractor, know
         diagnostics={},
         provenance={},
     )
-    return score_record.validate(made, str(one.request.record or one.request.samples))
+    return score_record.validate(made, where)
 
 
 def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, known: Known) -> Protocol:
@@ -73,6 +80,12 @@ def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, 
     Resizer and Inception are the scorer's. Of statistics from elsewhere they are UNKNOWN unless they are declared.
     """
     request, setup, statistics = one.request, one.request.setup, known.statistics
+    planned = request.planned
+    if planned is not None and planned.inception in NAMES and planned.inception != extractor.kind:
+        raise HarnessError(
+            f"--weights {setup.weights}: is no {planned.inception} Inception, which protocol '{planned.protocol}' "
+            "says; give its file, or leave --protocol out."
+        )
     n_real = statistics.count if statistics is not None else known.content["n"]
     of_samples = {key: sample_record.get(key) for key in OF_SAMPLES}
     of_samples |= {"n_fake": len(one.samples), "resolution": one.samples.resolution, **one.stated}
@@ -88,7 +101,7 @@ def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, 
     known_or_not: dict[str, Any] = {key: facts[key] or UNKNOWN for key in made}
     return Protocol(
         **(facts | known_or_not),
-        name=request.protocol_name or sample_record.get("scale") or FOREIGN,
+        name=request.protocol_name or CUSTOM,
         version=request.protocol_version,
         selection=sample_record.get("selection"),
         reference="statistics" if statistics is not None else "images",

@@ -185,6 +185,11 @@ def count(path: Path) -> int | None:
     return _reference(path, *_read(path)).count
 
 
+def content_in(path: Path) -> dict[str, Any]:
+    """Return what the statistics of a file of this harness are of; {} for one from elsewhere; raises as `count`."""
+    return _reference(path, *_read(path)).content
+
+
 def is_statistics(path: Path) -> bool:
     """Return whether `path` is an npz with `mu` and `sigma`."""
     if path.suffix != ".npz" or not path.is_file():

@@ -23,6 +23,7 @@ from harness.metrics.reference_statistics import Reference
 from harness.metrics.request import Inputs, Opened, Request, open_inputs
 from harness.records.score_record import ScoreRecord, Values
 
+SAME = "the samples are the reference's own images"
 Interval = tuple[float, float]
 Features = Mapping[Path, FeatureFile]  # of the real images, by their path
 
@@ -57,7 +58,7 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
     distances: dict[tuple[int, int], fid.Frechet] = {}
     intervals: dict[tuple[int, int], Interval | None] = {}
     records = []
-    for one, unscored, reference in zip(inputs.requests, drafts, reals, strict=True):
+    for one, unscored, reference, its in zip(inputs.requests, drafts, reals, known, strict=True):
         fake, pair = fakes.first[len(one.samples)], (id(reference), len(one.samples))
         if pair not in distances:  # protocols may differ in their Inception Scores alone
             distances[pair] = reference.gaussian.distance(fake.mean, fake.covariance)
@@ -69,7 +70,11 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
         real_rows, fake_rows = _features(real_features, fake_features, one)
         if one.request.kid:
             values = dataclasses.replace(values, **_kernel_distance(real_rows, fake_rows))
-        protocol, inception_score = unscored.protocol, fakes.inception_scores.get(_splits(one))
+        protocol = unscored.protocol
+        if fake.sha256 in its.hashes:
+            print(f"warning: {SAME}", file=sys.stderr)
+            protocol = dataclasses.replace(protocol, caveats=(*protocol.caveats, SAME))
+        inception_score = fakes.inception_scores.get(_splits(one))
         if inception_score is None:
             protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
         else:
@@ -105,18 +110,23 @@ def _announce(inputs: Inputs, drafts: Sequence[ScoreRecord]) -> None:
 
 def _known(inputs: Inputs, extractor: Extractor) -> list[Known]:
     """Return what is known of each request's reference; images are hashed in one reading a reference."""
-    layer = inputs.requests[0].request.setup.layer
+    layer, wanted = inputs.requests[0].request.setup.layer, {len(one.samples) for one in inputs.requests}
     contents = {
-        target: references.contents_of(images, inputs.counts(target), extractor, layer)
+        target: references.contents_of(
+            images, inputs.counts(target) | {n for n in wanted if n <= len(images)}, extractor, layer
+        )
         for target, images in inputs.reals.items()
     }
     known = []
     for one in inputs.requests:
         if one.reals is None:
             statistics = references.load_statistics(one.target, extractor, layer, one.request.n_real)
-            known.append(Known(statistics.content, statistics))
+            of_file = {statistics.file_sha256, statistics.content.get("pixels_sha256")}
+            known.append(Known(statistics.content, statistics, frozenset(of_file)))
         else:
-            known.append(Known(contents[one.target][len(one.reals)], None))
+            of_target = contents[one.target]
+            first = {of_target[n]["pixels_sha256"] for n in (len(one.reals), len(one.samples)) if n in of_target}
+            known.append(Known(of_target[len(one.reals)], None, frozenset(first)))
     return known
 
 

@@ -346,12 +346,12 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_s
     monkeypatch.setattr(self_test.weights, "load", lambda *_: official)
     values = {2048: Values(is_mean=11.24, fid=4.0)}
 
-    def missing(setup):
+    def missing(setup, root):
         raise HarnessError("data/cifar10 is not packed")
 
     monkeypatch.setattr(self_test, "_layer_768", missing)
     monkeypatch.setattr(self_test, "_agreement", lambda setup: [self_test.Part("scorers", True, "equal")])
-    monkeypatch.setattr(self_test, "find_reference", Path)
+    monkeypatch.setattr(self_test, "find_reference", lambda name, root: Path(name))
     monkeypatch.setattr(self_test, "score", lambda request: SimpleNamespace(values=values[request.setup.layer]))
     result = CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)])
     assert isinstance(result.exception, HarnessError)
@@ -363,7 +363,7 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_s
     kept = Checkout.find().self_test
     assert json.loads(kept.read_text())["holds"] is False
     values[2048] = Values(is_mean=11.24, fid=3.15)
-    monkeypatch.setattr(self_test, "_layer_768", lambda setup: [self_test.Part("trunk", True, "")])
+    monkeypatch.setattr(self_test, "_layer_768", lambda setup, root: [self_test.Part("trunk", True, "")])
     assert CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)]).exit_code == 0
     assert json.loads(kept.read_text()) == {
         "holds": True,
