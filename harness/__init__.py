@@ -82,7 +82,7 @@ def score(
         bootstrap: draws of images for the interval of FID, in place of the jackknife over blocks; features are kept.
         resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
-        record: the samples' `samples.json`; default: beside them, if it is of these pixels.
+        record: the samples' `samples.json`; default: beside them, or where their scale keeps it.
         protocol_name: default: `custom`; the names of protocols are not taken.
         device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
         threads: CPU threads; default: 2.

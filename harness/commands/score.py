@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-jpeg", is_flag=True, help="Score JPEG files, too; the record's caveats then say so.")
 @click.option(
-    "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, if it is of these pixels."
+    "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, or where its scale keeps it."
 )
 @click.option("--protocol-name", help="Default: custom; the names of protocols are not taken.")
 @click.option("--out", type=FOLDER, help="Write the JSON there.")

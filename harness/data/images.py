@@ -1,6 +1,8 @@
 """Images to be scored, from this harness or from anywhere, read in slices and refused clearly when they are not fit."""
 
 import hashlib
+import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from harness.data.image_folder import FolderPixels, list_images
 from harness.data.packed import CARD, IMAGES, load
 from harness.errors import HarnessError
 from harness.files import read_json
+from harness.paths import ScaleFolder
 
 _FORMS = "a folder of PNGs, an .npy, or an .npz with `images` or `arr_0`"
 _RECORD_KEYS = {"experiment", "seed", "snapshot", "nimg", "n"}  # one of them shows a damaged record, not a foreign file
@@ -212,10 +215,32 @@ def _open_folder(path: Path, convert: tuple[str, ...]) -> Images:
     return Images(pixels, path, found=listing.found(pixels.shape[1]), caveats=listing.caveats)
 
 
+def record_of(path: Path) -> Path | None:
+    """Return the record that lies with samples: `samples.json` beside a `samples.npy`, or where a scale keeps it.
+
+    A scale's dump is `SCALE/runs/EXPERIMENT/seedS/SNAPSHOT/samples/VARIANT.npy`, and its record lies among
+    `SCALE/records`. None: there is none.
+    """
+    place = Path(os.path.abspath(path))
+    if not place.is_file():
+        return None
+    beside = place.with_name("samples.json")
+    if place.name == "samples.npy" and beside.is_file():
+        return path.with_name(beside.name)
+    parts = re.fullmatch(r".*/([^/]+)/seed(0|[1-9][0-9]*)/([^/]+)/samples/([^/]+)\.npy", place.as_posix())
+    if parts is None:
+        return None
+    folder, (experiment, seed, snapshot, variant) = ScaleFolder(place.parents[5]), parts.groups()
+    if folder.dump(experiment, int(seed), snapshot, variant) != place:
+        return None
+    record = folder.sample_record(experiment, int(seed), snapshot)
+    return record if record.is_file() else None
+
+
 def open_dump(
     path: Path, record: Path | None = None, allow_jpeg: bool = False, floats: bool = False
 ) -> tuple[Images, dict[str, Any]]:
-    """Open samples and the record that describes them: `record`, or the `samples.json` beside a `samples.npy`.
+    """Open samples and the record that describes them: `record`, or that of `record_of`.
 
     The record is {} for foreign samples. A JSON of that name with nothing of a record in it belongs to somebody else;
     it is left alone, and `Images.found` says so.
@@ -227,23 +252,23 @@ def open_dump(
         HarnessError: unfit images, a file that the record does not name, or pixels whose sha256 is not the recorded
             one.
     """
-    path = Path(path)
-    beside = path.with_name("samples.json")
-    if record is None and not (path.name == "samples.npy" and path.is_file() and beside.is_file()):
+    path, is_named = Path(path), record is not None
+    if record is not None and not record.is_file():
+        raise HarnessError(f"--run {record}: no such file; name the samples.json that was written with the samples.")
+    record = record or record_of(path)
+    if record is None:
         return open_images(path, allow_jpeg=allow_jpeg, floats=floats), {}
-    stated = read_json(record or beside)
+    stated = read_json(record)
     if not isinstance(stated, dict) or "samples_sha256" not in stated:
-        if record is not None or not stated or _RECORD_KEYS & _keys(stated):
-            raise HarnessError(
-                f"{record or beside}: has no `samples_sha256`; write the dump again with `harness sample`."
-            )
+        if is_named or not stated or _RECORD_KEYS & _keys(stated):
+            raise HarnessError(f"{record}: has no `samples_sha256`; write the dump again with `harness sample`.")
         images = open_images(path, floats=floats)
-        return replace(images, found=f"{images.found}; {beside} is no record of this harness"), {}
-    sha256, quantisation = _said_of(path, stated, record or beside)
+        return replace(images, found=f"{images.found}; {record} is no record of this harness"), {}
+    sha256, quantisation = _said_of(path, stated, record)
     fix = "the dump was changed or cut short, write it again with `harness sample`"
     # a collapsed generator may well draw black
     images = open_images(path, known_range=True, floats=quantisation == "float")
-    images = replace(images, recorded=Recorded(sha256, record or beside, fix), quantisation=quantisation)
+    images = replace(images, recorded=Recorded(sha256, record, fix), quantisation=quantisation)
     images.sha256()  # compared before anything is computed, and again in the pass
     return images, stated
 

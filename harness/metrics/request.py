@@ -10,7 +10,7 @@ import numpy as np
 from harness.config.protocols import VARIANTS, Planned
 from harness.config.reader import check_name
 from harness.data.card import check_definition
-from harness.data.images import Images, open_dump, open_images
+from harness.data.images import Images, open_dump, open_images, record_of
 from harness.errors import HarnessError, nearest
 from harness.metrics import reference_statistics
 from harness.metrics.extractors.base import LAYERS, RESIZERS, Setup, resizer_of
@@ -168,8 +168,10 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
     floats = first.declared.get("quantisation") == "float"
     samples, record = open_dump(path, first.record, first.allow_jpeg, floats)
     check_definition(samples.card, path, first.root)
+    place = first.record or record_of(path)
     if record:
-        chain.check_sample(first.record or first.samples.with_name("samples.json"), record)
+        assert place is not None, "it was read"
+        chain.check_sample(place, record)
     if first.resizer == "pil-bicubic" and "float" in (samples.quantisation, first.declared.get("quantisation")):
         raise HarnessError(
             f"{samples.path}: floats, but --resizer pil-bicubic takes 8-bit images; score another variant."

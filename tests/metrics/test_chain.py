@@ -66,6 +66,32 @@ def test_a_whole_chain_is_scored(dump: ScaleFolder) -> None:
     assert found.content.weights_sha256 == sha256_file(dump.weights("e", 0, "last"))
 
 
+def test_a_dump_s_record_is_found_where_its_scale_keeps_it(dump: ScaleFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --run, from any folder; a training that was cut short stays one."""
+    expected = score_dump(dump)
+    reals, cache = dump.out.parent / "reals.npy", dump.out.parent / "cache"
+    file = dump.dump("e", 0, "last")
+    for folder, samples in ((dump.out, file), (file.parent, Path(file.name)), (dump.out, file.relative_to(dump.out))):
+        monkeypatch.chdir(folder)
+        found = harness.score(samples, reals, layer=64, cache=cache)
+        assert (found.run, found.protocol, found.content) == (expected.run, expected.protocol, expected.content)
+    other_weights(dump)
+    with pytest.raises(HarnessError, match="was drawn with weights_sha256"):
+        harness.score(file, reals, layer=64, cache=cache)
+
+
+def test_a_dump_without_its_record_and_samples_of_a_like_path_are_foreign(dump: ScaleFolder) -> None:
+    copy = save(dump.out.parent / "runs-of-mine/e/seed0/last/samples/rounded.npy", noise_images(90, seed=1))
+    dump.sample_record("e", 0, "last").unlink()
+    for file in (copy, dump.dump("e", 0, "last")):
+        assert harness.score(file, dump.out.parent / "reals.npy", layer=64, cache=dump.out / "c").run.scale is None
+
+
+def test_a_record_that_is_not_there_is_the_user_s_business(dump: ScaleFolder) -> None:
+    with pytest.raises(HarnessError, match=r"--run /nope\.json: no such file; name the samples\.json"):
+        harness.score(dump.dump("e", 0, "last"), "x", record="/nope.json", cache=dump.out)
+
+
 def test_what_is_not_there_breaks_no_chain(dump: ScaleFolder) -> None:
     dump.weights("e", 0, "last").unlink()
     dump.train_record("e", 0).unlink()
