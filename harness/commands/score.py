@@ -134,7 +134,7 @@ def command(
         raise click.UsageError("--out and --run are of one dump; several SAMPLES are given.")
     if against is not None:
         _check_row(against, root)
-    declared = dict(_declaration(entry) for entry in declare)
+    declared = _declarations(declare)
     if out is not None:
         _check_out(out)
     found = [
@@ -255,13 +255,28 @@ def _self_test(setup: "Setup", root: Path | None) -> None:
         raise HarnessError(f"self-test: {len(missing)} of {len(parts)} parts failed or could not run, see above.")
 
 
-def _declaration(entry: str) -> tuple[str, object]:
-    key, separator, value = entry.partition("=")
-    if not separator:
-        raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
-    if key.startswith("n_") and value.isdecimal():
-        return key, int(value)
-    return key, {"true": True, "false": False}.get(value.lower(), value)
+def _declarations(entries: tuple[str, ...]) -> dict[str, object]:
+    """Return what --declare says, by key: truth, counts and text, as `request.DECLARED` has their types.
+
+    Raises:
+        UsageError: no KEY=VALUE, or a key that is given twice.
+    """
+    from harness.metrics.request import DECLARED
+
+    found: dict[str, object] = {}
+    for entry in entries:
+        key, separator, value = entry.partition("=")
+        if not separator:
+            raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
+        if key in found:
+            raise click.UsageError(f"--declare {key}: is given twice; say it once.")
+        if DECLARED.get(key) is int and value.isascii() and value.isdecimal():
+            found[key] = int(value)
+        elif DECLARED.get(key) is bool:
+            found[key] = {"true": True, "false": False}.get(value.lower(), value)
+        else:
+            found[key] = value
+    return found
 
 
 def _summary(result: "ScoreRecord") -> str:

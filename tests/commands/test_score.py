@@ -275,13 +275,6 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_pass(tmp_path, pixe
     assert pixel_scorer == []
 
 
-def test_declarations_are_text_or_truth(tmp_path, pixel_scorer, sets):
-    found = run(tmp_path, *sets, "--declare", "split=2024-01-01", "--declare", "stand_in_data=false")["protocol"]
-    assert (found["split"], found["stand_in_data"]) == ("2024-01-01", False)
-    with pytest.raises(HarnessError, match="expected true or false"):
-        run(tmp_path, *sets, "--declare", "stand_in_data=2024-01-01")
-
-
 def test_no_negative_zero_is_printed():
     assert _summary(score_record(fid=-1e-9, is_mean=None, is_std=None)).startswith("FID 0.0000  (tf")
 
