@@ -24,6 +24,7 @@ from harness.npz import read_npz
 
 _VERSION = 2  # bumped when the statistics of the same content change
 _LIMIT_BYTES = 256 << 20  # mean, covariance and factor of 2048 channels take 67 MB
+_NEGATIVE = 1e-6  # of the largest variance: what rounding of a covariance in float32 may leave below 0, measured 1e-8
 _ARRAYS = ("mu", "sigma", "factor", "count", "content", "sha256")
 
 
@@ -211,8 +212,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error}).") from None
     arrays = read_npz(io.BytesIO(data), str(path), _LIMIT_BYTES, _ARRAYS)
     for name in ("mu", "sigma"):
-        if name not in arrays or arrays[name].dtype.kind not in "iuf":
-            raise HarnessError(f"{path}: holds no real numbers `{name}`; expected mu [d] and sigma [d, d].")
+        if name not in arrays:
+            raise HarnessError(f"{path}: holds no `{name}`; expected mu [d] and sigma [d, d].")
+        if arrays[name].dtype.kind != "f":
+            raise HarnessError(
+                f"{path}: `{name}` is {arrays[name].dtype}, expected floating-point numbers; whole ones are no moments "
+                "of features. Make the statistics again."
+            )
     return arrays, hashlib.sha256(data).hexdigest()
 
 
@@ -226,6 +232,12 @@ def _reference(path: Path, arrays: dict[str, np.ndarray], file_sha256: str) -> R
         raise HarnessError(f"{path}: sigma is not symmetric; it is no covariance.")
     gaussian = GaussianStatistics(mean, covariance)
     if arrays.keys() == {"mu", "sigma"}:
+        variances = np.linalg.eigvalsh(gaussian.covariance)
+        if variances[0] < -_NEGATIVE * max(variances[-1], 0.0):
+            raise HarnessError(
+                f"{path}: sigma has a variance of {variances[0]:.3g}, the largest is {variances[-1]:.3g}: no "
+                "covariance. Make the statistics again."
+            )
         return Reference(gaussian, None, {}, file_sha256)
     seal = str(arrays.pop("sha256", None))
     if seal != _seal(arrays):

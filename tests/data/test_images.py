@@ -186,10 +186,12 @@ def test_floats_are_read_where_they_are_declared_and_only_there(tmp_path, suffix
         (FLOATS.transpose(0, 3, 1, 2), "channels first"),
         (FLOATS / 255, r"images \* 255 if they are in 0..1"),
         (FLOATS / np.float32(127.5) - 1, r"\(images \+ 1\) \* 127.5"),
+        (FLOATS.clip(0, 255) - np.float32(127.5), r"save images \+ 127.5 if they are in -127.5..127.5"),
+        (FLOATS - np.float32(127.5), "expected the scale 0..255: bring"),
         (FLOATS * 257, "bring them to 0..255"),
         (np.full_like(FLOATS, np.nan), "not finite"),
     ],
-    ids=["bytes", "double", "half", "planes", "unit", "tanh", "16 bit", "nan"],
+    ids=["bytes", "double", "half", "planes", "unit", "tanh", "centred", "centred, unclamped", "16 bit", "nan"],
 )
 def test_unfit_floats_are_refused(tmp_path, images, said):
     np.save(tmp_path / "x.npy", images)

@@ -131,6 +131,10 @@ def test_ttur_statistics_are_imported(tmp_path):
         ({"sigma": np.zeros((64, 32))}, "layer 64 needs"),
         ({"mu": np.full(64, np.nan)}, "NaN"),
         ({"sigma": np.triu(np.ones((64, 64)))}, "not symmetric"),
+        ({"sigma": -np.eye(64)}, "a variance of -1, the largest is -1: no covariance"),
+        ({"sigma": np.diag([1.0] * 63 + [-1e-5])}, "a variance of -1e-05"),
+        ({"mu": np.zeros(64, int)}, "`mu` is int64, expected floating-point"),
+        ({"sigma": np.eye(64, dtype=np.uint8)}, "`sigma` is uint8, expected floating-point"),
     ],
 )
 def test_unfit_statistics_are_refused(tmp_path, changes, message):
@@ -138,6 +142,15 @@ def test_unfit_statistics_are_refused(tmp_path, changes, message):
     write_ttur(path, **changes)
     with pytest.raises(HarnessError, match=message):
         reference_statistics.load_statistics(path, PixelExtractor(Setup()), 64, None)
+
+
+def test_rounding_below_zero_is_no_impossible_covariance(tmp_path):
+    """Of 20 images at 64 channels, in float32: the smallest variances are 0 and come out on either side of it."""
+    rows = np.random.Generator(np.random.PCG64(0)).standard_normal((20, 64))
+    covariance = np.cov(rows, rowvar=False).astype(np.float32)
+    assert np.linalg.eigvalsh(covariance.astype(np.float64))[0] < 0
+    write_ttur(tmp_path / "stats.npz", mu=rows.mean(axis=0).astype(np.float32), sigma=covariance)
+    assert reference_statistics.load_statistics(tmp_path / "stats.npz", PixelExtractor(Setup()), 64, 20).count == 20
 
 
 def test_own_statistics_are_refused_under_another_protocol(tmp_path):
