@@ -222,17 +222,35 @@ def _check_row(name: str, root: Path | None) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Raise HarnessError unless a file can be written at `out`: a long pass must not end without its result."""
+    """Raise HarnessError unless a file can be written at `out`: a long pass must not end without its result.
+
+    Whatever is there and is no score is left alone: samples, a reference, a record of a dump.
+    """
     from harness.errors import HarnessError
 
     if out.is_dir():
         raise HarnessError(f"--out {out}: is a folder; name a file.")
+    if out.exists() and not _is_score(out):
+        raise HarnessError(f"--out {out}: is there and no score; name another file, or delete it.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
         raise HarnessError(f"--out {out}: cannot be written there ({error.strerror or error}).") from None
+
+
+def _is_score(path: Path) -> bool:
+    """Return whether a file is an earlier score, of whatever version, or empty."""
+    import json
+
+    try:
+        if not path.is_file() or path.stat().st_size > 1 << 20:  # bytes; a record has about 4,000
+            return False
+        value = json.loads(path.read_bytes() or b'{"protocol": "", "values": ""}')
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and {"protocol", "values"} <= value.keys()
 
 
 def _self_test(setup: "Setup", root: Path | None) -> None:

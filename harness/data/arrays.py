@@ -288,13 +288,13 @@ class ValueRange:
 
 # Values of samples that were never clamped: those of a generator whose output leaves its range -1..1 by twice as much.
 _FLOAT_LOW, _FLOAT_HIGH = -255.0, 510.0
-# Of values that reach below 0 the middle decides: it is 127.5 for 0..255, and 0 for -127.5..127.5, which is a generator's
-# output times 127.5 without the shift. The limit lies half-way.
+# Of values that reach below 0 the middle decides: it is 127.5 for 0..255, and 0 for -127.5..127.5, the output of a
+# generator times 127.5 without the shift. The limit lies half-way.
 _FLOAT_BELOW, _FLOAT_MIDDLE = -4.0, 63.75
 
 
 class FloatRange:
-    """Tells float images on the scale 0..255 from those in 0..1, -1..1 or -127.5..127.5, by lowest and highest value."""
+    """Tells float images on the scale 0..255 from those in 0..1, -1..1 or -127.5..127.5, by their extremes."""
 
     def __init__(self, path: Path | str):
         self._path = path

@@ -69,9 +69,7 @@ def test_another_definition_packs_again(packed, change, capsys):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: (folder / "card.json").unlink(), "no packed data set here"),
         (lambda folder: (folder / "card.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set"),
         (lambda folder: (folder / "train.npy").unlink(), "no such file"),
         (lambda folder: (folder / "train.npy").write_bytes(b"half"), "not a readable NumPy array"),
         (lambda folder: (folder / "labels.npy").unlink(), "no such file"),
@@ -87,6 +85,31 @@ def test_load_refuses_what_its_card_does_not_say(packed, damage, words):
         load(folder)
     prepare("c", folder, root)
     assert len(load(folder)) == 20
+
+
+def other_name(folder):
+    made = json.loads((folder / "card.json").read_text())
+    write_json(folder / "card.json", seal(made | {"name": "d"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "whose"),
+    [
+        (lambda folder: (folder / "card.json").unlink(), "no packed data set here", "no data set that this harness"),
+        (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set", "no data set that"),
+        (other_name, None, "card.json, data set d, and packing c would replace them"),
+    ],
+)
+def test_somebody_s_arrays_are_never_replaced(packed, change, words, whose):
+    folder, root = packed
+    change(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if words:
+        with pytest.raises(HarnessError, match=words):
+            load(folder)
+    with pytest.raises(HarnessError, match=f"{folder}: holds train.npy, .*{whose}"):
+        prepare("c", folder, root)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("step", range(3))
