@@ -90,8 +90,10 @@ def of_images(
         keys: `content_of` the first so many images; `n` is their count.
         kid: keep the features of the first so many, which is one of the counts; None: keep none.
 
+    Statistics that cannot be saved are returned all the same, with a warning.
+
     Raises:
-        HarnessError: the pixels changed since they were hashed.
+        HarnessError: the pixels changed since they were hashed; the features cannot be kept.
     """
     by_count = {key["n"]: key for key in keys}
     found = {n: kept for n, key in by_count.items() if (kept := find(setup.cache, key)) is not None}
@@ -111,7 +113,11 @@ def of_images(
     for n in missing:
         first = done.first[n]
         found[n] = Reference(GaussianStatistics(first.mean, first.covariance), n, by_count[n])
-        save(path_of(setup.cache, by_count[n]), found[n])
+        path = path_of(setup.cache, by_count[n])
+        try:
+            save(path, found[n])
+        except HarnessError as error:  # what was computed is not lost with the place for it
+            print(f"warning: statistics are not kept: {error}", file=sys.stderr)
     return found, features, done.device_sec
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.metrics import bootstrap, extras, fid, jackknife
 from harness.metrics import reference_statistics as references
-from harness.metrics.draft import Known, draft
+from harness.metrics.draft import UNREAD, Known, draft
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.feature_file import FeatureFile
@@ -52,6 +52,7 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
     ready = _samples_statistics(inputs.statistics, inputs, extractor) if inputs.statistics is not None else None
     drafts = [draft(one, inputs.sample_record, extractor, its) for one, its in zip(inputs.requests, known, strict=True)]
     _announce(inputs, drafts)
+    _check_room(inputs, extractor, known)
     fakes, fake_features = ready or _pass_over_samples(inputs, extractor)
     reals, real_features, real_sec = _passes_over_references(inputs, extractor, known)
     provenance = _provenance(inputs, extractor, real_sec + fakes.device_sec, started)
@@ -128,6 +129,17 @@ def _known(inputs: Inputs, extractor: Extractor) -> list[Known]:
             first = {of_target[n]["pixels_sha256"] for n in (len(one.reals), len(one.samples)) if n in of_target}
             known.append(Known(of_target[len(one.reals)], None, frozenset(first)))
     return known
+
+
+def _check_room(inputs: Inputs, extractor: Extractor, known: Sequence[Known]) -> None:
+    """Raise HarnessError unless the cache can take the features that are asked for."""
+    setup = inputs.requests[0].request.setup
+    for one, its in zip(inputs.requests, known, strict=True):
+        if one.request.keeps_features:
+            of_samples = references.content(UNREAD, {}, len(one.samples), extractor, setup.layer)
+            references.feature_file(setup.cache, of_samples).check_room()
+        if one.request.keeps_real_features:
+            references.feature_file(setup.cache, its.content).check_room()
 
 
 def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, FeatureFile | None]:

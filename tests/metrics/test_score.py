@@ -4,6 +4,7 @@ import functools
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.data import seal as seal_card
 from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import sha256_file, sha256_pixels, write_json
-from harness.metrics import reference_statistics
+from harness.metrics import feature_file, reference_statistics
 from harness.metrics import score as module
 from harness.metrics.extractors.base import Setup
 from harness.metrics.kid import kernel_distance
@@ -131,6 +132,40 @@ def test_another_entrys_features_under_this_name_are_not_read(sets: Sets, pixel_
     (other,) = (p for p in path.parent.iterdir() if p != path and p.stat().st_size == len(whole))
     path.write_bytes(other.read_bytes())
     assert scored(sets, kid=True).values == expected
+
+
+def test_a_cache_that_cannot_be_written_costs_no_score(
+    sets: Sets, pixel_scorer: Opened, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Statistics are not kept then; features are needed, and missed before the pass."""
+    expected = scored(sets).values
+    sets[0].with_name("file").touch()
+    for place in ("/proc/nope", sets[0].with_name("file")):
+        capsys.readouterr()
+        assert scored(sets, cache=place).values == expected
+        assert f"warning: statistics are not kept: {place}/references/" in capsys.readouterr().err
+        with pytest.raises(HarnessError, match=f"{place}/features: cannot be written .*--cache"):
+            scored(sets, cache=place, kid=True)
+        assert pixel_scorer[-1].images_seen == 0
+
+
+def test_a_full_disk_is_noticed_before_the_pass(
+    sets: Sets, pixel_scorer: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_file.shutil, "disk_usage", lambda _: SimpleNamespace(free=90 * 64 * 4 - 1))
+    with pytest.raises(HarnessError, match="needs 23,040 bytes, 23,039 are free"):
+        scored(sets, bootstrap=20)
+    assert pixel_scorer[-1].images_seen == 0
+
+
+def test_features_that_a_killed_score_left_are_swept(sets: Sets, pixel_scorer: Opened) -> None:
+    left = sets[0].parent / "cache/features/.0123.features.89ab.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    scored(sets)
+    assert left.exists(), "without features nobody looks there"
+    scored(sets, kid=True)
+    assert not left.exists()
 
 
 def test_two_scores_at_once_on_one_cache_do_not_mix(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
