@@ -18,6 +18,14 @@ _MAX_HEADER = 1 << 14  # bytes; NumPy's own limit is 10,000 characters
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200  # members of a zip that grow to more than both are refused
 
 
+AT_ONCE = 1 << 24  # values of images that are read together, apart from what a scorer's batch holds
+
+
+def step(shape: tuple[int, ...], most: int) -> int:
+    """Return how many images of [N, H, W, C] to read together: `most`, or fewer if they are large."""
+    return max(1, min(most, AT_ONCE // max(1, math.prod(shape[1:]))))
+
+
 class Slices(Protocol):
     """Anything that gives uint8 [n, R, R, 3] for a slice; nothing is held in memory between slices."""
 

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from harness import progress
-from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
+from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square, step
 from harness.data.image_folder import FolderPixels, list_images
-from harness.data.packed import CARD, IMAGES, load
+from harness.data.packed import CARD, IMAGES, is_packed, load
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.paths import ScaleFolder
 
 _FORMS = "a folder of PNGs, an .npy, or an .npz with `images` or `arr_0`"
 _RECORD_KEYS = {"experiment", "seed", "snapshot", "nimg", "n"}  # one of them shows a damaged record, not a foreign file
-_LOOKED_AT_ONCE = 50  # images whose values are looked at together
-_HASHED_AT_ONCE = 1024  # images
+_LOOKED_AT_ONCE = 50  # images whose values are looked at together, at most
+_HASHED_AT_ONCE = 1024  # images, at most
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Images:
         Raises:
             HarnessError: the pixels are not the recorded ones.
         """
-        done = self.stream(_HASHED_AT_ONCE, counts)
+        done = self.stream(step(self.pixels.shape, _HASHED_AT_ONCE), counts)
         with progress.brief(len(self), "image", f"hash {self.path.name}") as bar:
             for batch in done:
                 bar.update(len(batch))
@@ -172,7 +172,7 @@ def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False,
         raise HarnessError(f"{path}: no such file or folder; give {_FORMS}.")
     if floats and path.suffix not in (".npy", ".npz"):
         raise HarnessError(f"{path}: declared as floats, which only an .npy or an .npz holds; drop the declaration.")
-    if path.is_dir() and (path / CARD).is_file():
+    if path.is_dir() and is_packed(path):
         return _open_packed(path)
     if not (path.is_dir() or path.is_file()):
         raise HarnessError(f"{path}: neither a file nor a folder; give {_FORMS}.")
@@ -198,8 +198,9 @@ def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False,
 def _open_packed(path: Path) -> Images:
     card = load(path).card  # checks the arrays against the card
     sha256 = card.get("pixels_sha256")
-    fix = f"the pixels are not those of the card, run `harness data {path.name} --out {path}`"
+    fix = f"the pixels are not those of the card, run `harness data {card.get('name', path.name)} --out {path}`"
     pixels = NpyFile(path / IMAGES)
+    check_square(pixels.shape, path)
     return Images(
         pixels,
         path,
@@ -309,8 +310,9 @@ class _Head:
 
 
 def _check_values(pixels: Slices, values: ValueRange | FloatRange) -> None:
-    for start in range(0, len(pixels), _LOOKED_AT_ONCE):
+    together = step(pixels.shape, _LOOKED_AT_ONCE)
+    for start in range(0, len(pixels), together):
         if values.decided:
             break
-        values.look(pixels[start : start + _LOOKED_AT_ONCE])
+        values.look(pixels[start : start + together])
     values.finish()

@@ -8,8 +8,7 @@ from typing import Any
 
 from harness.config import protocols
 from harness.config.experiments import pick
-from harness.data.images import open_images
-from harness.data.packed import CARD
+from harness.data.packed import is_packed, read_card
 from harness.errors import HarnessError
 from harness.metrics.find import is_data_set
 from harness.metrics.inception.weights import NAMES
@@ -135,7 +134,7 @@ def _data_set_at(path: Path) -> str | None:
     if is_statistics(path):
         name = content_in(path).get("name")
     else:
-        name = open_images(path).card.get("name") if (path / CARD).is_file() else None
+        name = read_card(path).get("name") if path.is_dir() and is_packed(path) else None
     return name if isinstance(name, str) else None
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.data import card, check_content, load, seal
 from harness.data.fetch import prepare
+from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import write_json
 
@@ -137,6 +138,22 @@ def test_a_disk_that_fails_between_the_renames_leaves_no_data_set(packed, step, 
     assert prepare("c", folder, root)["resolution"] == 16
     assert sorted(p.name for p in folder.parent.iterdir()) == [".c.lock", "c", "root"]
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "labels.npy", "train.npy"]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_data_set_of_fewer_than_two_images_is_refused(packed, count):
+    """On packing, and where an earlier version packed one."""
+    folder, root = packed
+    np.savez(root / "few.npz", images=np.full((count, 32, 32, 3), 9, np.uint8))
+    own = {"source": "folder", "split": "own", "resolution": 32, "licence": "mine", "path": "few.npz"}
+    with pytest.raises(HarnessError, match=rf"npz few\.npz: holds {count} image\(s\) for c; a data set needs"):
+        prepare("c", folder, official.write_root(root, c=own))
+    assert len(load(folder)) == 20, "what was there is intact"
+    made = json.loads((folder / "card.json").read_text())
+    np.save(folder / "train.npy", np.zeros((count, 32, 32, 3), np.uint8))
+    write_json(folder / "card.json", seal(made | {"labels": False, "count": count}))
+    with pytest.raises(HarnessError, match=rf"{folder}: holds {count} image\(s\); a score needs at least 2"):
+        open_images(folder)
 
 
 def test_labels_of_an_earlier_definition_do_not_stay(packed):
