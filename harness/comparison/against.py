@@ -198,11 +198,11 @@ def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
     out = []
     if kind is None:
         out.append("no verdict without --as released (the authors' samples or weights) or --as retrained.")
-    for asked, whose in ((ASKED, "samples"), (ASKED_OF_STATISTICS, "statistics")):
+    for asked, side in ((ASKED, "samples"), (ASKED_OF_STATISTICS, "statistics")):
         said = {name for name in asked if any(f"{name}: unknown," in str(reason) for reason in found["reason"])}
         if said:
             flags = " ".join(f"--declare {name}={asked[name]}" for name in asked if name in said)
-            out.append(f"the {whose} do not say everything; if you know it, add {flags}.")
+            out.append(f"the {side} do not say everything; if you know it, add {flags}.")
     return out
 
 

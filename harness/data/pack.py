@@ -86,7 +86,7 @@ def check_place(name: str, out: Path) -> None:
     held = [file for file in (IMAGES, LABELS, CARD) if (out / file).exists()]
     if not held or (out / PUBLISHING).exists():
         return
-    whose = "no data set that this harness packed"
+    maker = "no data set that this harness packed"
     if CARD in held:
         try:
             card = read_json(out / CARD)
@@ -95,9 +95,9 @@ def check_place(name: str, out: Path) -> None:
         if isinstance(card, dict) and SEAL in card:
             if card.get("name") == name:
                 return
-            whose = f"data set {card.get('name')}"
+            maker = f"data set {card.get('name')}"
     raise HarnessError(
-        f"{out}: holds {', '.join(held)}, {whose}, and packing {name} would replace them; move them away, or name "
+        f"{out}: holds {', '.join(held)}, {maker}, and packing {name} would replace them; move them away, or name "
         "another folder with --out."
     )
 

@@ -94,21 +94,21 @@ def other_name(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "words", "whose"),
+    ("change", "words", "maker"),
     [
         (lambda folder: (folder / "card.json").unlink(), "no packed data set here", "no data set that this harness"),
         (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set", "no data set that"),
         (other_name, None, "card.json, data set d, and packing c would replace them"),
     ],
 )
-def test_somebody_s_arrays_are_never_replaced(packed, change, words, whose):
+def test_somebody_s_arrays_are_never_replaced(packed, change, words, maker):
     folder, root = packed
     change(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     if words:
         with pytest.raises(HarnessError, match=words):
             load(folder)
-    with pytest.raises(HarnessError, match=f"{folder}: holds train.npy, .*{whose}"):
+    with pytest.raises(HarnessError, match=f"{folder}: holds train.npy, .*{maker}"):
         prepare("c", folder, root)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
