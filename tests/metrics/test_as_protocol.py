@@ -128,6 +128,16 @@ def test_statistics_are_of_as_many_images_as_the_protocol_s(checkout: Path) -> N
         score("theirs.npz", declared={"n_real": 25})
 
 
+def test_statistics_in_place_of_samples_are_of_no_more_than_the_protocol_s(checkout: Path) -> None:
+    np.savez("theirs.npz", mu=np.zeros(64), sigma=np.eye(64))
+    declared = {"n_fake": 10, "resolution": 8, "quantisation": "uint8, rounded"}
+    assert score("shapes", samples="theirs.npz", declared=declared).protocol.n_fake == 10
+    few = score("shapes", samples="theirs.npz", declared=declared | {"n_fake": 8}).protocol
+    assert "samples: 8, fewer than the 10 of protocol first" in few.caveats
+    with pytest.raises(HarnessError, match=r"theirs\.npz: of 20 samples, protocol 'first' says 10"):
+        score("shapes", samples="theirs.npz", declared=declared | {"n_fake": 20})
+
+
 def test_samples_quantised_otherwise_do_not_get_the_protocol_s_name(checkout: Path) -> None:
     assert "samples: quantisation unknown, uint8, rounded under protocol first" in score("shapes").protocol.caveats
     assert score("shapes", declared={"quantisation": "uint8, rounded"}).protocol.name == "first"
