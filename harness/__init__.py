@@ -1,5 +1,8 @@
 """TransGAN-bench: train, sample and score GANs under one protocol, and hold the scores against reported ones."""
 
+import operator
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +84,8 @@ def score(
         bootstrap: draws of images for the interval of FID, in place of the jackknife over blocks; features are kept.
         resizer: `tf1-bilinear`, ... (see `harness score --help`); default: the scorer's own.
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
-        record: the samples' `samples.json`; default: beside them, if it is of these pixels.
-        protocol_name: default: the scale's name, or `custom` for samples from elsewhere.
+        record: the samples' `samples.json`; default: beside them, or where their scale keeps it.
+        protocol_name: default: `custom`; the names of protocols are not taken.
         device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
         threads: CPU threads; default: 2.
         cache: default: HARNESS_CACHE, else `.cache` of the checkout.
@@ -97,6 +100,7 @@ def score(
         HarnessError: unfit images or statistics, missing weights, an undefined combination, or images that are not
             those that a record names.
     """
+    from harness.errors import HarnessError
     from harness.metrics.as_protocol import Options, request
     from harness.metrics.extractors.base import Setup
     from harness.metrics.request import Request
@@ -104,19 +108,44 @@ def score(
     from harness.paths import cache_of
 
     root, place = (Path(folder) if folder is not None else None for folder in (root, cache))
+    if declared is not None and not isinstance(declared, Mapping):
+        raise HarnessError(f"declared={declared!r}: expected a mapping, such as {{'ema': True}}.")
+    counts = {"layer": layer, "n": n, "n_real": n_real, "splits": splits, "bootstrap": bootstrap, "batch": batch}
+    whole = {name: _whole(name, value) for name, value in (counts | {"threads": threads}).items()}
+    if isinstance(samples, str) and samples.startswith("./"):
+        samples = os.path.abspath(samples)  # a path, even where its name is that of a data set
     base = Request(
         Path(samples),
         str(reference),
-        setup=Setup(batch=batch, threads=threads or 2, device=device or "cpu", cache=place or cache_of(root)),
+        setup=Setup(
+            batch=50 if whole["batch"] is None else whole["batch"],
+            threads=2 if whole["threads"] is None else whole["threads"],
+            device=device or "cpu",
+            cache=place or cache_of(root),
+        ),
         record=Path(record) if record is not None else None,
-        declared=declared or {},
+        declared=dict(declared or {}),
         allow_jpeg=allow_jpeg,
         extras=extras,
-        bootstrap=bootstrap,
+        bootstrap=whole["bootstrap"] or 0,
         root=root,
     )
-    options = Options(scorer, weights, layer, n, n_real, splits, bias, resizer, protocol_name)
+    options = Options(
+        scorer, weights, whole["layer"], whole["n"], whole["n_real"], whole["splits"], bias, resizer, protocol_name
+    )
     return score(request(base, options, protocol, kid, root))
+
+
+def _whole(name: str, value: Any) -> Any:
+    """Return a whole number as an int, NumPy's included; None stays None."""
+    from harness.errors import HarnessError
+
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return None if value is None else operator.index(value)
+    except TypeError:
+        raise HarnessError(f"{name}={value!r}: expected a whole number.") from None
 
 
 def load_results(path: Path | str = "results") -> "Results":

@@ -1,6 +1,7 @@
 """Files are whole or absent."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -50,9 +51,13 @@ def test_a_missing_json_says_what_to_do(tmp_path: Path):
         files.read_json(tmp_path / "b.json")
 
 
-def test_pixel_hash_does_not_depend_on_chunks_or_layout():
+def test_pixel_hash_does_not_depend_on_chunks_or_layout(monkeypatch):
     images = np.arange(7 * 4 * 4 * 3, dtype=np.uint8).reshape(7, 4, 4, 3)
-    assert files.sha256_pixels(images, 2) == files.sha256_pixels(np.asfortranarray(images), 5)
+    whole = hashlib.sha256(images.tobytes()).hexdigest()
+    for at_once in (1, 100, 500, 1 << 24):  # bytes; an image has 48
+        monkeypatch.setattr(files, "_HASHED_AT_ONCE", at_once)
+        assert files.sha256_pixels(images) == files.sha256_pixels(np.asfortranarray(images)) == whole
+    assert files.sha256_pixels(images[:0]) == hashlib.sha256().hexdigest()
     assert files.sha256_pixels(images) != files.sha256_pixels(images[::-1])
 
 

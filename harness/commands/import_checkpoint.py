@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from harness.commands.options import FOLDER, root_option
+from harness.errors import HarnessError
 
 
 @click.group("import")
@@ -55,6 +56,8 @@ def transgan(
         _import_as(checkpoint, experiment, root)
         return
     assert out is not None, "one of both is given"
+    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
+        raise HarnessError(f"--out {out}: is the checkpoint itself; name another file.")
     from harness.training.import_checkpoint import import_transgan
 
     made = import_transgan(checkpoint, out, size, resolution, part)

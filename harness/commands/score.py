@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-jpeg", is_flag=True, help="Score JPEG files, too; the record's caveats then say so.")
 @click.option(
-    "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, if it is of these pixels."
+    "--run", "record", type=FOLDER, help="samples.json of the dump; default: beside it, or where its scale keeps it."
 )
-@click.option("--protocol-name", help="Default: the scale's name, or `custom` for samples from elsewhere.")
+@click.option("--protocol-name", help="Default: custom; the names of protocols are not taken.")
 @click.option("--out", type=FOLDER, help="Write the JSON there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON on stdout.")
 @click.option("--batch", type=click.IntRange(1), default=50, show_default=True)
@@ -134,7 +134,7 @@ def command(
         raise click.UsageError("--out and --run are of one dump; several SAMPLES are given.")
     if against is not None:
         _check_row(against, root)
-    declared = dict(_declaration(entry) for entry in declare)
+    declared = _declarations(declare)
     if out is not None:
         _check_out(out)
     found = [
@@ -222,17 +222,35 @@ def _check_row(name: str, root: Path | None) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Raise HarnessError unless a file can be written at `out`: a long pass must not end without its result."""
+    """Raise HarnessError unless a file can be written at `out`: a long pass must not end without its result.
+
+    Whatever is there and is no score is left alone: samples, a reference, a record of a dump.
+    """
     from harness.errors import HarnessError
 
     if out.is_dir():
         raise HarnessError(f"--out {out}: is a folder; name a file.")
+    if out.exists() and not _is_score(out):
+        raise HarnessError(f"--out {out}: is there and no score; name another file, or delete it.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
         raise HarnessError(f"--out {out}: cannot be written there ({error.strerror or error}).") from None
+
+
+def _is_score(path: Path) -> bool:
+    """Return whether a file is an earlier score, of whatever version, or empty."""
+    import json
+
+    try:
+        if not path.is_file() or path.stat().st_size > 1 << 20:  # bytes; a record has about 4,000
+            return False
+        value = json.loads(path.read_bytes() or b'{"protocol": "", "values": ""}')
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and {"protocol", "values"} <= value.keys()
 
 
 def _self_test(setup: "Setup", root: Path | None) -> None:
@@ -249,19 +267,34 @@ def _self_test(setup: "Setup", root: Path | None) -> None:
         verdict = {True: "passed", False: "FAILED", None: "not run"}[part.passed]
         click.echo(f"{verdict:<8} {part.name}: {part.detail}")
 
-    parts = self_test.run(setup, report, out)
+    parts = self_test.run(setup, report, out, root)
     missing = [part.name for part in parts if not part.passed]
     if missing:
         raise HarnessError(f"self-test: {len(missing)} of {len(parts)} parts failed or could not run, see above.")
 
 
-def _declaration(entry: str) -> tuple[str, object]:
-    key, separator, value = entry.partition("=")
-    if not separator:
-        raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
-    if key.startswith("n_") and value.isdecimal():
-        return key, int(value)
-    return key, {"true": True, "false": False}.get(value.lower(), value)
+def _declarations(entries: tuple[str, ...]) -> dict[str, object]:
+    """Return what --declare says, by key: truth, counts and text, as `request.DECLARED` has their types.
+
+    Raises:
+        UsageError: no KEY=VALUE, or a key that is given twice.
+    """
+    from harness.metrics.request import DECLARED
+
+    found: dict[str, object] = {}
+    for entry in entries:
+        key, separator, value = entry.partition("=")
+        if not separator:
+            raise click.UsageError(f"--declare {entry}: expected KEY=VALUE.")
+        if key in found:
+            raise click.UsageError(f"--declare {key}: is given twice; say it once.")
+        if DECLARED.get(key) is int and value.isascii() and value.isdecimal():
+            found[key] = int(value)
+        elif DECLARED.get(key) is bool:
+            found[key] = {"true": True, "false": False}.get(value.lower(), value)
+        else:
+            found[key] = value
+    return found
 
 
 def _summary(result: "ScoreRecord") -> str:

@@ -23,6 +23,7 @@ OTHERWISE, PRESUMED_OTHERWISE, UNKNOWN = "stated otherwise", "presumed otherwise
 NO_EFFECT, THEIRS, NOT_PINNED = "presumed, effect unknown", "the authors'", "not pinned"
 SAME_FAMILY, NOT_COMPARED = "same family", "not compared"  # what differs and yet forbids nothing of itself
 ASKED = {"ema": "true|false", "snapshot": "last|best|checkpoint", "quantisation": "'uint8, rounded'"}
+ASKED_OF_STATISTICS = {"resizer": "NAME", "inception": "official|trunk|stand-in"}
 IN_FULL, NAMED = 8, 3  # rows that are printed field by field; names in a sentence
 SCORING = ("n_fake", "n_real", "split", "resizer", "inception", "layer", "is_splits", "is_bias")  # a protocol's choices
 
@@ -165,7 +166,7 @@ def _of_checkout(dataset: str, datasets: Datasets) -> dict[str, Any]:
 
 def _status(name: str, mine: Any, field: Field | None, compared: Comparability, released: bool) -> str:
     if name in compared.blocking:
-        if mine is None or (field is not None and field.kind == "unknown"):
+        if mine in (None, UNKNOWN) or (field is not None and field.kind == "unknown"):
             return UNKNOWN
         if name in compared.presumed:
             return NO_EFFECT
@@ -200,15 +201,15 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _hints(found: pd.DataFrame, kind: str | None) -> list[str]:
-    """Return what the user may say to make more comparable: the kind, and unknown fields of the samples."""
+    """Return what the user may say to make more comparable: the kind, and unknown fields of samples and statistics."""
     out = []
     if kind is None:
         out.append("no verdict without --as released (the authors' samples or weights) or --as retrained.")
-    unknown = {name for line in found.to_dict("records") for name in line["blocking_fields"] if name in ASKED}
-    said = {name for name in unknown if any(f"{name}: unknown," in str(reason) for reason in found["reason"])}
-    if said:
-        flags = " ".join(f"--declare {name}={ASKED[name]}" for name in ASKED if name in said)
-        out.append(f"the samples do not say everything; if you know it, add {flags}.")
+    for asked, side in ((ASKED, "samples"), (ASKED_OF_STATISTICS, "statistics")):
+        said = {name for name in asked if any(f"{name}: unknown," in str(reason) for reason in found["reason"])}
+        if said:
+            flags = " ".join(f"--declare {name}={asked[name]}" for name in asked if name in said)
+            out.append(f"the {side} do not say everything; if you know it, add {flags}.")
     return out
 
 

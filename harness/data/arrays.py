@@ -18,6 +18,14 @@ _MAX_HEADER = 1 << 14  # bytes; NumPy's own limit is 10,000 characters
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200  # members of a zip that grow to more than both are refused
 
 
+AT_ONCE = 1 << 24  # values of images that are read together, apart from what a scorer's batch holds
+
+
+def step(shape: tuple[int, ...], most: int) -> int:
+    """Return how many images of [N, H, W, C] to read together: `most`, or fewer if they are large."""
+    return max(1, min(most, AT_ONCE // max(1, math.prod(shape[1:]))))
+
+
 class Slices(Protocol):
     """Anything that gives uint8 [n, R, R, 3] for a slice; nothing is held in memory between slices."""
 
@@ -288,10 +296,13 @@ class ValueRange:
 
 # Values of samples that were never clamped: those of a generator whose output leaves its range -1..1 by twice as much.
 _FLOAT_LOW, _FLOAT_HIGH = -255.0, 510.0
+# Of values that reach below 0 the middle decides: it is 127.5 for 0..255, and 0 for -127.5..127.5, the output of a
+# generator times 127.5 without the shift. The limit lies half-way.
+_FLOAT_BELOW, _FLOAT_MIDDLE = -4.0, 63.75
 
 
 class FloatRange:
-    """Tells float images on the scale 0..255 from those in 0..1 or -1..1, which no image of the former stays within."""
+    """Tells float images on the scale 0..255 from those in 0..1, -1..1 or -127.5..127.5, by their extremes."""
 
     def __init__(self, path: Path | str):
         self._path = path
@@ -319,10 +330,13 @@ class FloatRange:
         Raises:
             HarnessError: the values are of another range.
         """
-        if not self._looked or (self._low >= _FLOAT_LOW and 4 < self._high <= _FLOAT_HIGH):
+        centred = self._low < _FLOAT_BELOW and (self._low + self._high) / 2 < _FLOAT_MIDDLE
+        if not self._looked or (self._low >= _FLOAT_LOW and 4 < self._high <= _FLOAT_HIGH and not centred):
             return
         fix = "bring them to 0..255 on purpose"
         if self._low >= -4 and self._high <= 4:
             fix = "save images * 255 if they are in 0..1, (images + 1) * 127.5 if they are in -1..1"
+        elif centred and self._low >= _FLOAT_LOW / 2 - 1:
+            fix = "save images + 127.5 if they are in -127.5..127.5"
         span = f"values {self._low:.4g}..{self._high:.4g}"
         raise HarnessError(f"{self._path}: declared as floats, with {span}; expected the scale 0..255: {fix}.")

@@ -9,8 +9,9 @@ from harness.config.reader import check_name, read
 from harness.config.yaml_file import read_yaml
 from harness.data.arrays import MAX_SIDE
 from harness.data.image_file import Conversion
-from harness.data.packed import seal
+from harness.data.packed import CARD, seal
 from harness.errors import HarnessError, nearest
+from harness.paths import Checkout
 
 DEFINITIONS = Path("experiments") / "datasets.yaml"
 
@@ -132,9 +133,39 @@ def _jpeg_library() -> str:
 
 def matches(card: dict[str, Any], name: str, entry: Definition) -> bool:
     """Is `card` one that packing `entry` would make?"""
-    asked = ("version", "source", "split", "crop", "resize", "resolution")
-    same = card.get("name") == name and all(card.get(key) == getattr(entry, key) for key in asked)
+    return not differences(card, name, entry)
+
+
+def differences(card: dict[str, Any], name: str, entry: Definition) -> list[str]:
+    """Return the keys in which `card` is not what packing `entry` would make."""
+    asked = {key: getattr(entry, key) for key in ("version", "source", "split", "crop", "resize", "resolution")}
+    asked["name"] = name
     if entry.source == "folder":
-        same = same and card.get("path") == entry.path and card.get("convert") == list(entry.convert)
-    pinned = (("count", entry.count), ("pixels_sha256", entry.pixels_sha256))
-    return same and all(value in (None, card.get(key)) for key, value in pinned)
+        asked |= {"path": entry.path, "convert": list(entry.convert)}
+    pinned = {"count": entry.count, "pixels_sha256": entry.pixels_sha256}
+    asked |= {key: value for key, value in pinned.items() if value is not None}
+    return [key for key, value in asked.items() if card.get(key) != value]
+
+
+def check_definition(card: dict[str, Any], folder: Path, root: Path | None) -> None:
+    """Hold the card of a packed data set against the definition of its name; what the checkout does not define passes.
+
+    Args:
+        card: {} for images that are no data set.
+        root: the checkout; None: that of the working folder, if there is one.
+
+    Raises:
+        HarnessError: the definition is another one by now.
+    """
+    name = card.get("name")
+    try:
+        checkout = Checkout.find(root)
+    except HarnessError:
+        return
+    entry = definitions(checkout.root).get(name) if isinstance(name, str) else None
+    other = differences(card, str(name), entry) if entry is not None else []
+    if other:
+        raise HarnessError(
+            f"{folder / CARD}: made by another definition of '{name}' than {checkout.datasets} has now "
+            f"({', '.join(other)} differ); run `harness data {name} --out {folder}`, or take the change back."
+        )

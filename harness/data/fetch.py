@@ -13,7 +13,7 @@ from typing import Any
 from harness import progress
 from harness.data import celeba, cifar10, folder, standin, stl10
 from harness.data.card import Definition, definition
-from harness.data.pack import exclusive, pack, packed_card
+from harness.data.pack import check_place, exclusive, pack, packed_card
 from harness.data.source import Source, check_md5
 from harness.errors import HarnessError
 from harness.paths import INSTALLED, Checkout
@@ -35,6 +35,7 @@ def prepare(name: str, out: Path, root: Path) -> dict[str, Any]:
     if out.exists() and not out.is_dir():
         raise HarnessError(f"{out}: is a file; name the folder to write with --out.")
     with exclusive(out.parent / f".{out.name}.lock", f"packing {name}"):
+        check_place(name, out)
         card = packed_card(name, entry, out)
         if card is not None and entry.source == "folder" and not _unchanged(card, entry, root):
             print(f"{out}: files of {entry.path} were changed since; packing it again.", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data.arrays import NpzArray, check_images, read_labels
+from harness.data.arrays import NpzArray, check_images, read_labels, step
 from harness.data.card import Definition
 from harness.data.image_file import read_image
 from harness.data.image_folder import ImageFolder, list_images
@@ -15,7 +15,7 @@ from harness.data.source import Picture, Source, hash_file
 from harness.errors import HarnessError
 
 _DECODED = {"jpeg_library": None}  # whoever made the npz decoded the images
-CHUNK = 256  # images of an npz read at once
+CHUNK = 256  # images of an npz read at once, at most
 
 
 def open_source(path: Path, entry: Definition) -> Source:
@@ -63,8 +63,9 @@ def open_npz(path: Path) -> Source:
 
 
 def _from_npz(images: NpzArray, labels: np.ndarray | None) -> Iterator[Picture]:
-    for start in range(0, len(images), CHUNK):
-        for i, image in enumerate(images[start : start + CHUNK], start):
+    together = step(images.shape, CHUNK)
+    for start in range(0, len(images), together):
+        for i, image in enumerate(images[start : start + together], start):
             yield image, None if labels is None else int(labels[i])
 
 

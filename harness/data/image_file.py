@@ -66,6 +66,12 @@ def check_image(path: Path, convert: Collection[str] = ()) -> tuple[str, tuple[i
             raise _unreadable(str(path), error) from None
 
 
+def is_jpeg(path: Path) -> bool:
+    """Return whether a file begins as a JPEG does; raises as `read_image` where it cannot be opened."""
+    with _opened(path) as handle:
+        return _SIGNATURES.get(handle.read(3)) == "JPEG"
+
+
 def decode_image(data: bytes, name: str, convert: Collection[str] = ()) -> np.ndarray:
     """Decode the bytes of one file, called `name` in messages, as uint8 [H, W, 3].
 
@@ -81,6 +87,7 @@ def decode_image(data: bytes, name: str, convert: Collection[str] = ()) -> np.nd
         with Image.open(io.BytesIO(data), formats=[form]) as image:
             _check_header(image, data, name, convert)
             image.load()
+            _check_header(image, data, name, convert)  # a transparent colour may stand behind the pixels
             _check_rotation(image, name, convert)
             return np.asarray(_rgb(image))
     except (HarnessError, MemoryError):

@@ -5,12 +5,13 @@ import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from harness import progress
-from harness.data.image_file import check_image, only, read_image
+from harness.data.image_file import check_image, is_jpeg, only, read_image
 from harness.errors import HarnessError
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -35,24 +36,28 @@ class ImageFolder:
         """The folders of each file, below `folder`."""
         return [file.relative_to(self.folder).parts[:-1] for file in self.files]
 
+    @cached_property
+    def jpegs(self) -> int:
+        """How many files are JPEGs by their first bytes, whatever they are called; only where JPEGs are accepted."""
+        return sum(is_jpeg(file) for file in self.files) if "jpeg" in self.convert else 0
+
     def found(self, side: int | None = None) -> str:
         """Say what was found, and its size in pixels if it is known."""
-        kinds = Counter("JPEGs" if file.suffix.lower() in _JPEG else "PNGs" for file in self.files)
+        kinds = {"JPEGs": self.jpegs, "PNGs": len(self.files) - self.jpegs}
         folders = len(set(self.parents))
         size = f" of {side} px" if side else ""
         where = f" in {folders} folder{'s' * (folders > 1)}" if any(self.parents) else ""
         listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.skipped.items()))
         total = sum(self.skipped.values())
         left_out = f"; {total:,} file{'s' * (total != 1)} skipped ({listed})" if total else ""
-        return " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) + size + where + left_out
+        return " and ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count) + size + where + left_out
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a score of these images must say beside it."""
-        jpegs = sum(file.suffix.lower() in _JPEG for file in self.files)
         nested = any(self.parents)
         return (
-            *([f"{jpegs:,} of {len(self.files):,} images are JPEGs"] if jpegs else []),
+            *([f"{self.jpegs:,} of {len(self.files):,} images are JPEGs"] if self.jpegs else []),
             *(["images of several folders, in the order of their paths"] if nested else []),
         )
 

@@ -1,6 +1,8 @@
 """Images to be scored, from this harness or from anywhere, read in slices and refused clearly when they are not fit."""
 
 import hashlib
+import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from harness import progress
-from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square
+from harness.data.arrays import FloatRange, NpyFile, NpzArray, Slices, ValueRange, check_images, check_square, step
 from harness.data.image_folder import FolderPixels, list_images
-from harness.data.packed import CARD, IMAGES, load
+from harness.data.packed import CARD, IMAGES, is_packed, load
 from harness.errors import HarnessError
 from harness.files import read_json
+from harness.paths import ScaleFolder
 
 _FORMS = "a folder of PNGs, an .npy, or an .npz with `images` or `arr_0`"
 _RECORD_KEYS = {"experiment", "seed", "snapshot", "nimg", "n"}  # one of them shows a damaged record, not a foreign file
-_LOOKED_AT_ONCE = 50  # images whose values are looked at together
-_HASHED_AT_ONCE = 1024  # images
+_LOOKED_AT_ONCE = 50  # images whose values are looked at together, at most
+_HASHED_AT_ONCE = 1024  # images, at most
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class Images:
         Raises:
             HarnessError: the pixels are not the recorded ones.
         """
-        done = self.stream(_HASHED_AT_ONCE, counts)
+        done = self.stream(step(self.pixels.shape, _HASHED_AT_ONCE), counts)
         with progress.brief(len(self), "image", f"hash {self.path.name}") as bar:
             for batch in done:
                 bar.update(len(batch))
@@ -169,7 +172,7 @@ def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False,
         raise HarnessError(f"{path}: no such file or folder; give {_FORMS}.")
     if floats and path.suffix not in (".npy", ".npz"):
         raise HarnessError(f"{path}: declared as floats, which only an .npy or an .npz holds; drop the declaration.")
-    if path.is_dir() and (path / CARD).is_file():
+    if path.is_dir() and is_packed(path):
         return _open_packed(path)
     if not (path.is_dir() or path.is_file()):
         raise HarnessError(f"{path}: neither a file nor a folder; give {_FORMS}.")
@@ -195,8 +198,9 @@ def open_images(path: Path, known_range: bool = False, allow_jpeg: bool = False,
 def _open_packed(path: Path) -> Images:
     card = load(path).card  # checks the arrays against the card
     sha256 = card.get("pixels_sha256")
-    fix = f"the pixels are not those of the card, run `harness data {path.name} --out {path}`"
+    fix = f"the pixels are not those of the card, run `harness data {card.get('name', path.name)} --out {path}`"
     pixels = NpyFile(path / IMAGES)
+    check_square(pixels.shape, path)
     return Images(
         pixels,
         path,
@@ -212,10 +216,32 @@ def _open_folder(path: Path, convert: tuple[str, ...]) -> Images:
     return Images(pixels, path, found=listing.found(pixels.shape[1]), caveats=listing.caveats)
 
 
+def record_of(path: Path) -> Path | None:
+    """Return the record that lies with samples: `samples.json` beside a `samples.npy`, or where a scale keeps it.
+
+    A scale's dump is `SCALE/runs/EXPERIMENT/seedS/SNAPSHOT/samples/VARIANT.npy`, and its record lies among
+    `SCALE/records`. None: there is none.
+    """
+    place = Path(os.path.abspath(path))
+    if not place.is_file():
+        return None
+    beside = place.with_name("samples.json")
+    if place.name == "samples.npy" and beside.is_file():
+        return path.with_name(beside.name)
+    parts = re.fullmatch(r".*/([^/]+)/seed(0|[1-9][0-9]*)/([^/]+)/samples/([^/]+)\.npy", place.as_posix())
+    if parts is None:
+        return None
+    folder, (experiment, seed, snapshot, variant) = ScaleFolder(place.parents[5]), parts.groups()
+    if folder.dump(experiment, int(seed), snapshot, variant) != place:
+        return None
+    record = folder.sample_record(experiment, int(seed), snapshot)
+    return record if record.is_file() else None
+
+
 def open_dump(
     path: Path, record: Path | None = None, allow_jpeg: bool = False, floats: bool = False
 ) -> tuple[Images, dict[str, Any]]:
-    """Open samples and the record that describes them: `record`, or the `samples.json` beside a `samples.npy`.
+    """Open samples and the record that describes them: `record`, or that of `record_of`.
 
     The record is {} for foreign samples. A JSON of that name with nothing of a record in it belongs to somebody else;
     it is left alone, and `Images.found` says so.
@@ -227,23 +253,23 @@ def open_dump(
         HarnessError: unfit images, a file that the record does not name, or pixels whose sha256 is not the recorded
             one.
     """
-    path = Path(path)
-    beside = path.with_name("samples.json")
-    if record is None and not (path.name == "samples.npy" and path.is_file() and beside.is_file()):
+    path, is_named = Path(path), record is not None
+    if record is not None and not record.is_file():
+        raise HarnessError(f"--run {record}: no such file; name the samples.json that was written with the samples.")
+    record = record or record_of(path)
+    if record is None:
         return open_images(path, allow_jpeg=allow_jpeg, floats=floats), {}
-    stated = read_json(record or beside)
+    stated = read_json(record)
     if not isinstance(stated, dict) or "samples_sha256" not in stated:
-        if record is not None or not stated or _RECORD_KEYS & _keys(stated):
-            raise HarnessError(
-                f"{record or beside}: has no `samples_sha256`; write the dump again with `harness sample`."
-            )
+        if is_named or not stated or _RECORD_KEYS & _keys(stated):
+            raise HarnessError(f"{record}: has no `samples_sha256`; write the dump again with `harness sample`.")
         images = open_images(path, floats=floats)
-        return replace(images, found=f"{images.found}; {beside} is no record of this harness"), {}
-    sha256, quantisation = _said_of(path, stated, record or beside)
+        return replace(images, found=f"{images.found}; {record} is no record of this harness"), {}
+    sha256, quantisation = _said_of(path, stated, record)
     fix = "the dump was changed or cut short, write it again with `harness sample`"
     # a collapsed generator may well draw black
     images = open_images(path, known_range=True, floats=quantisation == "float")
-    images = replace(images, recorded=Recorded(sha256, record or beside, fix), quantisation=quantisation)
+    images = replace(images, recorded=Recorded(sha256, record, fix), quantisation=quantisation)
     images.sha256()  # compared before anything is computed, and again in the pass
     return images, stated
 
@@ -284,8 +310,9 @@ class _Head:
 
 
 def _check_values(pixels: Slices, values: ValueRange | FloatRange) -> None:
-    for start in range(0, len(pixels), _LOOKED_AT_ONCE):
+    together = step(pixels.shape, _LOOKED_AT_ONCE)
+    for start in range(0, len(pixels), together):
         if values.decided:
             break
-        values.look(pixels[start : start + _LOOKED_AT_ONCE])
+        values.look(pixels[start : start + together])
     values.finish()

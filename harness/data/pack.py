@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from harness import progress
-from harness.data.arrays import ValueRange
+from harness.data.arrays import ValueRange, step
 from harness.data.card import Definition, make_card, matches
-from harness.data.packed import CARD, IMAGES, LABELS, check_content, load, sha256_labels
+from harness.data.packed import CARD, IMAGES, LABELS, SEAL, check_content, load, sha256_labels
 from harness.data.source import Picture, Source
 from harness.errors import HarnessError
-from harness.files import make_folder, sync_folder, write_json, write_npy
+from harness.files import make_folder, read_json, sync_folder, write_json, write_npy
 
-CHUNK = 256  # images held in memory at once
+CHUNK = 256  # images held in memory at once, at most
+PUBLISHING = ".publishing"  # stands in a folder whose files are being replaced: whatever lies there is ours
 
 
 def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
     expected = entry.source_count or entry.count
     if expected is not None and source.count != expected:
         raise HarnessError(f"{source.origin}: holds {source.count:,} images, {name} takes {expected:,}: not {name}.")
+    if min(source.count, entry.count or source.count) < 2:
+        raise HarnessError(f"{source.origin}: holds {source.count} image(s) for {name}; a data set needs at least 2.")
     if entry.source_count is not None:
         assert entry.count is not None, "definitions() demands it"
         source = source.first(entry.count)
@@ -72,6 +75,31 @@ def pack(name: str, entry: Definition, source: Source, out: Path) -> dict[str, A
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return card
+
+
+def check_place(name: str, out: Path) -> None:
+    """Refuse a folder that holds what packing would replace and this data set's packing did not write.
+
+    Raises:
+        HarnessError: files without the card of this data set.
+    """
+    held = [file for file in (IMAGES, LABELS, CARD) if (out / file).exists()]
+    if not held or (out / PUBLISHING).exists():
+        return
+    maker = "no data set that this harness packed"
+    if CARD in held:
+        try:
+            card = read_json(out / CARD)
+        except HarnessError:
+            return  # a damaged card
+        if isinstance(card, dict) and SEAL in card:
+            if card.get("name") == name:
+                return
+            maker = f"data set {card.get('name')}"
+    raise HarnessError(
+        f"{out}: holds {', '.join(held)}, {maker}, and packing {name} would replace them; move them away, or name "
+        "another folder with --out."
+    )
 
 
 def packed_card(name: str, entry: Definition, out: Path) -> dict[str, Any] | None:
@@ -145,7 +173,7 @@ def _write_images(path: Path, entry: Definition, source: Source, name: str) -> t
     with open(path, "wb") as handle, progress.bar(source.count, "image", name) as bar:
         np.lib.format.write_array_header_1_0(handle, header)
         pictures = _checked(source, entry)
-        while chunk := list(islice(pictures, CHUNK)):
+        while chunk := list(islice(pictures, step(shape, CHUNK))):
             block = np.ascontiguousarray(np.stack([image for image, _ in chunk]))
             digest.update(block.data)
             handle.write(block.data)
@@ -204,9 +232,11 @@ def _check_space(folder: Path, needed: int) -> None:
 
 def _publish(part: Path, out: Path) -> None:
     make_folder(out)
+    (out / PUBLISHING).touch()
     (out / CARD).unlink(missing_ok=True)  # from here to the last rename the folder is not a data set
     (out / LABELS).unlink(missing_ok=True)
     for file in (IMAGES, LABELS, CARD):
         if (part / file).exists():
             os.replace(part / file, out / file)
+    (out / PUBLISHING).unlink()
     sync_folder(out)

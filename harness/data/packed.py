@@ -41,8 +41,8 @@ def load(folder: Path) -> ImageSet:
         HarnessError: the folder is missing or incomplete, its card was changed, or its arrays are not what it says.
     """
     folder = Path(folder)
-    fix = f"run `harness data {folder.name} --out {folder}`"
     card = read_card(folder)
+    fix = f"run `harness data {card.get('name', folder.name)} --out {folder}`"
     try:
         expected = (card["count"], card["resolution"], card["resolution"], 3)
         labelled = card["labels"]
@@ -74,7 +74,8 @@ def check_content(images: ImageSet, folder: Path) -> None:
         if found != stated:
             raise HarnessError(
                 f"{folder / file}: the contents are not those of its card: sha256 is {found}, "
-                f"but {folder / CARD} says {stated}; run `harness data {folder.name} --out {folder}`."
+                f"but {folder / CARD} says {stated}; "
+                f"run `harness data {images.card.get('name', folder.name)} --out {folder}`."
             )
 
 
@@ -89,20 +90,41 @@ def seal(card: dict[str, Any]) -> dict[str, Any]:
     return {**body, SEAL: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
 
 
+def is_packed(folder: Path) -> bool:
+    """Return whether a folder is a packed data set, whole or not; a `card.json` of another program makes none."""
+    if not (folder / CARD).is_file():
+        return False
+    if (folder / IMAGES).exists():
+        return True
+    try:
+        card = read_json(folder / CARD)
+    except HarnessError:
+        return False
+    return isinstance(card, dict) and SEAL in card
+
+
 def read_card(folder: Path) -> dict[str, Any]:
     """Read the card of a packed data set; the arrays are left alone.
 
     Raises:
         HarnessError: it is missing or was changed.
     """
-    path, fix = folder / CARD, f"run `harness data {folder.name} --out {folder}`"
+    path = folder / CARD
     if not path.is_file():
-        raise HarnessError(f"{folder}: no packed data set here (no {CARD}); {fix}.")
+        raise HarnessError(
+            f"{folder}: no packed data set here (no {CARD}); run `harness data {folder.name} --out {folder}`."
+        )
     card = read_json(path)
     if not isinstance(card, dict) or SEAL not in card:
-        raise HarnessError(f"{path}: not the card of a data set (missing '{SEAL}'); {fix}.")
+        raise HarnessError(
+            f"{path}: not the card of a data set (missing '{SEAL}'); another program wrote it: name {folder / IMAGES} "
+            f"itself, or move {CARD} away."
+        )
     if seal(card) != card:
-        raise HarnessError(f"{path}: was changed after it was written ({SEAL} does not fit its entries); {fix}.")
+        raise HarnessError(
+            f"{path}: was changed after it was written ({SEAL} does not fit its entries); "
+            f"run `harness data {card.get('name', folder.name)} --out {folder}`."
+        )
     return card
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.files import replacing
+from harness.errors import HarnessError
+from harness.files import make_folder, replacing, sweep
 
 _CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -30,6 +33,22 @@ class FeatureFile:
     channels: int
     content: dict[str, Any]
 
+    def check_room(self) -> None:
+        """Raise HarnessError unless the file can be written: a long pass must not end without its result."""
+        folder, needed = self.path.parent, self.count * self.channels * 4
+        try:
+            make_folder(folder)
+            sweep(folder)
+            with tempfile.TemporaryFile(dir=folder):
+                free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise HarnessError(
+                f"{folder}: cannot be written ({error.strerror or error}), and features are kept there; name another "
+                "folder with --cache, or leave out --kid, --extras and --bootstrap."
+            ) from None
+        if free < needed:
+            raise HarnessError(f"{folder}: needs {needed:,} bytes, {free:,} are free; name another with --cache.")
+
     @contextmanager
     def writing(self) -> Iterator[Callable[[np.ndarray], None]]:
         """Yield a function that appends rows, float32 [n, channels]; the file gets its name when the block ends.
@@ -40,6 +59,8 @@ class FeatureFile:
             HarnessError: the disk is full or the folder cannot be written.
         """
         digest, written = self._digest(), 0
+        if self.path.parent.is_dir():
+            sweep(self.path.parent)  # what killed writers left is as large as this file
         with replacing(self.path) as temporary, open(temporary, "wb") as handle:
 
             def append(rows: np.ndarray) -> None:

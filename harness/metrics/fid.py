@@ -10,6 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
+from harness.errors import HarnessError
+
+NEGATIVE = 1e-3  # of both traces: far above what rounding takes off a distance of 0 (2048 roots of 1e-16, each 1e-8)
 _EPS = np.finfo(np.float64).eps
 
 
@@ -57,6 +60,9 @@ class GaussianStatistics:
         Args:
             mean: float [dim].
             covariance: float [dim, dim], symmetric.
+
+        Raises:
+            HarnessError: it lies below 0 by more than rounding; one of the two matrices is no covariance.
         """
         mean, covariance = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
         assert mean.shape == self.mean.shape, f"a mean {mean.shape} against {self.mean.shape}: not the same layer"
@@ -66,6 +72,11 @@ class GaussianStatistics:
         roots = np.sqrt(np.maximum(squares, 0))
         shift = self.mean - mean
         value = shift @ shift + np.trace(self.covariance) + np.trace(covariance) - 2 * roots.sum()
+        if value < -NEGATIVE * (np.trace(self.covariance) + np.trace(covariance)):
+            raise HarnessError(
+                f"The Frechet distance is {value:.4g}, and none lies below 0: a covariance is impossible; "
+                "make the statistics again."
+            )
         return Frechet(float(value), _rank(roots), float(2 * np.sqrt(-squares[squares < 0]).sum()))
 
     def transport(self, covariance: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from harness.npz import read_npz
 
 _VERSION = 2  # bumped when the statistics of the same content change
 _LIMIT_BYTES = 256 << 20  # mean, covariance and factor of 2048 channels take 67 MB
+_NEGATIVE = 1e-6  # of the largest variance: what rounding of a covariance in float32 may leave below 0, measured 1e-8
 _ARRAYS = ("mu", "sigma", "factor", "count", "content", "sha256")
 
 
@@ -89,8 +90,10 @@ def of_images(
         keys: `content_of` the first so many images; `n` is their count.
         kid: keep the features of the first so many, which is one of the counts; None: keep none.
 
+    Statistics that cannot be saved are returned all the same, with a warning.
+
     Raises:
-        HarnessError: the pixels changed since they were hashed.
+        HarnessError: the pixels changed since they were hashed; the features cannot be kept.
     """
     by_count = {key["n"]: key for key in keys}
     found = {n: kept for n, key in by_count.items() if (kept := find(setup.cache, key)) is not None}
@@ -110,7 +113,11 @@ def of_images(
     for n in missing:
         first = done.first[n]
         found[n] = Reference(GaussianStatistics(first.mean, first.covariance), n, by_count[n])
-        save(path_of(setup.cache, by_count[n]), found[n])
+        path = path_of(setup.cache, by_count[n])
+        try:
+            save(path, found[n])
+        except HarnessError as error:  # what was computed is not lost with the place for it
+            print(f"warning: statistics are not kept: {error}", file=sys.stderr)
     return found, features, done.device_sec
 
 
@@ -146,7 +153,8 @@ def load_statistics(path: Path, extractor: Extractor, layer: int, n: int | None)
     """Read statistics from a file: kept by this harness, or TTUR-style `fid_stats_*.npz` with `mu` and `sigma`.
 
     The harness's own files say how they were made, and are refused under another protocol. A foreign file says nothing:
-    its layer is checked by its size, its number of images is `n` if declared, the rest is the user's word.
+    its layer is checked by its size, its number of images is `n` if declared; its `content` is {}, so that whoever
+    scores against it takes resizer and weights for unknown.
 
     Raises:
         HarnessError: damaged, no finite mu [d] and sigma [d, d], or another layer, scorer, resizer, weights or count.
@@ -184,6 +192,11 @@ def count(path: Path) -> int | None:
     return _reference(path, *_read(path)).count
 
 
+def content_in(path: Path) -> dict[str, Any]:
+    """Return what the statistics of a file of this harness are of; {} for one from elsewhere; raises as `count`."""
+    return _reference(path, *_read(path)).content
+
+
 def is_statistics(path: Path) -> bool:
     """Return whether `path` is an npz with `mu` and `sigma`."""
     if path.suffix != ".npz" or not path.is_file():
@@ -205,8 +218,13 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], str]:
         raise HarnessError(f"{path}: cannot be read ({error.strerror or error}).") from None
     arrays = read_npz(io.BytesIO(data), str(path), _LIMIT_BYTES, _ARRAYS)
     for name in ("mu", "sigma"):
-        if name not in arrays or arrays[name].dtype.kind not in "iuf":
-            raise HarnessError(f"{path}: holds no real numbers `{name}`; expected mu [d] and sigma [d, d].")
+        if name not in arrays:
+            raise HarnessError(f"{path}: holds no `{name}`; expected mu [d] and sigma [d, d].")
+        if arrays[name].dtype.kind != "f":
+            raise HarnessError(
+                f"{path}: `{name}` is {arrays[name].dtype}, expected floating-point numbers; whole ones are no moments "
+                "of features. Make the statistics again."
+            )
     return arrays, hashlib.sha256(data).hexdigest()
 
 
@@ -220,6 +238,12 @@ def _reference(path: Path, arrays: dict[str, np.ndarray], file_sha256: str) -> R
         raise HarnessError(f"{path}: sigma is not symmetric; it is no covariance.")
     gaussian = GaussianStatistics(mean, covariance)
     if arrays.keys() == {"mu", "sigma"}:
+        variances = np.linalg.eigvalsh(gaussian.covariance)
+        if variances[0] < -_NEGATIVE * max(variances[-1], 0.0):
+            raise HarnessError(
+                f"{path}: sigma has a variance of {variances[0]:.3g}, the largest is {variances[-1]:.3g}: no "
+                "covariance. Make the statistics again."
+            )
         return Reference(gaussian, None, {}, file_sha256)
     seal = str(arrays.pop("sha256", None))
     if seal != _seal(arrays):

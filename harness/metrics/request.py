@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from harness.config.protocols import VARIANTS, Planned
 from harness.config.reader import check_name
-from harness.data.card import definitions
-from harness.data.images import Images, open_dump, open_images
+from harness.data.card import check_definition
+from harness.data.images import Images, open_dump, open_images, record_of
 from harness.errors import HarnessError, nearest
 from harness.metrics import reference_statistics
-from harness.metrics.extractors.base import LAYERS, Setup, resizer_of
-from harness.paths import Checkout
+from harness.metrics.extractors.base import LAYERS, RESIZERS, Setup, resizer_of
+from harness.metrics.find import find_reference, find_samples
+from harness.metrics.inception.weights import NAMES
 from harness.records import chain
-from harness.records.sample_record import VARIANTS
 from harness.records.score_record import SHA256
 
 OF_SAMPLES: dict[str, type] = {  # what a user may say of samples that do not say it themselves
@@ -34,14 +35,18 @@ DECLARED: dict[str, type] = {  # that, and what a user may say of a reference
     "stand_in_data": bool,
     "n_real": int,
     "real_pixels_sha256": str,
+    "resizer": str,  # of statistics from elsewhere, as the next
+    "inception": str,
 }
 KINDS = {bool: "true or false", int: "a count from 1", str: "text"}  # in words
 WORDS = {  # declarations that must be one of the field's words -> those words
-    "quantisation": tuple(VARIANTS.values()),
+    "quantisation": tuple(VARIANTS),
     "snapshot": ("last", "best", "checkpoint"),  # or an image count
+    "resizer": tuple(sorted({resizer for known in RESIZERS.values() for resizer in known})),
+    "inception": NAMES,
 }
 LEAST_DRAWS = 20  # of a bootstrap: the sd of fewer is off by more than a sixth
-FOREIGN = "custom"  # protocol name of samples that no scale of ours made
+CUSTOM = "custom"  # name of a score that no named protocol was asked for
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,10 @@ class Request:
     extras: bool = False  # FID at infinitely many images, precision and recall
     bootstrap: int = 0  # draws of images for the interval of FID; 0: a jackknife over blocks
     resizer: str | None = None  # one of `extractors.base.RESIZERS`; None: the scorer's own
-    protocol_name: str | None = None  # default: the scale's name, or `custom` for samples from elsewhere
+    protocol_name: str | None = None  # default: `custom`
     protocol_version: int = 1
+    planned: Planned | None = None  # what the named protocol asks for, which samples and weights are held against
+    remarks: tuple[str, ...] = ()  # caveats that are known before anything is opened
     is_fewer_allowed: bool = False
     declared: dict[str, Any] = field(default_factory=dict)  # keys and types of DECLARED
     allow_jpeg: bool = False
@@ -101,10 +108,16 @@ class Opened:
     stated: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
+    def is_samples_foreign(self) -> bool:
+        """Whether the samples are statistics that this harness did not make."""
+        return bool(self.stated) and self.stated["n_fake"] is None
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """What the reader must know of the images."""
         reals = self.reals.caveats if self.reals is not None else ()
-        return (*(f"samples: {text}" for text in self.samples.caveats), *(f"reference: {text}" for text in reals))
+        of_images = (*(f"samples: {text}" for text in self.samples.caveats), *(f"reference: {text}" for text in reals))
+        return (*self.request.remarks, *of_images)
 
 
 @dataclass(frozen=True)
@@ -154,8 +167,11 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
         return Inputs({}, tuple(_opened_statistics(request, path, references) for request in requests), path)
     floats = first.declared.get("quantisation") == "float"
     samples, record = open_dump(path, first.record, first.allow_jpeg, floats)
+    check_definition(samples.card, path, first.root)
+    place = first.record or record_of(path)
     if record:
-        chain.check_sample(first.record or first.samples.with_name("samples.json"), record)
+        assert place is not None, "it was read"
+        chain.check_sample(place, record)
     if first.resizer == "pil-bicubic" and "float" in (samples.quantisation, first.declared.get("quantisation")):
         raise HarnessError(
             f"{samples.path}: floats, but --resizer pil-bicubic takes 8-bit images; score another variant."
@@ -165,7 +181,7 @@ def open_inputs(requests: Sequence[Request]) -> Inputs:
 
 def _opened(request: Request, samples: Images, references: dict[Path, Images]) -> Opened:
     """Open the reference of one request, unless it is among `references` already."""
-    n = request.n
+    n, samples = request.n, _held_against_plan(request, samples)
     if n is not None and request.is_fewer_allowed and len(samples) < n:
         fewer = f"{len(samples):,}, fewer than the {n:,} of protocol {request.protocol_name}"
         samples, n = replace(samples, caveats=(*samples.caveats, fewer)), None
@@ -180,12 +196,33 @@ def _opened(request: Request, samples: Images, references: dict[Path, Images]) -
         return Opened(request, samples, target, None)
     if target not in references:
         references[target] = open_images(target, allow_jpeg=request.allow_jpeg)
+        check_definition(references[target].card, target, request.root)
     reals = references[target].first(request.n_real)
     if reals.resolution != samples.resolution:
         raise HarnessError(
             f"{samples.path} has {samples.resolution} px and {target} {reals.resolution} px; score images of one size."
         )
     return Opened(request, samples, target, reals)
+
+
+def _held_against_plan(request: Request, samples: Images) -> Images:
+    """Return the samples, with a caveat if nobody says whether they are quantised as the named protocol asks.
+
+    Raises:
+        HarnessError: they are quantised otherwise.
+    """
+    if request.planned is None:
+        return samples
+    name, asked = request.planned.protocol, request.planned.quantisation
+    said = samples.quantisation or request.declared.get("quantisation")
+    if said is None:
+        return replace(samples, caveats=(*samples.caveats, f"quantisation unknown, {asked} under protocol {name}"))
+    if said != asked:
+        raise HarnessError(
+            f"{samples.path}: the samples are `{said}`, protocol '{name}' says `{asked}`; give such samples "
+            f"(of a dump: {VARIANTS[asked]}.npy), or leave --protocol out."
+        )
+    return samples
 
 
 class _Unseen:
@@ -204,7 +241,8 @@ class _Unseen:
 def _opened_statistics(request: Request, path: Path, references: dict[Path, Images]) -> Opened:
     """Open the reference of a request whose samples are a statistics file."""
     unfit = {"--kid": request.kid, "--extras": request.extras, "--bootstrap": request.bootstrap}
-    unfit |= {"--n": request.n is not None, "--run": request.record is not None}
+    planned = request.planned
+    unfit |= {"--n": request.n is not None and planned is None, "--run": request.record is not None}
     for option in (option for option, is_asked in unfit.items() if is_asked):
         raise HarnessError(f"{path}: statistics are of all their images and hold no features; leave out {option}.")
     count, known = reference_statistics.count(path), request.declared
@@ -213,6 +251,8 @@ def _opened_statistics(request: Request, path: Path, references: dict[Path, Imag
         if value is None:
             raise HarnessError(f"{path}: statistics do not say `{name}` of their samples; add --declare {name}=N.")
     assert n is not None, "checked above"
+    if planned is not None and n > planned.n_fake:
+        raise HarnessError(f"{path}: of {n:,} samples, protocol '{planned.protocol}' says {planned.n_fake:,}.")
     assert side is not None, "checked above"
     of_file = "" if count else "; samples_sha256 is of their file"
     samples = Images(_Unseen(n, side), path, found=f"statistics of {n:,} images", caveats=(f"statistics{of_file}",))
@@ -252,45 +292,3 @@ def _check_declared(key: str, value: Any) -> None:
         raise HarnessError(f"--declare {key}={value}: expected one of {'; '.join(words)}{images}.")
     if key == "real_pixels_sha256" and not SHA256.fullmatch(str(value)):
         raise HarnessError(f"--declare {key}={value}: expected 64 hexadecimal digits.")
-
-
-def find_samples(samples: Path, root: Path | None = None) -> Path:
-    """Return the path of samples; a name that is no path, but that of a data set, is looked up as a reference is.
-
-    Raises:
-        HarnessError: a data set that is defined and not packed.
-    """
-    if samples.exists() or samples.name != str(samples):
-        return samples
-    try:
-        known = definitions(Checkout.find(root).root)
-    except HarnessError:
-        known = {}  # outside a checkout
-    return find_reference(str(samples), root) if str(samples) in known else samples
-
-
-def find_reference(reference: str, root: Path | None = None) -> Path:
-    """Return the path of a reference given as a path or as the name of a packed data set of the checkout.
-
-    Raises:
-        HarnessError: neither; says how to pack a data set that is defined, or names the nearest one.
-    """
-    if Path(reference).exists():
-        return Path(reference)
-    try:
-        checkout = Checkout.find(root)
-        folder, defined = checkout.data(), definitions(checkout.root)
-    except HarnessError:
-        if root is not None:
-            raise
-        folder, defined = Path("data"), {}  # outside a checkout
-    packed = {p.parent.name: p.parent for p in folder.glob("*/card.json")}
-    if reference in packed:
-        return packed[reference]
-    name = Path(reference).name
-    if name in defined:
-        raise HarnessError(f"{reference}: not packed yet: `harness data {name}`.")
-    hint = " Data sets have names inside a checkout: change into one, or name it with --root DIR."
-    if defined or packed:
-        hint = nearest(name, {*defined, *packed})
-    raise HarnessError(f"reference {reference}: no such file, folder or data set in {folder}.{hint}")

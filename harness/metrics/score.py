@@ -4,7 +4,6 @@ import dataclasses
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +12,20 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.metrics import bootstrap, extras, fid, jackknife
 from harness.metrics import reference_statistics as references
+from harness.metrics.draft import UNREAD, Known, draft
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.registry import open_extractor
 from harness.metrics.feature_file import FeatureFile
 from harness.metrics.image_pass import First, Pass, Splits, one_pass
 from harness.metrics.inception_score import InceptionScore
-from harness.metrics.kid import SUBSET_SIZE, SUBSETS, kernel_distance
+from harness.metrics.kid import kernel_distance
 from harness.metrics.reference_statistics import Reference
-from harness.metrics.request import FOREIGN, OF_SAMPLES, Inputs, Opened, Request, open_inputs
-from harness.records import score_record
-from harness.records.score_record import Content, Protocol, Run, ScoreRecord, Values
+from harness.metrics.request import Inputs, Opened, Request, open_inputs
+from harness.records.score_record import ScoreRecord, Values
 
-FACTS = {  # what a declaration may say -> its entry in a reference's content
-    "dataset": "name",
-    "split": "split",
-    "crop": "crop",
-    "resize": "resize",
-    "stand_in_data": "stand_in",
-    "real_pixels_sha256": "pixels_sha256",
-}
+SAME = "the samples are the reference's own images"
 Interval = tuple[float, float]
 Features = Mapping[Path, FeatureFile]  # of the real images, by their path
-UNKNOWN = "0" * 64  # stands for a hash until the images are read
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a reference before the pass: its `reference_statistics.content`, {} for a file from elsewhere.
-
-    `statistics` is the file, None for images.
-    """
-
-    content: dict[str, Any]
-    statistics: Reference | None
 
 
 def score(request: Request) -> ScoreRecord:
@@ -70,17 +50,16 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
     extractor = open_extractor(requests[0].scorer, requests[0].setup, requests[0].resizer)
     known = _known(inputs, extractor)
     ready = _samples_statistics(inputs.statistics, inputs, extractor) if inputs.statistics is not None else None
-    drafts = [
-        _draft(one, inputs.sample_record, extractor, its) for one, its in zip(inputs.requests, known, strict=True)
-    ]
+    drafts = [draft(one, inputs.sample_record, extractor, its) for one, its in zip(inputs.requests, known, strict=True)]
     _announce(inputs, drafts)
+    _check_room(inputs, extractor, known)
     fakes, fake_features = ready or _pass_over_samples(inputs, extractor)
     reals, real_features, real_sec = _passes_over_references(inputs, extractor, known)
     provenance = _provenance(inputs, extractor, real_sec + fakes.device_sec, started)
     distances: dict[tuple[int, int], fid.Frechet] = {}
     intervals: dict[tuple[int, int], Interval | None] = {}
     records = []
-    for one, draft, reference in zip(inputs.requests, drafts, reals, strict=True):
+    for one, unscored, reference, its in zip(inputs.requests, drafts, reals, known, strict=True):
         fake, pair = fakes.first[len(one.samples)], (id(reference), len(one.samples))
         if pair not in distances:  # protocols may differ in their Inception Scores alone
             distances[pair] = reference.gaussian.distance(fake.mean, fake.covariance)
@@ -92,7 +71,11 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
         real_rows, fake_rows = _features(real_features, fake_features, one)
         if one.request.kid:
             values = dataclasses.replace(values, **_kernel_distance(real_rows, fake_rows))
-        protocol, inception_score = draft.protocol, fakes.inception_scores.get(_splits(one))
+        protocol = unscored.protocol
+        if fake.sha256 in its.hashes:
+            print(f"warning: {SAME}", file=sys.stderr)
+            protocol = dataclasses.replace(protocol, caveats=(*protocol.caveats, SAME))
+        inception_score = fakes.inception_scores.get(_splits(one))
         if inception_score is None:
             protocol = dataclasses.replace(protocol, is_splits=None, is_bias=None)
         else:
@@ -103,10 +86,10 @@ def score_all(requests: Sequence[Request]) -> list[ScoreRecord]:
         if one.request.bootstrap:
             values = _bootstrapped(values, reference, fake_rows, one.request.bootstrap)
         scored = dataclasses.replace(
-            draft,
+            unscored,
             protocol=protocol,
             values=values,
-            content=dataclasses.replace(draft.content, samples_sha256=fake.sha256),
+            content=dataclasses.replace(unscored.content, samples_sha256=fake.sha256),
             diagnostics={"rank": distance.rank, "clamped_mass": distance.clamped_mass},
             provenance=provenance,
         )
@@ -119,7 +102,7 @@ def _announce(inputs: Inputs, drafts: Sequence[ScoreRecord]) -> None:
     print(f"samples: {inputs.samples.found}", file=sys.stderr)
     for images in inputs.reals.values():
         print(f"reference: {images.found}", file=sys.stderr)
-    for text in dict.fromkeys(text for draft in drafts for text in draft.protocol.caveats):
+    for text in dict.fromkeys(text for one in drafts for text in one.protocol.caveats):
         print(f"warning: {text}", file=sys.stderr)
 
 
@@ -128,19 +111,35 @@ def _announce(inputs: Inputs, drafts: Sequence[ScoreRecord]) -> None:
 
 def _known(inputs: Inputs, extractor: Extractor) -> list[Known]:
     """Return what is known of each request's reference; images are hashed in one reading a reference."""
-    layer = inputs.requests[0].request.setup.layer
+    layer, wanted = inputs.requests[0].request.setup.layer, {len(one.samples) for one in inputs.requests}
     contents = {
-        target: references.contents_of(images, inputs.counts(target), extractor, layer)
+        target: references.contents_of(
+            images, inputs.counts(target) | {n for n in wanted if n <= len(images)}, extractor, layer
+        )
         for target, images in inputs.reals.items()
     }
     known = []
     for one in inputs.requests:
         if one.reals is None:
             statistics = references.load_statistics(one.target, extractor, layer, one.request.n_real)
-            known.append(Known(statistics.content, statistics))
+            of_file = {statistics.file_sha256, statistics.content.get("pixels_sha256")}
+            known.append(Known(statistics.content, statistics, frozenset(of_file)))
         else:
-            known.append(Known(contents[one.target][len(one.reals)], None))
+            of_target = contents[one.target]
+            first = {of_target[n]["pixels_sha256"] for n in (len(one.reals), len(one.samples)) if n in of_target}
+            known.append(Known(of_target[len(one.reals)], None, frozenset(first)))
     return known
+
+
+def _check_room(inputs: Inputs, extractor: Extractor, known: Sequence[Known]) -> None:
+    """Raise HarnessError unless the cache can take the features that are asked for."""
+    setup = inputs.requests[0].request.setup
+    for one, its in zip(inputs.requests, known, strict=True):
+        if one.request.keeps_features:
+            of_samples = references.content(UNREAD, {}, len(one.samples), extractor, setup.layer)
+            references.feature_file(setup.cache, of_samples).check_room()
+        if one.request.keeps_real_features:
+            references.feature_file(setup.cache, its.content).check_room()
 
 
 def _pass_over_samples(inputs: Inputs, extractor: Extractor) -> tuple[Pass, FeatureFile | None]:
@@ -266,85 +265,7 @@ def _read(file: FeatureFile) -> np.ndarray:
     return rows
 
 
-# ---------------------------------------------------------------- the record
-
-
-def _draft(one: Opened, sample_record: dict[str, Any], extractor: Extractor, known: Known) -> ScoreRecord:
-    """Return the record as it will be, without scores; what it cannot hold is refused now.
-
-    Raises:
-        HarnessError: the samples' record holds what no run can be, or a declaration contradicts what is known.
-    """
-    protocol = _protocol(one, sample_record, extractor, known)
-    whole = one.samples.recorded if len(one.samples) < len(one.samples.whole or one.samples.pixels) else None
-    content = Content(
-        UNKNOWN,
-        sample_record.get("weights_sha256"),
-        protocol.real_pixels_sha256,
-        whole.sha256 if whole is not None else None,
-    )
-    draft = ScoreRecord(
-        run=Run(**{f.name: sample_record.get(f.name) for f in dataclasses.fields(Run)}),
-        protocol=protocol,
-        values=Values(fid=0.0),
-        content=content,
-        diagnostics={},
-        provenance={},
-    )
-    return score_record.validate(draft, str(one.request.record or one.request.samples))
-
-
-def _protocol(one: Opened, sample_record: dict[str, Any], extractor: Extractor, known: Known) -> Protocol:
-    """Return everything that defines the score; None where a foreign set or statistics file does not say."""
-    request, setup, statistics = one.request, one.request.setup, known.statistics
-    n_real = statistics.count if statistics is not None else known.content["n"]
-    of_samples = {key: sample_record.get(key) for key in OF_SAMPLES}
-    of_samples |= {"n_fake": len(one.samples), "resolution": one.samples.resolution, **one.stated}
-    of_samples["quantisation"] = one.samples.quantisation
-    of_reference = {key: known.content.get(name) for key, name in FACTS.items()} | {"n_real": n_real}
-    facts, declared = _declare(one, of_samples | of_reference)
-    n_real = facts["n_real"]
-    if not known.content and request.n_real is not None:
-        declared = (*declared, "n_real")
-    return Protocol(
-        **facts,
-        name=request.protocol_name or sample_record.get("scale") or FOREIGN,
-        version=request.protocol_version,
-        selection=sample_record.get("selection"),
-        reference="statistics" if statistics is not None else "images",
-        statistics_sha256=statistics.file_sha256 if statistics is not None else None,
-        scorer=extractor.scorer,
-        resizer=extractor.resizer,
-        inception=extractor.kind,
-        inception_sha256=extractor.weights_sha256,
-        stand_in_inception=extractor.kind == "stand-in",
-        layer=setup.layer,
-        is_splits=request.is_splits,
-        is_bias=request.is_bias,
-        kid_subsets=SUBSETS if request.kid else None,
-        kid_subset_size=min(SUBSET_SIZE, len(one.samples), n_real or 0) if request.kid else None,
-        scorer_versions=extractor.versions,
-        declared=tuple(sorted(declared)),
-        caveats=(*one.caveats, *fid.caveats(setup.layer, n_real, len(one.samples))),
-    )
-
-
-def _declare(one: Opened, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Lay the user's declarations over what is unknown; return the facts and the names of those declared.
-
-    Raises:
-        HarnessError: a declaration contradicts what the harness knows itself, naming both.
-    """
-    new = {}
-    for key, value in one.request.declared.items():
-        if facts[key] is None:
-            new[key] = value
-        elif facts[key] != value:
-            where = one.samples.path if key in OF_SAMPLES else one.target
-            raise HarnessError(
-                f"--declare {key}={value}: {where} already says {facts[key]}; leave the declaration out."
-            )
-    return facts | new, tuple(new)
+# ---------------------------------------------------------------- where it was made
 
 
 def _provenance(inputs: Inputs, extractor: Extractor, device_sec: float, started: float) -> dict[str, Any]:

@@ -33,19 +33,20 @@ class Part:
     detail: str
 
 
-def run(setup: Setup, report: Callable[[Part], None], out: Path | None = None) -> list[Part]:
+def run(setup: Setup, report: Callable[[Part], None], out: Path | None = None, root: Path | None = None) -> list[Part]:
     """Run all parts with the given cache, batch, threads and device; `report` is called after each.
 
     `setup.weights`, `setup.layer` are each part's own.
 
     Args:
         out: where to write what the official weights gave beside the known figures, and which file they were.
+        root: the checkout whose data sets are read; None: that of the working folder.
     """
     parts = []
     for name, part in (
         ("scorers agree", _agreement),
-        ("layer 768", _layer_768),
-        ("layer 2048, official weights", partial(_official, out=out)),
+        ("layer 768", partial(_layer_768, root=root)),
+        ("layer 2048, official weights", partial(_official, out=out, root=root)),
     ):
         try:
             found = part(setup)
@@ -72,13 +73,15 @@ def _agreement(setup: Setup) -> list[Part]:
     ]
 
 
-def _layer_768(setup: Setup) -> list[Part]:
-    train = find_reference("cifar10")
+def _layer_768(setup: Setup, root: Path | None) -> list[Part]:
+    train = find_reference("cifar10", root)
     images = np.load(train / "train.npy", mmap_mode="r")
     halves = [setup.cache / "self-test" / f"cifar10-{start}.npy" for start in (0, 2500)]
     for path, start in zip(halves, (0, 2500), strict=True):
         write_npy(path, images[start : start + 2500])
-    result = score(Request(halves[0], str(halves[1]), "tf", replace(setup, weights=_deep_enough(setup), layer=768)))
+    result = score(
+        Request(halves[0], str(halves[1]), "tf", replace(setup, weights=_deep_enough(setup), layer=768), root=root)
+    )
     name = f"FID-768 of CIFAR-10 train 0-2499 against 2500-4999 ({result.protocol.inception})"
     return [_compared(name, result.values.fid, TRUNK_FID, TRUNK_FID_TOLERANCE)]
 
@@ -92,10 +95,10 @@ def _deep_enough(setup: Setup) -> str:
     return "trunk"
 
 
-def _official(setup: Setup, out: Path | None) -> list[Part]:
+def _official(setup: Setup, out: Path | None, root: Path | None) -> list[Part]:
     found = weights.load("official", setup.cache)
-    train, test = find_reference("cifar10"), find_reference("cifar10-test")
-    result = score(Request(Path(train), str(test), "tf", replace(setup, weights="official", layer=2048)))
+    train, test = find_reference("cifar10", root), find_reference("cifar10-test", root)
+    result = score(Request(Path(train), str(test), "tf", replace(setup, weights="official", layer=2048), root=root))
     parts = [
         _compared("IS of CIFAR-10 train", result.values.is_mean, INCEPTION_SCORE, INCEPTION_SCORE_TOLERANCE),
         _compared("FID of CIFAR-10 train against test", result.values.fid, FID, FID_TOLERANCE),

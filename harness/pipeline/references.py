@@ -7,6 +7,7 @@ from typing import Any
 from harness.config import reader
 from harness.config.experiments import Scale
 from harness.data import packed
+from harness.data.card import check_definition, definition
 from harness.errors import HarnessError
 from harness.files import read_json, write_json
 from harness.pipeline.planned_scores import together
@@ -29,10 +30,18 @@ def write(scale: Scale, names: list[str]) -> Path:
     """Write the facts of packed data sets, by name, and return the file. No image is read.
 
     Raises:
-        HarnessError: a data set that is not packed, or a card that was edited.
+        HarnessError: a data set that is not defined, with the nearest name, not packed, or packed by another
+            definition; a card that was edited.
     """
-    path = scale.folder.references(together(names))
-    facts = {name: asdict(_facts(packed.read_card(scale.checkout.data(name)), name)) for name in sorted(names)}
+    path, facts = scale.folder.references(together(names)), {}
+    for name in sorted(names):
+        folder = scale.checkout.data(name)
+        if not (folder / packed.CARD).is_file():
+            definition(name, scale.checkout.root)
+            raise HarnessError(f"{folder}: data set '{name}' is not packed yet: `harness data {name}`.")
+        card = packed.read_card(folder)
+        check_definition(card, folder, scale.checkout.root)
+        facts[name] = asdict(_facts(card, name))
     write_json(path, facts)
     return path
 

@@ -275,13 +275,6 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_pass(tmp_path, pixe
     assert pixel_scorer == []
 
 
-def test_declarations_are_text_or_truth(tmp_path, pixel_scorer, sets):
-    found = run(tmp_path, *sets, "--declare", "split=2024-01-01", "--declare", "stand_in_data=false")["protocol"]
-    assert (found["split"], found["stand_in_data"]) == ("2024-01-01", False)
-    with pytest.raises(HarnessError, match="expected true or false"):
-        run(tmp_path, *sets, "--declare", "stand_in_data=2024-01-01")
-
-
 def test_no_negative_zero_is_printed():
     assert _summary(score_record(fid=-1e-9, is_mean=None, is_std=None)).startswith("FID 0.0000  (tf")
 
@@ -346,12 +339,12 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_s
     monkeypatch.setattr(self_test.weights, "load", lambda *_: official)
     values = {2048: Values(is_mean=11.24, fid=4.0)}
 
-    def missing(setup):
+    def missing(setup, root):
         raise HarnessError("data/cifar10 is not packed")
 
     monkeypatch.setattr(self_test, "_layer_768", missing)
     monkeypatch.setattr(self_test, "_agreement", lambda setup: [self_test.Part("scorers", True, "equal")])
-    monkeypatch.setattr(self_test, "find_reference", Path)
+    monkeypatch.setattr(self_test, "find_reference", lambda name, root: Path(name))
     monkeypatch.setattr(self_test, "score", lambda request: SimpleNamespace(values=values[request.setup.layer]))
     result = CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)])
     assert isinstance(result.exception, HarnessError)
@@ -363,7 +356,7 @@ def test_self_test_says_what_ran_what_failed_and_what_could_not(tmp_path, tiny_s
     kept = Checkout.find().self_test
     assert json.loads(kept.read_text())["holds"] is False
     values[2048] = Values(is_mean=11.24, fid=3.15)
-    monkeypatch.setattr(self_test, "_layer_768", lambda setup: [self_test.Part("trunk", True, "")])
+    monkeypatch.setattr(self_test, "_layer_768", lambda setup, root: [self_test.Part("trunk", True, "")])
     assert CliRunner().invoke(command, ["--self-test", "--cache", str(tmp_path)]).exit_code == 0
     assert json.loads(kept.read_text()) == {
         "holds": True,

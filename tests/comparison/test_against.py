@@ -209,3 +209,21 @@ def test_a_prefix_stands_for_all_rows_below_it_and_a_data_set_for_all_of_its_own
         foreign.find_rows(ledger, "t4-model-scaling/TransGAN-X")
     with pytest.raises(HarnessError, match="Its tables are"):
         foreign.find_rows(ledger, "qqqqqqqq")
+
+
+def test_statistics_of_unknown_making_are_comparable_only_on_the_user_s_word(run: Run, checkout: Path) -> None:
+    features = Extractor(Setup())(shape_images(reviewer.N_REAL, 100))[0].astype(np.float64)
+    np.savez(checkout / "theirs.npz", mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False))
+    said = ("dataset=shapes", "split=train", "crop=none", "resize=none", "stand_in_data=false")
+    more = [*DECLARED, "--n-real", "40", *(part for one in said for part in ("--declare", one))]
+    arguments = ("seed0", "theirs.npz", "--against", "fixture/GAN-A", "--as", "released", *more)
+    code, out, err = run(*arguments)
+    assert code == 2, err
+    assert out.splitlines()[-1].endswith(": not-comparable (resizer, inception)")
+    assert re.search(r"^resizer +unknown +tf1-bilinear +unknown$", out, re.MULTILINE)
+    assert (
+        "the statistics do not say everything; if you know it, add --declare resizer=NAME --declare inception=" in err
+    )
+    code, out, err = run(*arguments, "--declare", "resizer=tf1-bilinear", "--declare", "inception=stand-in")
+    assert code == 0, err
+    assert "within (declared: crop, dataset, ema, inception, n_real, quantisation, resize, resizer" in out

@@ -102,8 +102,8 @@ def stl10(train: int = 4, unlabeled: int = 7) -> tuple[dict[str, bytes], np.ndar
     labels = bytes(range(1, train + 1))
     members = {
         "unlabeled_X.bin": b"".join(binary[train:]),
-        "test_X.bin": binary[0],
-        "test_y.bin": b"\x01",
+        "test_X.bin": b"".join(binary[:2]),
+        "test_y.bin": b"\x01\x02",
         "train_X.bin": b"".join(binary[:train]),
         "train_y.bin": labels,
     }

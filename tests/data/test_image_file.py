@@ -36,6 +36,10 @@ UNFIT = {
     "palette": (png(PIXELS[..., :1] % 2, PALETTE, chunk(b"PLTE", bytes(6))), "palette"),
     "alpha": (png(np.concatenate([PIXELS, PIXELS[..., :1]], 2), RGBA), "with alpha"),
     "a transparent colour": (png(PIXELS, RGB, chunk(b"tRNS", bytes(6))), "with alpha"),
+    "a transparent colour behind the pixels": (
+        png(PIXELS)[:-12] + chunk(b"tRNS", bytes(6)) + chunk(b"IEND", b""),
+        "with alpha",
+    ),
     "turned by EXIF": (png(PIXELS, RGB, EXIF), "rotation in its EXIF"),
     "several frames": (frames("PNG"), "2 frames"),
     "GIF": (frames("GIF"), "GIF"),

@@ -50,6 +50,20 @@ def test_jpegs_are_read_where_they_are_declared(tmp_path):
     np.testing.assert_array_equal(images.pixels[1:2][0], np.asarray(Image.open(tmp_path / "1.jpeg")))
 
 
+def test_jpegs_are_counted_by_what_they_are(tmp_path):
+    """Two JPEGs called PNG and a PNG called JPEG."""
+    for i in range(2):
+        Image.fromarray(IMAGES[i]).save(tmp_path / f"{i}.png", "JPEG")
+    write(tmp_path / "2.jpg", png(IMAGES[2]))
+    images = open_images(tmp_path, allow_jpeg=True)
+    assert images.found == "2 JPEGs and 1 PNGs of 8 px"
+    assert images.caveats == ("2 of 3 images are JPEGs",)
+    for i in range(2):
+        (tmp_path / f"{i}.png").unlink()
+    write(tmp_path / "3.png", png(IMAGES[3]))
+    assert open_images(tmp_path, allow_jpeg=True).caveats == ()
+
+
 @pytest.mark.parametrize("suffix", ["webp", "tiff", "bmp", "gif"])
 def test_images_of_other_formats_are_refused_not_skipped(tmp_path, suffix):
     write(tmp_path / "0.png", png(IMAGES[0]))

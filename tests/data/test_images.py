@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import seal
+from harness.data import arrays, check_content, load, seal
 from harness.data.images import Images, Recorded, open_dump, open_images
 from harness.errors import HarnessError
 from harness.files import sha256_pixels, write_json
@@ -154,6 +154,51 @@ def test_a_damaged_record_is_not_taken_for_somebody_elses(tmp_path, damaged):
         open_dump(tmp_path / "samples.npy")
 
 
+def test_a_card_of_another_program_beside_pngs_is_skipped(tmp_path):
+    folder = write_pngs(tmp_path / "cards", GOOD)
+    for text in ('{"license": "mit"}', "[]", "not JSON"):
+        (folder / "card.json").write_text(text)
+        images = open_images(folder)
+        assert (images.found, images.card) == ("12 PNGs of 8 px; 1 file skipped (1 .json)", {})
+    (folder / "card.json").write_text('{"license": "mit"}')
+    np.save(folder / "train.npy", GOOD)
+    with pytest.raises(HarnessError, match=r"another program wrote it: name .*cards/train\.npy itself"):
+        open_images(folder)
+
+
+def test_a_damaged_data_set_that_was_copied_is_packed_again_by_its_own_name(tmp_path):
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    np.save(folder / "train.npy", GOOD)
+    card = {"name": "shapes", "resolution": 8, "count": 12, "labels": False, "pixels_sha256": "0" * 64}
+    write_json(folder / "card.json", seal(card))
+    fix = f"run `harness data shapes --out {folder}`"
+    with pytest.raises(HarnessError, match=fix):
+        open_images(folder).sha256()
+    with pytest.raises(HarnessError, match=fix):
+        check_content(load(folder), folder)
+    np.save(folder / "train.npy", GOOD[:3])
+    with pytest.raises(HarnessError, match=fix):
+        open_images(folder)
+    write_json(folder / "card.json", seal(card) | {"count": 3})
+    with pytest.raises(HarnessError, match=fix):
+        open_images(folder)
+
+
+def test_large_images_are_read_a_few_at_once(tmp_path, monkeypatch):
+    """A thousand images of 1024 px would be 3 GB; the hash is the same, whatever is read together."""
+    assert (arrays.step((9, 1 << 13, 1 << 13, 3), 1024), arrays.step((9, 32, 32, 3), 1024)) == (1, 1024)
+    monkeypatch.setattr(arrays, "AT_ONCE", 500)  # values; an image has 192
+    read = []
+    taken = arrays.NpyFile.__getitem__
+    monkeypatch.setattr(
+        arrays.NpyFile, "__getitem__", lambda file, key: read.append(key.stop - key.start) or taken(file, key)
+    )
+    np.save(tmp_path / "x.npy", GOOD)
+    assert open_images(tmp_path / "x.npy").sha256() == sha256_pixels(GOOD)
+    assert set(read) == {2}
+
+
 def test_recorded_names_both_ends():
     images = Images(GOOD, Path("x"), recorded=Recorded("0" * 64, Path("y.json"), "make it again"))
     with pytest.raises(HarnessError, match=r"x: sha256 .* but y.json says 0{64}; make it again\."):
@@ -186,10 +231,12 @@ def test_floats_are_read_where_they_are_declared_and_only_there(tmp_path, suffix
         (FLOATS.transpose(0, 3, 1, 2), "channels first"),
         (FLOATS / 255, r"images \* 255 if they are in 0..1"),
         (FLOATS / np.float32(127.5) - 1, r"\(images \+ 1\) \* 127.5"),
+        (FLOATS.clip(0, 255) - np.float32(127.5), r"save images \+ 127.5 if they are in -127.5..127.5"),
+        (FLOATS - np.float32(127.5), "expected the scale 0..255: bring"),
         (FLOATS * 257, "bring them to 0..255"),
         (np.full_like(FLOATS, np.nan), "not finite"),
     ],
-    ids=["bytes", "double", "half", "planes", "unit", "tanh", "16 bit", "nan"],
+    ids=["bytes", "double", "half", "planes", "unit", "tanh", "centred", "centred, unclamped", "16 bit", "nan"],
 )
 def test_unfit_floats_are_refused(tmp_path, images, said):
     np.save(tmp_path / "x.npy", images)

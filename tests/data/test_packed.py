@@ -11,6 +11,7 @@ import pytest
 
 from harness.data import card, check_content, load, seal
 from harness.data.fetch import prepare
+from harness.data.images import open_images
 from harness.errors import HarnessError
 from harness.files import write_json
 
@@ -69,9 +70,7 @@ def test_another_definition_packs_again(packed, change, capsys):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda folder: (folder / "card.json").unlink(), "no packed data set here"),
         (lambda folder: (folder / "card.json").write_text("{"), "not valid JSON"),
-        (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set"),
         (lambda folder: (folder / "train.npy").unlink(), "no such file"),
         (lambda folder: (folder / "train.npy").write_bytes(b"half"), "not a readable NumPy array"),
         (lambda folder: (folder / "labels.npy").unlink(), "no such file"),
@@ -87,6 +86,31 @@ def test_load_refuses_what_its_card_does_not_say(packed, damage, words):
         load(folder)
     prepare("c", folder, root)
     assert len(load(folder)) == 20
+
+
+def other_name(folder):
+    made = json.loads((folder / "card.json").read_text())
+    write_json(folder / "card.json", seal(made | {"name": "d"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "maker"),
+    [
+        (lambda folder: (folder / "card.json").unlink(), "no packed data set here", "no data set that this harness"),
+        (lambda folder: (folder / "card.json").write_text("{}"), "not the card of a data set", "no data set that"),
+        (other_name, None, "card.json, data set d, and packing c would replace them"),
+    ],
+)
+def test_somebody_s_arrays_are_never_replaced(packed, change, words, maker):
+    folder, root = packed
+    change(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if words:
+        with pytest.raises(HarnessError, match=words):
+            load(folder)
+    with pytest.raises(HarnessError, match=f"{folder}: holds train.npy, .*{maker}"):
+        prepare("c", folder, root)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("step", range(3))
@@ -114,6 +138,22 @@ def test_a_disk_that_fails_between_the_renames_leaves_no_data_set(packed, step, 
     assert prepare("c", folder, root)["resolution"] == 16
     assert sorted(p.name for p in folder.parent.iterdir()) == [".c.lock", "c", "root"]
     assert sorted(p.name for p in folder.iterdir()) == ["card.json", "labels.npy", "train.npy"]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_data_set_of_fewer_than_two_images_is_refused(packed, count):
+    """On packing, and where an earlier version packed one."""
+    folder, root = packed
+    np.savez(root / "few.npz", images=np.full((count, 32, 32, 3), 9, np.uint8))
+    own = {"source": "folder", "split": "own", "resolution": 32, "licence": "mine", "path": "few.npz"}
+    with pytest.raises(HarnessError, match=rf"npz few\.npz: holds {count} image\(s\) for c; a data set needs"):
+        prepare("c", folder, official.write_root(root, c=own))
+    assert len(load(folder)) == 20, "what was there is intact"
+    made = json.loads((folder / "card.json").read_text())
+    np.save(folder / "train.npy", np.zeros((count, 32, 32, 3), np.uint8))
+    write_json(folder / "card.json", seal(made | {"labels": False, "count": count}))
+    with pytest.raises(HarnessError, match=rf"{folder}: holds {count} image\(s\); a score needs at least 2"):
+        open_images(folder)
 
 
 def test_labels_of_an_earlier_definition_do_not_stay(packed):

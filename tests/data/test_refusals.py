@@ -165,6 +165,7 @@ def test_folder_without_images_and_image_that_is_none(tmp_path):
     (tmp_path / "root" / "photos").mkdir()
     refused(definition, tmp_path, "no images here")
     (tmp_path / "root" / "photos" / "a.png").write_text("text")
+    (tmp_path / "root" / "photos" / "b.png").write_text("text")
     refused(definition, tmp_path, "a.png")
     Image.new("RGB", (20, 16)).save(tmp_path / "root" / "photos" / "a.png")
     refused(definition, tmp_path, "image 0", "give the definition a crop or resize")

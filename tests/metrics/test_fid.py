@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from harness.errors import HarnessError
 from harness.metrics.fid import GaussianStatistics, caveats
 from tests.metrics.features import distance, distance_by_rows, frechet_distance
 
@@ -145,3 +146,8 @@ def test_too_few_images_for_the_channels_are_a_caveat():
     assert caveats(64, 65, 1000) == caveats(64, None, 65) == []
     assert caveats(2048, 10_000, 100) == ["100 generated images at 2048 channels: the covariance is singular"]
     assert [c.split()[0] for c in caveats(64, 64, 3)] == ["64", "3"]
+
+
+def test_a_distance_below_zero_is_no_score():
+    with pytest.raises(HarnessError, match="none lies below 0"):
+        GaussianStatistics(np.zeros(4), np.eye(4)).distance(np.zeros(4), -2 * np.eye(4))

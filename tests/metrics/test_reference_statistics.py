@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness.data.images import Images
 from harness.errors import HarnessError
 from harness.files import sha256_pixels
@@ -130,6 +131,10 @@ def test_ttur_statistics_are_imported(tmp_path):
         ({"sigma": np.zeros((64, 32))}, "layer 64 needs"),
         ({"mu": np.full(64, np.nan)}, "NaN"),
         ({"sigma": np.triu(np.ones((64, 64)))}, "not symmetric"),
+        ({"sigma": -np.eye(64)}, "a variance of -1, the largest is -1: no covariance"),
+        ({"sigma": np.diag([1.0] * 63 + [-1e-5])}, "a variance of -1e-05"),
+        ({"mu": np.zeros(64, int)}, "`mu` is int64, expected floating-point"),
+        ({"sigma": np.eye(64, dtype=np.uint8)}, "`sigma` is uint8, expected floating-point"),
     ],
 )
 def test_unfit_statistics_are_refused(tmp_path, changes, message):
@@ -137,6 +142,15 @@ def test_unfit_statistics_are_refused(tmp_path, changes, message):
     write_ttur(path, **changes)
     with pytest.raises(HarnessError, match=message):
         reference_statistics.load_statistics(path, PixelExtractor(Setup()), 64, None)
+
+
+def test_rounding_below_zero_is_no_impossible_covariance(tmp_path):
+    """Of 20 images at 64 channels, in float32: the smallest variances are 0 and come out on either side of it."""
+    rows = np.random.Generator(np.random.PCG64(0)).standard_normal((20, 64))
+    covariance = np.cov(rows, rowvar=False).astype(np.float32)
+    assert np.linalg.eigvalsh(covariance.astype(np.float64))[0] < 0
+    write_ttur(tmp_path / "stats.npz", mu=rows.mean(axis=0).astype(np.float32), sigma=covariance)
+    assert reference_statistics.load_statistics(tmp_path / "stats.npz", PixelExtractor(Setup()), 64, 20).count == 20
 
 
 def test_own_statistics_are_refused_under_another_protocol(tmp_path):
@@ -168,3 +182,48 @@ def test_content_is_json_and_readable(tmp_path, setup):
         content = json.loads(str(file["content"]))
     assert content["pixels_sha256"] == sha256_pixels(noise_images(10, seed=1))
     assert (content["n"], content["layer"], content["split"]) == (10, 64, "train")
+
+
+# ---------------------------------------------------------------- what their maker used
+
+
+@pytest.fixture
+def foreign(sets, pixel_scorer, tmp_path) -> Path:
+    """Statistics of the reference, without a word on how they were made."""
+    features = PixelExtractor(Setup())(np.load(sets[1]))[0].astype(np.float64)
+    np.savez(tmp_path / "theirs.npz", mu=features.mean(axis=0), sigma=np.cov(features, rowvar=False))
+    return tmp_path / "theirs.npz"
+
+
+def protocol_of(samples: Path, reference: Path, **declared):
+    return harness.score(samples, reference, layer=64, cache=reference.parent / "cache", declared=declared).protocol
+
+
+def test_resizer_and_inception_of_foreign_statistics_are_unknown(sets, foreign, monkeypatch):
+    monkeypatch.setattr(PixelExtractor, "resizer", "tf1-bilinear")
+    of_images = protocol_of(*sets)
+    assert (of_images.resizer, of_images.inception, of_images.caveats) == ("tf1-bilinear", "stand-in", ())
+    found = protocol_of(sets[0], foreign)
+    assert (found.resizer, found.inception, found.declared) == ("unknown", "unknown", ())
+    assert any("resizer and inception unknown" in text for text in found.caveats)
+    as_samples = protocol_of(foreign, sets[0], n_fake=150, resolution=8)
+    assert (as_samples.resizer, as_samples.inception) == ("unknown", "unknown")
+    half = protocol_of(sets[0], foreign, inception="stand-in")
+    assert (half.resizer, half.inception, half.declared) == ("unknown", "stand-in", ("inception",))
+    whole = protocol_of(sets[0], foreign, inception="stand-in", resizer="tf1-bilinear")
+    assert (whole.resizer, whole.inception, whole.declared) == ("tf1-bilinear", "stand-in", ("inception", "resizer"))
+    assert len({one.protocol_id for one in (of_images, found, half, whole)}) == 4
+    with pytest.raises(HarnessError, match=r"resizer=torch-bilinear: the score is made with tf1-bilinear.*--resizer"):
+        protocol_of(sets[0], foreign, resizer="torch-bilinear")
+    with pytest.raises(HarnessError, match=r"inception=official: the score is made with stand-in.*--weights official"):
+        protocol_of(*sets, inception="official")
+    with pytest.raises(HarnessError, match="expected one of clean-bicubic"):
+        protocol_of(sets[0], foreign, resizer="bicubic")
+
+
+def test_own_statistics_are_known_to_be_made_as_the_score(sets, pixel_scorer):
+    protocol_of(*sets)
+    (own,) = (sets[0].parent / "cache" / "references").glob("*.npz")
+    found = protocol_of(sets[0], own)
+    assert (found.reference, found.resizer, found.inception) == ("statistics", "none", "stand-in")
+    assert found.caveats == ()

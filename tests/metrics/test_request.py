@@ -23,6 +23,12 @@ from tests.metrics.inception.helpers import PixelExtractor, noise_images
         ({"splits": 91, "layer": 2048}, "90 images in 91 splits"),
         ({"batch": 0}, "--batch 0"),
         ({"threads": -1}, "--threads -1"),
+        ({"threads": 0}, "--threads 0: must be at least 1"),
+        ({"n": 10.5}, r"n=10\.5: expected a whole number"),
+        ({"n": "50"}, "n='50': expected a whole number"),
+        ({"splits": 2.0}, r"splits=2\.0: expected a whole number"),
+        ({"kid": True, "layer": True}, "layer=True: expected a whole number"),
+        ({"declared": ["ema"]}, r"declared=\['ema'\]: expected a mapping"),
         ({"bias": True}, "only at layer 2048"),
         ({"resizer": "tf1-bilinaer"}, "tf: tf1-bilinear; torch: tf1-bilinear"),
         ({"resizer": "clean-bicubic"}, "--scorer tf has none of that name"),
@@ -45,6 +51,12 @@ def test_options_that_make_no_sense(
     with pytest.raises(HarnessError, match=message):
         harness.score(*sets, **options)
     assert all(one.images_seen == 0 for one in pixel_scorer)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(sets: tuple[Path, Path], pixel_scorer: list[PixelExtractor]) -> None:
+    found = harness.score(*sets, layer=np.int64(64), n=np.uint16(80), cache=sets[0].parent / "cache").protocol
+    assert (found.layer, found.n_fake) == (64, 80)
+    assert type(found.n_fake) is int
 
 
 def test_sizes_must_agree(sets: tuple[Path, Path], pixel_scorer: list[PixelExtractor]) -> None:

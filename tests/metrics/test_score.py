@@ -1,10 +1,10 @@
 """Scoring as a function: what is known beats what is declared, what is read is what is named, caches heal."""
 
 import functools
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,13 @@ import harness
 from harness.data import seal as seal_card
 from harness.data.images import open_images
 from harness.errors import HarnessError
-from harness.files import read_json, sha256_file, sha256_pixels, write_json
-from harness.metrics import reference_statistics
+from harness.files import sha256_file, sha256_pixels, write_json
+from harness.metrics import feature_file, reference_statistics
 from harness.metrics import score as module
 from harness.metrics.extractors.base import Setup
 from harness.metrics.kid import kernel_distance
-from harness.paths import ScaleFolder
-from harness.records import chain, seal, train_record
 from harness.records.score_record import ScoreRecord
 from tests.metrics.inception.helpers import PixelExtractor, noise_images
-from tests.records import score_trees
 
 Sets = tuple[Path, Path]
 Opened = list[PixelExtractor]
@@ -137,6 +134,40 @@ def test_another_entrys_features_under_this_name_are_not_read(sets: Sets, pixel_
     assert scored(sets, kid=True).values == expected
 
 
+def test_a_cache_that_cannot_be_written_costs_no_score(
+    sets: Sets, pixel_scorer: Opened, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Statistics are not kept then; features are needed, and missed before the pass."""
+    expected = scored(sets).values
+    sets[0].with_name("file").touch()
+    for place in ("/proc/nope", sets[0].with_name("file")):
+        capsys.readouterr()
+        assert scored(sets, cache=place).values == expected
+        assert f"warning: statistics are not kept: {place}/references/" in capsys.readouterr().err
+        with pytest.raises(HarnessError, match=f"{place}/features: cannot be written .*--cache"):
+            scored(sets, cache=place, kid=True)
+        assert pixel_scorer[-1].images_seen == 0
+
+
+def test_a_full_disk_is_noticed_before_the_pass(
+    sets: Sets, pixel_scorer: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_file.shutil, "disk_usage", lambda _: SimpleNamespace(free=90 * 64 * 4 - 1))
+    with pytest.raises(HarnessError, match="needs 23,040 bytes, 23,039 are free"):
+        scored(sets, bootstrap=20)
+    assert pixel_scorer[-1].images_seen == 0
+
+
+def test_features_that_a_killed_score_left_are_swept(sets: Sets, pixel_scorer: Opened) -> None:
+    left = sets[0].parent / "cache/features/.0123.features.89ab.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    scored(sets)
+    assert left.exists(), "without features nobody looks there"
+    scored(sets, kid=True)
+    assert not left.exists()
+
+
 def test_two_scores_at_once_on_one_cache_do_not_mix(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second begins and ends while the first is in the middle of its pass."""
 
@@ -191,115 +222,20 @@ def packed(folder: Path, images: np.ndarray, **changes: Any) -> Path:
     return folder
 
 
-# ---------------------------------------------------------------- the chain
-
-
-@pytest.fixture
-def dump(tmp_path: Path, pixel_scorer: Opened) -> ScaleFolder:
-    """A scale with weights, a dump and its record; `score_dump` scores it."""
-    folder = ScaleFolder(tmp_path / "scale")
-    images = noise_images(90, seed=1) // 2
-    save(folder.dump("e", 0, "last"), images)
-    weights = folder.weights("e", 0, "last")
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"weights")
-    said: dict[str, Any] = {"scale": "s", "experiment": "e", "seed": 0, "snapshot": "last", "nimg": 8}
-    said |= {"planned_nimg": 8, "partial": False, "n": 90, "ema": True, "quantisation": "uint8, rounded"}
-    said |= {"samples_sha256": sha256_pixels(images), "weights_sha256": sha256_file(weights)}
-    write_json(folder.sample_record("e", 0, "last"), seal.sealed(said))
-    run = {"scale": "s", "experiment": "e", "nimg": 8, "planned_nimg": 8}
-    of_dump = score_trees.score(**run, weights_sha256=said["weights_sha256"])
-    train_record.write(folder.train_record("e", 0), score_trees.trained(of_dump, "0" * 64))
-    save(tmp_path / "reals.npy", noise_images(150, seed=2))
-    return folder
-
-
-def score_dump(folder: ScaleFolder, **options: Any) -> ScoreRecord:
-    record = folder.sample_record("e", 0, "last")
-    sets = folder.dump("e", 0, "last"), folder.out.parent / "reals.npy"
-    return harness.score(*sets, record=record, layer=64, cache=folder.out.parent / "cache", **options)
-
-
-def test_a_flipped_bit_in_the_record_of_a_dump_is_refused_or_changes_nothing(dump: ScaleFolder) -> None:
-    path, refused = dump.sample_record("e", 0, "last"), 0
-    whole = json.loads(path.read_text())
-    for _ in flips(path, 200):
-        try:
-            value = read_json(path)
-            chain.check_sample(path, value)
-        except HarnessError:
-            refused += 1
-        else:
-            assert value == whole
-    assert refused > 150
-
-
-def test_a_whole_chain_is_scored(dump: ScaleFolder) -> None:
-    found = score_dump(dump)
-    assert found.run.experiment == "e"
-    assert found.protocol.name == "s"
-    assert found.content.weights_sha256 == sha256_file(dump.weights("e", 0, "last"))
-
-
-def test_what_is_not_there_breaks_no_chain(dump: ScaleFolder) -> None:
-    dump.weights("e", 0, "last").unlink()
-    dump.train_record("e", 0).unlink()
-    assert score_dump(dump).run.seed == 0
-
-
-def other_weights(folder: ScaleFolder) -> Path:
-    folder.weights("e", 0, "last").write_bytes(b"retrained")
-    return folder.weights("e", 0, "last")
-
-
-def other_training(folder: ScaleFolder) -> Path:
-    score_trees.edit(folder.train_record("e", 0), weights_sha256={"last": "0" * 64})
-    return folder.train_record("e", 0)
-
-
-def other_seed(folder: ScaleFolder) -> Path:
-    score_trees.edit(folder.sample_record("e", 0, "last"), seed=1)
-    return folder.sample_record("e", 0, "last")
-
-
-def other_experiment(folder: ScaleFolder) -> Path:
-    score_trees.edit(folder.sample_record("e", 0, "last"), experiment="f")
-    return folder.sample_record("e", 0, "last")
-
-
-def other_pixels(folder: ScaleFolder) -> Path:
-    save(folder.dump("e", 0, "last"), noise_images(90, seed=5))
-    return folder.dump("e", 0, "last")
-
-
-@pytest.mark.parametrize("change", [other_weights, other_training, other_seed, other_experiment, other_pixels])
-def test_a_broken_link_is_refused_naming_both_ends(
-    dump: ScaleFolder, pixel_scorer: Opened, change: Callable[[ScaleFolder], Path]
+def test_a_definition_that_changed_since_the_data_set_was_packed_is_refused(
+    tiny_scale: Path, sets: Sets, pixel_scorer: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = change(dump)
-    with pytest.raises(HarnessError) as error:
-        score_dump(dump)
-    assert str(place) in str(error.value)
-    assert str(dump.sample_record("e", 0, "last")) in str(error.value)
-    assert pixel_scorer == [], "refused before anything is opened"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"planned_nimg": 7}, "8 of 7"),
-        ({"partial": None}, "partial is missing"),
-        ({"ema": "yes"}, "ema"),
-        ({"scale": "../x"}, r"'\.\./x'"),
-    ],
-)
-def test_a_record_that_cannot_be_is_refused_before_the_pass(
-    dump: ScaleFolder, pixel_scorer: Opened, change: dict[str, Any], said: str
-) -> None:
-    score_trees.edit(dump.sample_record("e", 0, "last"), **change)
-    with pytest.raises(HarnessError, match=said):
-        score_dump(dump)
-    assert [one.images_seen for one in pixel_scorer] == [0]
+    """On either side, by name and by path; a set of another name is nobody's business."""
+    monkeypatch.chdir(tiny_scale)
+    save(sets[0], noise_images(90, seed=1, side=32))
+    assert scored((sets[0], Path("tiny"))).protocol.dataset == "tiny"
+    path = tiny_scale / "experiments/datasets.yaml"
+    path.write_text(path.read_text().replace("split: drawn", "split: test"))
+    for pair in ((sets[0], Path("tiny")), (sets[0], Path("data/tiny")), (Path("tiny"), sets[0])):
+        with pytest.raises(HarnessError, match=r"\(split differ\); run `harness data tiny --out .*data/tiny`"):
+            scored(pair, cache=tiny_scale / "cache")
+    path.write_text(path.read_text().replace("tiny:", "other:"))
+    assert scored((sets[0], Path("data/tiny"))).protocol.split == "drawn"
 
 
 # ---------------------------------------------------------------- declared and unknown
@@ -361,6 +297,20 @@ def test_too_few_images_for_the_layer_are_a_caveat(
     found = scored(sets, n=64)
     assert any("64 generated images at 64 channels" in text for text in found.protocol.caveats)
     assert "warning: 64 generated images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("n", [150, 100])
+def test_the_reference_scored_against_itself_is_a_caveat(
+    sets: Sets, pixel_scorer: Opened, capsys: pytest.CaptureFixture[str], n: int
+) -> None:
+    """The first of its images, too, under another name."""
+    images = save(sets[0].with_name("copy.npy"), np.load(sets[1])[:n])
+    said = "the samples are the reference's own images"
+    assert said in scored((images, sets[1])).protocol.caveats
+    assert f"warning: {said}" in capsys.readouterr().err
+    assert said not in scored(sets).protocol.caveats
+    (own,) = (path for path in (sets[0].parent / "cache/references").glob("*.npz") if np.load(path)["count"] == 150)
+    assert (said in scored((images, own)).protocol.caveats) == (n == 150)
 
 
 def test_provenance_says_the_device_that_was_used(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,3 +289,13 @@ def test_identify_every_released_layout() -> None:
         "NeurIPS generator stl10": ("NeurIPS", 48),
         "NeurIPS discriminator stl10": ("NeurIPS", 48),
     }
+
+
+def test_the_checkpoint_is_not_overwritten_by_its_own_conversion(tmp_path):
+    for name in ("checkpoint", "link"):
+        (tmp_path / "checkpoint").write_bytes(b"theirs")
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(tmp_path / "checkpoint")
+        result = CliRunner().invoke(command, ["transgan", str(tmp_path / "checkpoint"), "--out", str(tmp_path / name)])
+        assert "is the checkpoint itself" in str(result.exception)
+        assert (tmp_path / "checkpoint").read_bytes() == b"theirs"

@@ -81,6 +81,22 @@ def test_what_changed_since_is_named(sampled: Path, capsys: pytest.CaptureFixtur
     assert "unknown scorer in" in capsys.readouterr().err
 
 
+def test_facts_are_of_data_sets_that_are_defined_and_packed_as_defined(
+    tiny_scale: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tiny_scale)
+    assert cli.run(["references", "tinny"]) == 1
+    assert "datasets.yaml: no data set 'tinny'. Did you mean 'tiny'?" in capsys.readouterr().err
+    path = Path("experiments/datasets.yaml")
+    path.write_text(path.read_text().replace("split: drawn", "split: test"))
+    assert cli.run(["references", "tiny"]) == 1
+    assert "another definition of 'tiny'" in capsys.readouterr().err
+    Path("data/tiny/card.json").unlink()
+    assert cli.run(["references", "tiny"]) == 1
+    assert "data set 'tiny' is not packed yet: `harness data tiny`" in capsys.readouterr().err
+    assert not Path("out/references").exists()
+
+
 def test_a_reference_that_was_packed_otherwise_is_refused(sampled: Path) -> None:
     from harness.config.experiments import find_scale
     from harness.pipeline import references
