@@ -101,7 +101,7 @@ def test_the_score_table_sorts_with_the_keyboard(browser: Any, report: Path) -> 
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("FID, TF")
     rising = [float(value) for value in values()]
     assert rising == sorted(rising)
-    assert len(set(rising)) > 2
+    assert len(set(rising)) > 1
     page.keyboard.press("Enter")
     assert [float(value) for value in values()] == rising[::-1]
     page.close()

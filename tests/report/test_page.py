@@ -181,16 +181,16 @@ def test_samples_name_the_data_set_that_was_trained_on(tmp_path: Path) -> None:
 def test_the_first_screen_answers_the_question(scale: Scale, checked: check.Checked, html: str) -> None:
     """Claims first, then how the models rank."""
     head = html.split("</header>")[0]
-    assert head.index("Undecidable at this scale: ") < head.index("Trained on cifar10 (50,000 images), at ")
+    assert head.index("Undecidable at this scale: ") < head.index("Trained on cifar10-16 (50,000 images), at ")
     assert "<h3>Claims</h3>" in html, "some of them the paper does not make"
 
 
 def test_figures_lie_beside_the_page_and_in_it(out: Path, html: str) -> None:
     names = sorted(path.name for path in (out / "report").glob("*.svg"))
-    assert names == ["fid-cifar10-tf.svg", "losses-cifar10.svg", "losses-standin-cifar10.svg"]
-    assert html.count("<svg") == html.count("</desc>") == 3
+    assert names == ["fid-cifar10-tf.svg", "losses-cifar10-16.svg", "losses-cifar10.svg", "losses-standin-cifar10.svg"]
+    assert html.count("<svg") == html.count("</desc>") == 4
     panel = (out / "report" / "fid-cifar10-tf.svg").read_text()
-    assert "trained on cifar10: mini-conv 14.30 at 2k, 14.30 at 1k" in panel
+    assert "trained on cifar10-16: mini-conv 14.30 at 2k, 14.30 at 1k" in panel
     assert "t4-transgan-s" not in panel, "one point is no curve"
 
 

@@ -99,7 +99,9 @@ def content(folder: Path) -> dict[str, Any]:
             found[name] = [{k: v for k, v in row.items() if k not in history.TIMING} for row in history.read(path)]
         elif path.name == "train.json":
             record = json.loads(path.read_text())
-            found[name] = {k: v for k, v in record.items() if k not in ("cost", "provenance", "history_sha256")}
+            found[name] = {
+                k: v for k, v in record.items() if k not in ("cost", "provenance", "history_sha256", "sha256")
+            }
         elif path.suffix == ".json" and path.stem.isdigit():
             record = json.loads(path.read_text())
             found[name] = [record["nimg"], record["tensors_sha256"], record["beside"]["weights_sha256"]]
