@@ -229,6 +229,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def sha256_json(value: Any) -> str:
+    """Return the sha256 of a JSON-able value with sorted keys, as 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def sha256_pixels(images: np.ndarray) -> str:
     """Return the sha256 of uint8 pixels [N, R, R, 3] in C order, a few MB at once: a memory map stays on disk."""
     digest = hashlib.sha256()

@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 import reprlib
 import types
@@ -15,6 +13,7 @@ from typing import Any, TypeVar
 from harness.config.ranges import LARGEST, NAME
 from harness.config.yaml_file import read_yaml as read_yaml
 from harness.errors import HarnessError, nearest
+from harness.files import sha256_json
 
 T = TypeVar("T")
 
@@ -183,4 +182,4 @@ def digest(value: Any) -> str:
     """Return the first 16 hexadecimal digits of the sha256 of a JSON-able value (or dataclass) with sorted keys."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_json(value)[:16]

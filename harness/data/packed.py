@@ -4,7 +4,6 @@ Reading needs NumPy only.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from harness.data.arrays import NpyFile
 from harness.errors import HarnessError
-from harness.files import read_json, sha256_pixels
+from harness.files import read_json, sha256_json, sha256_pixels
 
 IMAGES, LABELS, CARD = "train.npy", "labels.npy", "card.json"
 SEAL = "card_sha256"
@@ -87,7 +86,7 @@ def sha256_labels(labels: np.ndarray) -> str:
 def seal(card: dict[str, Any]) -> dict[str, Any]:
     """Return the card with `card_sha256`, the sha256 of its other entries."""
     body = {key: value for key, value in card.items() if key != SEAL}
-    return {**body, SEAL: hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
+    return {**body, SEAL: sha256_json(body)}
 
 
 def is_packed(folder: Path) -> bool:

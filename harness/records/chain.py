@@ -40,8 +40,8 @@ def check_sample(path: Path, record: dict[str, Any], weights: bool = True) -> No
             "one of both is a copy: move it away."
         )
     experiment, seed, snapshot = str(experiment), _number(seed), str(snapshot)
-    place = folder.choice(experiment, seed) if snapshot == "best" else folder.train_record(experiment, seed)
-    stated = [(place, key, value) for key, value in _of_snapshot(place, snapshot).items()]
+    place, said = _of_snapshot(folder, experiment, seed, snapshot)
+    stated = [(place, key, value) for key, value in said.items()]
     file = folder.weights(experiment, seed, snapshot)
     if weights and file.is_file():
         stated.append((file, WEIGHTS, sha256_file(file)))
@@ -83,14 +83,11 @@ def check_weights(path: Path, record: ScoreRecord, folder: ScaleFolder) -> None:
         HarnessError: it is not, naming both.
     """
     run, mine = record.run, record.content.weights_sha256
-    place = folder.train_record(str(run.experiment), _number(run.seed))
-    if run.snapshot == "best":
-        place = folder.choice(str(run.experiment), _number(run.seed))
-    if mine is None or not place.is_file():
-        return
-    if mine != (named := _of_snapshot(place, str(run.snapshot))[WEIGHTS]):
+    place, said = _of_snapshot(folder, str(run.experiment), _number(run.seed), str(run.snapshot))
+    if mine is not None and said and mine != said[WEIGHTS]:
         raise HarnessError(
-            f"{path} was made from weights of sha256 {mine}, but {place} says {named}; sample and score it again."
+            f"{path} was made from weights of sha256 {mine}, but {place} says {said[WEIGHTS]}; sample and score it "
+            "again."
         )
 
 
@@ -107,19 +104,23 @@ def check_history(path: Path, record: TrainRecord) -> None:
         )
 
 
-def _of_snapshot(place: Path, snapshot: str) -> dict[str, Any]:
-    """Return what the record of a training or of a choice, if it is there, says that a dump of a snapshot says, too."""
+def _of_snapshot(folder: ScaleFolder, experiment: str, seed: int, snapshot: str) -> tuple[Path, dict[str, Any]]:
+    """Return the record of a training, or of the choice of `best`, and what it says of a dump of a snapshot.
+
+    Nothing is said where the record is not there.
+    """
+    place = folder.choice(experiment, seed) if snapshot == "best" else folder.train_record(experiment, seed)
     if not place.is_file():
-        return {}
+        return place, {}
     if snapshot == "best":
         choice = choice_record.read(place)
         (chosen,) = (one for one in choice.candidates if one.snapshot == choice.chosen)
-        return {WEIGHTS: choice.weights_sha256, "selection": choice.selection, "nimg": chosen.nimg}
+        return place, {WEIGHTS: choice.weights_sha256, "selection": choice.selection, "nimg": chosen.nimg}
     trained = train_record.read(place)
     said: dict[str, Any] = {WEIGHTS: trained.weights_sha256.get(snapshot)}
     if snapshot == "last":
         said |= {"nimg": trained.nimg}
-    return said
+    return place, said
 
 
 def _scale_of(path: Path) -> ScaleFolder | None:

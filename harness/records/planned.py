@@ -8,6 +8,8 @@ from harness.config.experiments import Scale
 from harness.records import train_record
 from harness.records.results import Results
 
+OfSeeds = tuple[str, str, str, str]  # experiment, snapshot, scorer, protocol: what scores of several seeds share
+
 
 def split(results: Results, scale: Scale) -> tuple[Results, list[str]]:
     """Split results into what the scale's params.yaml plans now, and remarks, each beginning with what it is about.
@@ -50,7 +52,7 @@ def split(results: Results, scale: Scale) -> tuple[Results, list[str]]:
     of_curves = zip(results.curves["experiment"], results.curves["seed"], strict=True)
     scores = results.scores[[not why for why in reasons]].reset_index(drop=True)
     absent = _absent_seeds(scores, scale)
-    remarks += [f"missing: {name}: {said}" for name, said in absent.items()]
+    remarks += [f"missing: {'/'.join(key)}: {said}" for key, said in absent.items()]
     kept = Results(
         scores=scores.assign(absent_seeds=[absent.get(_of_seeds(one)) for one in scores.to_dict("records")]),
         training=results.training.loc[[not why for why in whys]].reset_index(drop=True),
@@ -69,29 +71,27 @@ def _planned_otherwise(scale: Scale, experiment: str, seed: int) -> str:
     return f"its training was planned otherwise since then ({changes[0]}{more})" if changes else ""
 
 
-def _of_seeds(one: dict[str, Any]) -> str:
-    """Return the name of what a score shares with those of other seeds."""
-    return "/".join(str(one[key]) for key in ("experiment", "snapshot", "scorer", "protocol"))
+def _of_seeds(one: dict[str, Any]) -> OfSeeds:
+    return one["experiment"], one["snapshot"], one["scorer"], one["protocol"]
 
 
-def _absent_seeds(scores: pd.DataFrame, scale: Scale) -> dict[str, str]:
+def _absent_seeds(scores: pd.DataFrame, scale: Scale) -> dict[OfSeeds, str]:
     """Return, by `_of_seeds`, which planned seeds a score lacks that other seeds have, and why.
 
     A training that diverged, or was not scored, must not leave a mean of the seeds that went well.
     """
-    planned_seeds: dict[str, set[int]] = {}
+    planned_seeds: dict[OfSeeds, set[int]] = {}
     for dump in scale.params.dumps.values():
         for scorer, named in dump.scores.items():
             for protocol in named:
-                key = "/".join((dump.experiment, dump.snapshot, scorer, protocol))
-                planned_seeds.setdefault(key, set()).add(dump.seed)
-    there: dict[str, set[int]] = {}
+                planned_seeds.setdefault((dump.experiment, dump.snapshot, scorer, protocol), set()).add(dump.seed)
+    there: dict[OfSeeds, set[int]] = {}
     for one in scores.to_dict("records"):
         there.setdefault(_of_seeds(one), set()).add(one["seed"])
     out = {}
     for key, seeds in there.items():
         if missing := sorted(planned_seeds[key] - seeds):
-            said = ", ".join(f"{seed} ({_why_absent(scale, key.split('/')[0], seed)})" for seed in missing)
+            said = ", ".join(f"{seed} ({_why_absent(scale, key[0], seed)})" for seed in missing)
             out[key] = f"{len(missing)} of {len(planned_seeds[key])} planned seeds are not there: {said}"
     return out
 

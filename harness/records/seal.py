@@ -1,27 +1,20 @@
 """The seal of a record: `sha256`, the digest of its other entries, so that a change shows when the record is read."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.config import reader
 from harness.errors import HarnessError
-from harness.files import read_json
+from harness.files import read_json, sha256_json
 
 KEY = "sha256"
 T = TypeVar("T")
 
 
-def digest(entries: dict[str, Any]) -> str:
-    """Return the sha256 of a record's entries, as 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
-
-
 def sealed(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with the seal of its entries; an old seal is replaced."""
     entries = {key: value for key, value in record.items() if key != KEY}
-    return entries | {KEY: digest(entries)}
+    return entries | {KEY: sha256_json(entries)}
 
 
 def read(kind: type[T], path: Path, remedy: str) -> T:
@@ -56,8 +49,8 @@ def opened(path: Path, record: Any, remedy: str) -> dict[str, Any]:
         raise HarnessError(
             f"{path}: has no seal (`{KEY}`): it is no record of this harness, or one of an earlier version. {remedy}"
         )
-    if record[KEY] != digest(entries):
+    if record[KEY] != (found := sha256_json(entries)):
         raise HarnessError(
-            f"{path}: changed since it was written: its digest is {digest(entries)}, it says {record[KEY]}. {remedy}"
+            f"{path}: changed since it was written: its digest is {found}, it says {record[KEY]}. {remedy}"
         )
     return entries

@@ -11,7 +11,8 @@ import pytest
 from harness import cli
 from harness.comparison import check, tables
 from harness.errors import HarnessError
-from harness.records import results, score_record, seal
+from harness.files import sha256_json
+from harness.records import results, score_record
 from harness.records.score_record import Claim, Run
 from tests.records import score_trees
 
@@ -29,7 +30,7 @@ def out(tmp_path: Path) -> Path:
 def theirs(path: Path, claim: Claim | None, run: Run | None = None, **changes: Any) -> Path:
     """Write a score of samples from elsewhere, which differ by the file's name."""
     record = score_trees.score(**{"is_mean": 8.55, **changes})
-    content = dataclasses.replace(record.content, samples_sha256=seal.digest({"of": path.name}))
+    content = dataclasses.replace(record.content, samples_sha256=sha256_json({"of": path.name}))
     content = dataclasses.replace(content, weights_sha256=None)
     protocol = dataclasses.replace(record.protocol, declared=("ema", "quantisation"))
     record = dataclasses.replace(record, run=run or Run(), protocol=protocol, content=content, claim=claim)
