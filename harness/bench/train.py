@@ -22,7 +22,8 @@ from harness.errors import HarnessError
 from harness.networks import operations
 from harness.training.device import set_device
 from harness.training.state import new_state
-from harness.training.steps import DiscriminatorDraws, Steps
+from harness.training.steps import Steps
+from harness.training.terms import DiscriminatorDraws
 from models.transgan import build_discriminator, build_generator
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # largest relative difference from the plain losses
@@ -198,6 +199,7 @@ def cycle_sec(contestants: list[Any], size: Size, generator: nn.Module, device: 
 def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device: str) -> float:
     """Share of the wall time of discriminator steps in which the GPU computes nothing; the profiler slows the host, so
     the wall time is of as many steps without it."""
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     steps = functools.partial(repeat, 20, contestant.cycle_discriminator, *batch(size, generator, device))
@@ -205,8 +207,17 @@ def launch_bound_share(contestant: Any, size: Size, generator: nn.Module, device
     wall = seconds(steps, device)
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         seconds(steps, device)
-    busy = sum(event.self_device_time_total for event in profiler.key_averages()) * 1e-6
-    return max(0.0, 1 - busy / wall)
+    on_card = [event.time_range for event in profiler.events() if event.device_type == DeviceType.CUDA]
+    return max(0.0, 1 - covered([(span.start, span.end) for span in on_card]) * 1e-6 / wall)
+
+
+def covered(spans: list[tuple[float, float]]) -> float:
+    """Length of the union of intervals (start, end): kernels of two streams overlap."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
 
 
 def ceiling_tflops(device: str, precision: str) -> float:

@@ -1,7 +1,8 @@
-"""CUDA graphs: a whole training step, draws and optimiser included, becomes one launch."""
+"""CUDA graphs: a whole training step, draws and optimiser included, becomes one launch; two streams within it."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -47,3 +48,29 @@ class Graphed:
             ours.copy_(theirs)
         self.graph.replay()
         return self.outputs
+
+
+class Aside:
+    """Work that may run beside what follows it: on a GPU in a stream of its own, elsewhere in turn.
+
+    What one stream makes for the other must be kept until they have met: the allocator does not know of both.
+    """
+
+    def __init__(self, device: str) -> None:
+        """Open the stream."""
+        self.stream = torch.cuda.Stream(device) if device.startswith("cuda") else None
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Run the block's work aside, after all that was asked for before."""
+        if self.stream is None:
+            yield
+            return
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            yield
+
+    def meet(self) -> None:
+        """Let what follows wait for the work aside."""
+        if self.stream is not None:
+            torch.cuda.current_stream().wait_stream(self.stream)

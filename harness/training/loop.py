@@ -27,7 +27,8 @@ from harness.training.ranks import RankLost, Ranks, joined, launched, own_device
 from harness.training.run_folder import RunFolder, open_run_folder
 from harness.training.schedules import check_processes, check_recipe, crossed, half_width, learning_rate
 from harness.training.state import Build, State, build_networks, new_state
-from harness.training.steps import TERMS, Steps
+from harness.training.steps import Steps
+from harness.training.terms import TERMS
 
 if TYPE_CHECKING:
     from harness.config.experiments import Run

@@ -1,157 +1,36 @@
-"""One discriminator step, one generator step.
+"""One discriminator step, one generator step: gradients of the terms of `training.terms`, clipped, and Adam.
 
-A discriminator step goes loop -> discriminator_step -> discriminator_gradients -> discriminator_terms -> penalty_term.
-The losses are deterministic functions of images and draws.
+A discriminator step goes loop -> discriminator_step -> discriminator_gradients -> terms.discriminator_terms ->
+terms.penalty_term.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
-from harness.config.schema import Recipe
+from harness.config.schema import Penalty, Recipe
 from harness.errors import HarnessError
-from harness.training import diffaugment, losses
-from harness.training.cuda_graphs import Graphed
+from harness.training import diffaugment
+from harness.training.cuda_graphs import Aside, Graphed
 from harness.training.diffaugment import Draws
 from harness.training.progressive_growing import blend_reals, lod_at
 from harness.training.ranks import ONE, Ranks
 from harness.training.schedules import path_length_batch
 from harness.training.state import State, batch_independent
+from harness.training.terms import (
+    DiscriminatorDraws,
+    Terms,
+    discriminator_terms,
+    generator_terms,
+    path_length_loss,
+    penalty_term,
+    super_resolution_loss,
+)
 from harness.training.whole_batch import split
 
 Call = Callable[[torch.Tensor], torch.Tensor]
-Apply = Callable[[torch.Tensor, Draws], torch.Tensor]
-Terms = dict[str, torch.Tensor]
-
-# Every number a step may report, in the order of the history's columns.
-DISCRIMINATOR_TERMS = (
-    "discriminator_loss",
-    "real_logit",
-    "fake_logit",
-    "real_sign",
-    "penalty",
-    "drift",
-    "discriminator_grad_norm",
-)
-GENERATOR_TERMS = ("generator_loss", "super_resolution", "generator_grad_norm")
-TERMS = (*DISCRIMINATOR_TERMS, *GENERATOR_TERMS, "penalty_grad_norm", "path_length", "path_length_grad_norm", "ada_p")
-
-
-class DiscriminatorDraws(NamedTuple):
-    """Random numbers of a discriminator step: an augmentation per discriminator call, alpha [N] of the interpolates."""
-
-    real: Draws
-    fake: Draws
-    mixed: Draws
-    alpha: torch.Tensor
-
-
-def discriminator_terms(
-    discriminator: losses.Discriminator,
-    recipe: Recipe,
-    apply: Apply,
-    reals: torch.Tensor,
-    fakes: torch.Tensor,
-    draws: DiscriminatorDraws,
-    batched: bool = False,
-    functional: bool = False,
-    mean: losses.Mean = torch.mean,
-    both: losses.Discriminator | None = None,
-) -> Terms:
-    """Loss of the discriminator and its parts.
-
-    Args:
-        discriminator: images [N, 3, R, R] -> logits [N, 1].
-        recipe: objective, penalty and drift.
-        apply: the augmentation.
-        reals: float [N, 3, R, R] in [-1, 1].
-        fakes: alike, without a graph.
-        draws: drawn per discriminator call, so that each half keeps its own cutout even when `batched`.
-        batched: one discriminator call on reals and fakes together, for discriminators that look at each image by
-        itself.
-        functional: take the penalty's gradient with `torch.func.grad`.
-        mean: of the whole batch, of which reals and fakes may be a part.
-        both: the discriminator on reals and fakes together; default: `discriminator`.
-
-    Returns:
-        `discriminator_loss` (to be minimised), `real_logit`, `fake_logit`, `real_sign`, and `penalty` and `drift`
-        where the recipe has them.
-    """
-    augmented = apply(reals, draws.real), apply(fakes, draws.fake)
-    if batched:
-        real, fake = (both or discriminator)(torch.cat(augmented)).chunk(2)
-    else:
-        real, fake = discriminator(augmented[0]), discriminator(augmented[1])
-    loss = losses.OBJECTIVES[recipe.objective].discriminator(real, fake)
-    terms = {"real_logit": real.mean(), "fake_logit": fake.mean(), "real_sign": real.sign().mean()}
-    if recipe.penalty.kind != "none" and recipe.penalty.every == 1:
-        terms["penalty"] = penalty_term(discriminator, recipe, apply, reals, fakes, draws, functional)
-        loss = loss + terms["penalty"]
-    if recipe.drift.kind != "none":
-        terms["drift"] = losses.drift(recipe.drift, real, mean)
-        loss = loss + terms["drift"]
-    return {"discriminator_loss": loss, **terms}
-
-
-def penalty_term(
-    discriminator: losses.Discriminator,
-    recipe: Recipe,
-    apply: Apply,
-    reals: torch.Tensor,
-    fakes: torch.Tensor,
-    draws: DiscriminatorDraws,
-    functional: bool = False,
-) -> torch.Tensor:
-    """The recipe's penalty, at interpolates (`gradient`) or at reals (`r1`), of the discriminator behind the
-    augmentation.
-
-    With `through_augment` off the gradient is taken with respect to the augmented image.
-    """
-    images = reals if recipe.penalty.kind == "r1" else losses.interpolate(reals, fakes, draws.alpha)
-    if recipe.penalty.through_augment:
-        gradient = losses.input_gradient(lambda x: discriminator(apply(x, draws.mixed)), images, functional)
-    else:
-        gradient = losses.input_gradient(discriminator, apply(images, draws.mixed), functional)
-    return losses.penalty(recipe.penalty, gradient)
-
-
-def generator_terms(
-    generator: Call,
-    discriminator: losses.Discriminator,
-    recipe: Recipe,
-    apply: Apply,
-    latents: torch.Tensor,
-    draws: Draws,
-) -> Terms:
-    """Adversarial loss of the generator for latents [N, latent_dim]: `generator_loss`."""
-    fake = discriminator(apply(generator(latents), draws))
-    return {"generator_loss": losses.OBJECTIVES[recipe.objective].generator(fake)}
-
-
-def super_resolution_loss(generator: Any, reals: torch.Tensor) -> torch.Tensor:
-    """Mean squared error between reals [N, 3, R, R] and their average-pooled copies after super-resolution."""
-    low = F.adaptive_avg_pool2d(reals, generator.sides[generator.entry_stage])
-    return F.mse_loss(generator.super_resolve(low), reals)
-
-
-def path_length_loss(
-    generator: Any, latents: torch.Tensor, mean: torch.Tensor, decay: float, ranks: Ranks = ONE
-) -> torch.Tensor:
-    """Squared deviation of |d(image . noise) / d(style)| from its moving average, which is updated in place.
-
-    NVlabs/stylegan2-ada-pytorch@d72cc7d: noise N(0, 1) / side; the squares are summed over a style's channels and
-    averaged over layers, where the generator has a style per layer ([N, layers, C]).
-    """
-    images, styles = generator.images_and_styles(latents)
-    noise = ranks.randn_like(images) / (images.shape[2] * images.shape[3]) ** 0.5
-    gradient = torch.autograd.grad((images * noise).sum(), styles, create_graph=True)[0]
-    lengths = gradient.square().sum(-1).reshape(len(latents), -1).mean(1).sqrt()
-    target = mean.lerp(ranks.mean(lengths), decay)
-    mean.copy_(target.detach())
-    return (lengths - target).square().mean()
 
 
 def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None, ranks: Ranks = ONE) -> torch.Tensor:
@@ -190,8 +69,8 @@ class Steps:
     def __init__(self, recipe: Recipe, state: State, resolution: int, device: str, ranks: Ranks = ONE) -> None:
         """Bind networks and recipe.
 
-        With `recipe.compile` each loss goes through `torch.compile` as one graph (the discriminator's with its
-        penalty), and on a GPU each whole step becomes one CUDA graph.
+        With `recipe.compile` each loss, and the penalty, goes through `torch.compile` as one graph, and on a GPU each
+        whole step becomes one CUDA graph.
 
         Raises:
             HarnessError: `compile` with a penalty on a discriminator under spectral norm, or a network whose batch
@@ -203,21 +82,32 @@ class Steps:
             raise HarnessError("recipe: compile does not go with a penalty under spectral norm; set compile: false.")
         self.recipe, self.state, self.resolution, self.device, self.ranks = recipe, state, resolution, device, ranks
         self.latent_dim: int = state.generator.latent_dim  # type: ignore[assignment]
+        once = state.discriminator
+        if device.startswith("cuda") and hasattr(once, "differentiable_once"):
+            once = once.differentiable_once()  # type: ignore[operator]
         self.discriminator = in_precision(state.discriminator, device, recipe.precision)
+        self.judge = in_precision(once, device, recipe.precision)  # the same where no second derivative is needed
         self.generator = in_precision(state.generator, device, recipe.precision)
         self.half_width: int | None = None
         self.batched = batch_independent(state.discriminator, resolution)
-        self._both: Call | None = None
+        self._both: Call = self.judge
         if ranks.count > 1:
             split(state.generator, (self.latent_dim,), ranks)
-            self._normals = split(state.discriminator, (3, resolution, resolution), ranks)
-            self._both = self._discriminate_both
+            split(state.discriminator, (3, resolution, resolution), ranks)
+            self._normals = split(once, (3, resolution, resolution), ranks)
+            self._both = self._judge_both
         self._fakes = self.generator
         self._discriminator_terms, self._generator_terms = discriminator_terms, generator_terms
+        self._penalty_term = penalty_term
+        self._without_penalty = dataclasses.replace(recipe, penalty=Penalty())
+        self._aside: Aside | None = None
         if recipe.compile:
             self._discriminator_terms = torch.compile(discriminator_terms, fullgraph=True)
+            self._penalty_term = torch.compile(penalty_term, fullgraph=True)
             self._generator_terms = torch.compile(generator_terms, fullgraph=True)
             self._fakes = torch.compile(self.generator)
+            if recipe.penalty.kind != "none" and recipe.penalty.every == 1:
+                self._aside = Aside(device)
             if device.startswith("cuda"):
                 one, other = self.discriminator_step, self.generator_step
                 self.discriminator_step = Graphed(one, lambda: self.half_width)  # type: ignore[assignment, method-assign]
@@ -299,20 +189,40 @@ class Steps:
         with torch.no_grad():
             fakes = self._fakes(latents)
         self.state.discriminator_optimiser.zero_grad()
-        terms = self._discriminator_terms(
+        if self._aside is None:
+            terms = self._terms_of(self.recipe, reals, fakes, draws)
+            terms["discriminator_loss"].backward()
+        else:
+            terms = self._side_by_side(self._aside, reals, fakes, draws)
+        return self.ranks.reported(terms)
+
+    def _side_by_side(self, aside: Aside, reals: torch.Tensor, fakes: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
+        """The same with the penalty's gradients taken aside: neither they nor the loss's fill a GPU."""
+        parameters = list(self.state.discriminator.parameters())
+        with aside.begin():
+            penalty = self._penalty_term(self.discriminator, self.recipe, self.apply, reals, fakes, draws, True)
+            others = torch.autograd.grad(penalty, parameters, materialize_grads=True)
+        terms = self._terms_of(self._without_penalty, reals, fakes, draws)
+        gradients = torch.autograd.grad(terms["discriminator_loss"], parameters, materialize_grads=True)
+        aside.meet()
+        torch._foreach_add_(gradients, others)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return terms | {"discriminator_loss": terms["discriminator_loss"] + penalty, "penalty": penalty}
+
+    def _terms_of(self, recipe: Recipe, reals: torch.Tensor, fakes: torch.Tensor, draws: DiscriminatorDraws) -> Terms:
+        return self._discriminator_terms(
             self.discriminator,
-            self.recipe,
+            recipe,
             self.apply,
             reals,
             fakes,
             draws,
             self.batched,
-            self.recipe.compile,
+            recipe.compile,
             self.ranks.mean,
             self._both,
         )
-        terms["discriminator_loss"].backward()
-        return self.ranks.reported(terms)
 
     def lazy_penalty(self, reals: torch.Tensor) -> Terms:
         """A penalty that acts every k-th step only, times k, with an Adam step of its own."""
@@ -329,7 +239,7 @@ class Steps:
         """Backward of the generator's loss through a frozen discriminator; with `reals`, co-trained on them."""
         self.state.discriminator.requires_grad_(False)
         self.state.generator_optimiser.zero_grad()
-        terms = self._generator_terms(self.generator, self.discriminator, self.recipe, self.apply, latents, draws)
+        terms = self._generator_terms(self.generator, self.judge, self.recipe, self.apply, latents, draws)
         loss = terms["generator_loss"]
         if reals is not None and self.recipe.cotraining is not None:
             terms["super_resolution"] = super_resolution_loss(self.state.generator, reals)
@@ -367,10 +277,10 @@ class Steps:
             signs.zero_()
         return used
 
-    def _discriminate_both(self, images: torch.Tensor) -> torch.Tensor:
+    def _judge_both(self, images: torch.Tensor) -> torch.Tensor:
         """Judge reals and fakes together, which are parts of two batches."""
         self._normals.batches = 2
-        logits = self.discriminator(images)
+        logits = self.judge(images)
         self._normals.batches = 1
         return logits
 

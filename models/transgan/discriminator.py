@@ -3,11 +3,14 @@
 Its score is a number without bound. Augmentation is not part of it: the training loop augments every image it shows.
 """
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from models.transgan.blocks import INIT_STD, Block, check_heads, truncated_normal
+from models.transgan.blocks import INIT_STD, Attention, Block, check_heads, truncated_normal
 
 
 def init_linear(module: nn.Module) -> None:
@@ -41,6 +44,17 @@ class ClassTokenDiscriminator(nn.Module):
         Training asks for it; golden numbers and MACs are of the whole network.
         """
         self.tokens_kept = 1
+
+    def differentiable_once(self) -> Self:
+        """Return this network with fused attention: another module around the same tensors, for losses without a
+        penalty on the input gradient.
+        """
+        tensors = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        once = copy.deepcopy(self, tensors)
+        for module in once.modules():
+            if isinstance(module, Attention):
+                module.fused = True
+        return once
 
     def score(self, blocks: nn.ModuleList, tokens: Tensor) -> Tensor:
         """Send tokens [N, 1 + patches, width] through the last blocks and score them: [N, 1]."""

@@ -18,6 +18,7 @@ from models.transgan.blocks import (
     fused_attention,
     locality_mask,
     padded_attention,
+    padded_explicit_attention,
     relative_index,
 )
 from models.transgan.generator import upsample
@@ -94,6 +95,35 @@ def test_a_generators_attention_fits_the_fused_kernel(bias_side: int | None, mas
 def test_explicit_attention_has_a_double_backward() -> None:
     q, k, v = heads(1, 2, 3, 2)
     assert torch.autograd.gradgradcheck(lambda *x: explicit_attention(*x, None), (q, k, v))
+
+
+@pytest.mark.parametrize("mask", ["none", "boolean", "bias", "one column"])
+def test_keys_that_nobody_attends_to_change_nothing(mask: str) -> None:
+    """13 keys padded to 16: values, gradients, and the gradients of a penalty on them."""
+    q, k, v = heads(2, 4, 13, 6)
+    bias = torch.randn(4, 13, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    argument = {"none": None, "boolean": bias > -1, "bias": bias, "one column": bias[..., :1]}[mask]
+    seen = []
+    for mixed in (explicit_attention(q, k, v, argument), padded_explicit_attention(q, k, v, argument, multiple=8)):
+        gradients = torch.autograd.grad(mixed.square().sum(), (q, k, v), create_graph=True)
+        penalty = sum(gradient.square().sum() for gradient in gradients)
+        seen.append((mixed, *gradients, *torch.autograd.grad(penalty, (q, k, v))))
+    for ours, theirs in zip(*seen, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_the_discriminator_differentiable_once_is_the_same_around_the_same_tensors() -> None:
+    discriminator = build_discriminator(8, width=16, depth=2)
+    discriminator.class_token_only()
+    once = discriminator.differentiable_once()
+    assert [p is q for p, q in zip(discriminator.parameters(), once.parameters(), strict=True)].count(False) == 0
+    kinds = [{m.fused for m in network.modules() if isinstance(m, Attention)} for network in (discriminator, once)]
+    assert kinds == [{False}, {True}]
+    images = torch.rand(3, 3, 8, 8)
+    scores = [network(images) for network in (discriminator, once)]
+    torch.testing.assert_close(*scores, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(*(torch.autograd.grad(s.sum(), discriminator.parameters()) for s in scores), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_discriminator_has_a_double_backward() -> None:

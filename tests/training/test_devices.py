@@ -93,6 +93,22 @@ def test_bfloat16_stays_close_and_keeps_float32_weights(device: str) -> None:
 
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("device", SLOW_OR_CUDA)
+def test_compiled_gradients_are_those_of_the_eager_step(device: str) -> None:
+    """Compiled, loss and penalty have a pass each, side by side on a GPU; eager, one for both."""
+    seen = []
+    for compiled in (False, True):
+        steps, state = tiny.steps_of("transgan", device=device, compile=compiled)
+        torch.manual_seed(5)
+        reals, latents, draws = torch.rand(8, 3, 8, 8, device=device), steps.latents(8), steps.discriminator_draws(8)
+        terms = steps.discriminator_gradients(reals, latents, draws)
+        seen.append(terms | {name: p.grad.clone() for name, p in state.discriminator.named_parameters()})
+    assert seen[0].keys() == seen[1].keys() >= {"penalty", "discriminator_loss", "class_token"}
+    for name, value in seen[0].items():
+        torch.testing.assert_close(seen[1][name], value, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("device", SLOW_OR_CUDA)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_compiled_training_equals_eager(tmp_path: Path, precision: str, device: str) -> None:
     """On a card each step is a CUDA graph; the change of locality at 64 images makes it capture anew."""

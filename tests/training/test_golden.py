@@ -13,7 +13,8 @@ from harness.config.schema import Augment, Drift, Ema, Optimiser, Penalty, Recip
 from harness.training import diffaugment, ema, losses
 from harness.training.history import Meter
 from harness.training.state import State, adam
-from harness.training.steps import DiscriminatorDraws, Steps, discriminator_terms
+from harness.training.steps import Steps
+from harness.training.terms import DiscriminatorDraws, discriminator_terms
 from models.transgan import build_discriminator, build_generator
 from tests.baselines import fill as baseline_fill
 from tests.models import fill

@@ -13,7 +13,7 @@ from harness.errors import HarnessError
 from harness.training import diffaugment, losses, schedules
 from harness.training.ema import Average
 from harness.training.state import batch_independent
-from harness.training.steps import discriminator_terms, penalty_term
+from harness.training.terms import discriminator_terms, penalty_term
 from models.transgan import build_discriminator
 from tests.training import tiny
 from tests.training.tiny import steps_of
