@@ -51,14 +51,14 @@ class Graphed:
 
 
 class Aside:
-    """Work that may run beside what follows it: on a GPU in a stream of its own, elsewhere in turn.
+    """Work that may run beside what follows it, and goes first: on a GPU in a stream of its own, elsewhere in turn.
 
     What one stream makes for the other must be kept until they have met: the allocator does not know of both.
     """
 
     def __init__(self, device: str) -> None:
         """Open the stream."""
-        self.stream = torch.cuda.Stream(device) if device.startswith("cuda") else None
+        self.stream = torch.cuda.Stream(device, priority=-1) if device.startswith("cuda") else None
 
     @contextmanager
     def begin(self) -> Iterator[None]:

@@ -75,23 +75,29 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
 
     `mask` is boolean (True = allowed) or a float bias added to the scaled logits, broadcast to [B, heads, N, N]. On
     CUDA matrix products over an odd number of tokens, such as the discriminator's 65, use kernels without aligned
-    loads, so keys are padded to a multiple of 8 there.
+    loads, so tokens are padded to a multiple of 8 there.
     """
     return padded_explicit_attention(q, k, v, mask, multiple=8 if q.is_cuda else 1)
 
 
 def padded_explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, multiple: int) -> Tensor:
-    """Explicit attention over keys padded to a multiple of `multiple` tokens that nobody attends to."""
-    count = k.shape[-2]
+    """Explicit attention over tokens padded to a multiple of `multiple`: nobody attends to the keys that are added, and
+    what the added queries see is dropped.
+    """
+    asking, count = q.shape[-2], k.shape[-2]
     if surplus := -count % multiple:
         k, v = (F.pad(x, (0, 0, 0, surplus)) for x in (k, v))
-        mask = torch.ones(count, dtype=torch.bool, device=q.device) if mask is None else mask
+        mask = torch.ones(1, count, dtype=torch.bool, device=q.device) if mask is None else mask
         never = False if mask.dtype == torch.bool else float("-inf")
         mask = F.pad(mask.expand(*mask.shape[:-1], count), (0, surplus), value=never)
+    if more := -asking % multiple:
+        q = F.pad(q, (0, 0, 0, more))
+        if mask is not None and mask.shape[-2] > 1:
+            mask = F.pad(mask, (0, 0, 0, more), value=float(mask.dtype == torch.bool))
     logits = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
     if mask is not None:
         logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
-    return logits.softmax(dim=-1) @ v
+    return (logits.softmax(dim=-1) @ v)[..., :asking, :]
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ import copy
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
@@ -21,11 +22,27 @@ def init_linear(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def patch_embedding(patch: int, width: int) -> nn.Conv2d:
-    """Non-overlapping patches to tokens: weight Xavier-uniform, bias torch's default."""
-    conv = nn.Conv2d(3, width, kernel_size=patch, stride=patch)
-    nn.init.xavier_uniform_(conv.weight)
-    return conv
+class PatchEmbedding(nn.Conv2d):
+    """Non-overlapping patches to tokens, [N, 3, R, R] -> [N, width, R / patch, R / patch].
+
+    Weight Xavier-uniform, bias torch's default. On CUDA the same matrix product is taken without cuDNN, which changes
+    layouts around a convolution and around each of its derivatives.
+    """
+
+    def __init__(self, patch: int, width: int) -> None:
+        super().__init__(3, width, kernel_size=patch, stride=patch)
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed images."""
+        return self.product(x) if x.is_cuda else super().forward(x)
+
+    def product(self, x: Tensor) -> Tensor:
+        """The convolution as one matrix product over patches."""
+        patch = self.kernel_size[0]
+        side = x.shape[2] // patch
+        patches = x.reshape(len(x), 3, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class ClassTokenDiscriminator(nn.Module):
@@ -82,7 +99,7 @@ class Discriminator(ClassTokenDiscriminator):
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.head = nn.Linear(width, 1)
         self.apply(init_linear)
-        self.embed = patch_embedding(patch, width)
+        self.embed = PatchEmbedding(patch, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Score images [N, 3, R, R] -> [N, 1].

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from models.transgan.blocks import Block, check_heads, make_norm, truncated_normal
-from models.transgan.discriminator import ClassTokenDiscriminator, init_linear, patch_embedding
+from models.transgan.discriminator import ClassTokenDiscriminator, PatchEmbedding, init_linear
 from models.transgan.generator import Generator
 
 PATCHES = (2, 4)  # pixels a side, fine and coarse
@@ -110,8 +110,8 @@ class TwoScaleDiscriminator(ClassTokenDiscriminator):
         self.norm = make_norm(norm, width)
         self.head = nn.Linear(width, 1)
         self.apply(init_linear)
-        self.fine_embed = patch_embedding(PATCHES[0], fine_width)
-        self.coarse_embed = patch_embedding(PATCHES[1], width - fine_width)
+        self.fine_embed = PatchEmbedding(PATCHES[0], fine_width)
+        self.coarse_embed = PatchEmbedding(PATCHES[1], width - fine_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Score images [N, 3, R, R] -> [N, 1].

@@ -21,6 +21,7 @@ from models.transgan.blocks import (
     padded_explicit_attention,
     relative_index,
 )
+from models.transgan.discriminator import PatchEmbedding
 from models.transgan.generator import upsample
 from tests.devices import CUDA
 from tests.paths import GOLDEN as GOLDEN_DIR
@@ -98,8 +99,8 @@ def test_explicit_attention_has_a_double_backward() -> None:
 
 
 @pytest.mark.parametrize("mask", ["none", "boolean", "bias", "one column"])
-def test_keys_that_nobody_attends_to_change_nothing(mask: str) -> None:
-    """13 keys padded to 16: values, gradients, and the gradients of a penalty on them."""
+def test_padding_changes_nothing(mask: str) -> None:
+    """13 tokens padded to 16: values, gradients, and the gradients of a penalty on them."""
     q, k, v = heads(2, 4, 13, 6)
     bias = torch.randn(4, 13, 13, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     argument = {"none": None, "boolean": bias > -1, "bias": bias, "one column": bias[..., :1]}[mask]
@@ -108,6 +109,18 @@ def test_keys_that_nobody_attends_to_change_nothing(mask: str) -> None:
         gradients = torch.autograd.grad(mixed.square().sum(), (q, k, v), create_graph=True)
         penalty = sum(gradient.square().sum() for gradient in gradients)
         seen.append((mixed, *gradients, *torch.autograd.grad(penalty, (q, k, v))))
+    for ours, theirs in zip(*seen, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_patches_by_a_matrix_product_are_the_convolutions() -> None:
+    torch.manual_seed(0)
+    embed = PatchEmbedding(4, 8).double()
+    images = torch.randn(2, 3, 12, 12, dtype=torch.float64, requires_grad=True)
+    seen = []
+    for tokens in (embed(images), embed.product(images)):
+        (gradient,) = torch.autograd.grad(tokens.square().sum(), images, create_graph=True)
+        seen.append((tokens, gradient, *torch.autograd.grad(gradient.square().sum(), embed.parameters())))
     for ours, theirs in zip(*seen, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
