@@ -14,6 +14,7 @@ LABELS = {"reported": "no reported row", "measured": "not measured", "confidence
 LABELS |= {"claim": "neither released nor retrained", "seeds": "planned seeds are not there"}
 LABELS |= {metric: f"no {metric.upper()}" for metric in METRICS}  # of blocking fields that are no field of a protocol
 MARK = " †"  # of an unverified reported value
+FIRST_WEIGHTS = 0.01  # share of a generator's initialisation in its average from which a reader is told; ours
 AND = " + "  # between the verdicts on seeds that can be compared and on seeds that cannot
 
 
@@ -164,6 +165,9 @@ def caveats(row: Mapping[str, Any]) -> list[str]:
         marks.append("STAND-IN INCEPTION" if row["stand_in_inception"] else "perhaps a stand-in Inception")
     if plain(row["partial"]) is not False:
         marks.append(f"after {count(row['nimg'])} of {count(row['planned_nimg'])} images")  # the run may be whole
+    first = plain(row.get("first_weights"))
+    if first is not None and FIRST_WEIGHTS <= first < 1:
+        marks.append(f"average holds {100 * first:.0f} % of the first weights")
     if row["layer"] != 2048:
         marks.append(f"{plain(row['layer']):.0f}-channel layer")
     return [*marks, *(plain(row["caveats"]) or ())]

@@ -17,6 +17,7 @@ from harness.files import read_json
 from harness.paths import PARAMS, ScaleFolder
 from harness.records import chain, score_record, train_record
 from harness.records.score_record import METRICS, Content, Protocol, Run, ScoreRecord, Values
+from harness.records.train_record import TrainRecord
 
 RENAMED = {"name": "protocol", "version": "protocol_version"}  # field of `Protocol` -> column
 PROVENANCE = ("git_commit", "git_dirty", "device", "threads", "wall_sec", "device_sec")
@@ -45,6 +46,7 @@ SCORES = list(
         [
             *_columns(Run),
             "trained_on",
+            "first_weights",
             *VALUES,
             "interval_by",
             *_columns(Protocol),
@@ -55,16 +57,17 @@ SCORES = list(
         ]
     )
 )
-NUMBERS = [*_columns(Run, int), *VALUES, *_columns(Protocol, int), "threads", "wall_sec", "device_sec"]
+NUMBERS = [*_columns(Run, int), "first_weights", *VALUES, *_columns(Protocol, int), "threads", "wall_sec", "device_sec"]
 
 
 @dataclass(frozen=True)
 class Results:
     """What was measured, tidy; `scale` and `path` are columns of all three.
 
-    `scores`: one row per score record: run, data set that it was trained on (`trained_on`; None where the training's
-    record is not there), values, protocol with the `dataset` that it was scored against, `protocol_id`, content hashes,
-    provenance. `training`: one row per training (its data set, images, seconds, device). `curves`: the training
+    `scores`: one row per score record: run, data set that it was trained on (`trained_on`), share that the first
+    weights have in the average that was scored (`first_weights`, 0 to 1), both None where the training's record is not
+    there or does not say, values, protocol with the `dataset` that it was scored against, `protocol_id`, content
+    hashes, provenance. `training`: one row per training (its data set, images, seconds, device). `curves`: the training
     histories below each other.
     """
 
@@ -127,12 +130,9 @@ def load(path: Path | str = "results") -> Results:
         found = [row(record, file) for file, record in records.items()]
         scale = _scale_of(found)
         name = f"{scale}+{overlay}" if (overlay := _overlay_of(folder)) else scale
-        trainings = [_training(scale, file) | {"scale": name} for file in folder.train_records()]
-        trained_on = {(one["experiment"], one["seed"]): one["dataset"] for one in trainings}
-        scores += [
-            one | {"scale": name, "trained_on": trained_on.get((one["experiment"], one["seed"]))} for one in found
-        ]
-        training += trainings
+        trained = [_trained(scale, file) for file in folder.train_records()]
+        scores += [one | {"scale": name} | _of_training(one, trained) for one in found]
+        training += [_training(*one) | {"scale": name} for one in trained]
         curves += [_curve(name, file) for file in folder.histories()]
     if not scores:
         raise HarnessError(
@@ -244,7 +244,17 @@ def _refuse_copies(rows: list[dict[str, Any]]) -> None:
         seen[key] = one["path"]
 
 
-def _training(scale: str, path: Path) -> dict[str, Any]:
+def _of_training(score: dict[str, Any], trained: list[tuple[TrainRecord, Path]]) -> dict[str, Any]:
+    """Return what a score's row says of its training."""
+    for record, _ in trained:
+        if (record.run.experiment, record.run.seed) == (score["experiment"], score["seed"]):
+            share = train_record.first_weights(record, score["nimg"])
+            return {"trained_on": record.run.dataset, "first_weights": share}
+    return {"trained_on": None, "first_weights": None}
+
+
+def _trained(scale: str, path: Path) -> tuple[TrainRecord, Path]:
+    """Read a training's record and check that it lies where it belongs, with its history."""
     experiment, seed = run_of(_folder_of(path), path)
     record = train_record.read(path)
     chain.check_history(path, record)
@@ -254,10 +264,14 @@ def _training(scale: str, path: Path) -> dict[str, Any]:
             f"{path}: is the record of scale '{said[0]}', experiment '{said[1]}', seed {said[2]}; "
             "it belongs elsewhere: if it is a copy, move it away."
         )
+    return record, path
+
+
+def _training(record: TrainRecord, path: Path) -> dict[str, Any]:
     return {
-        "scale": scale,
-        "experiment": experiment,
-        "seed": seed,
+        "scale": record.run.scale,
+        "experiment": record.run.experiment,
+        "seed": record.run.seed,
         "dataset": record.run.dataset,
         "nimg": record.nimg,
         "wall_sec": record.cost.wall_sec,

@@ -119,6 +119,23 @@ def read(path: Path) -> TrainRecord:
     return seal.read(TrainRecord, path, "Delete the file and run its training again.")
 
 
+def first_weights(record: TrainRecord, nimg: int) -> float | None:
+    """Return the share, 0 to 1, that a generator's first weights still have in its average after `nimg` images.
+
+    None where the record does not say: released weights, or a recipe without these entries. See `training.ema.decay`.
+    """
+    try:
+        ema = record.recipe["ema"]
+        batch, n_critic = record.recipe["discriminator_batch"], record.recipe["n_critic"]
+        if ema["kind"] == "none" or (nimg > 0 and (ema["start_nimg"] > 0 or ema["ramp"] is not None)):
+            return 0.0  # the average began as a copy of later weights
+        steps = nimg // (batch * n_critic)
+        share = ema["decay"] if ema["kind"] == "fixed" else 0.5 ** (batch / ema["half_life_nimg"])
+        return float(share**steps)
+    except KeyError:
+        return None
+
+
 def read_stopped(path: Path) -> StoppedRecord:
     """Read and validate one `stopped.json`.
 

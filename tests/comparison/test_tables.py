@@ -115,7 +115,7 @@ def test_everything_measured_is_in_the_runs_table(out: Path) -> None:
     untrained, drawn = runs.loc[("mini-untrained", "0")], runs.loc[("quick-cifar10-transgan", "0")]
     assert (untrained["reported in"], untrained["caveats"]) == ("no paper row", "768-channel layer")
     assert untrained["protocol"] == "2k vs 50k cifar10 train, trunk 768"
-    assert drawn["caveats"] == "STAND-IN DATA, STAND-IN INCEPTION"
+    assert drawn["caveats"] == "STAND-IN DATA, STAND-IN INCEPTION, average holds 43 % of the first weights"
     assert runs.loc[("t4-transgan-s", "1"), "clean FID"] == "21.10"
     assert len(runs) == 7
 
