@@ -209,6 +209,7 @@ class Steps:
         with aside.begin():
             penalty = self._penalty_term(self.discriminator, self.recipe, self.apply, reals, fakes, draws, True)
             others = torch.autograd.grad(penalty, parameters, materialize_grads=True)
+            penalty = penalty.detach()
         terms = self._terms_of(self._without_penalty, reals, fakes, draws)
         gradients = torch.autograd.grad(terms["discriminator_loss"], parameters, materialize_grads=True)
         aside.meet()

@@ -24,6 +24,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "sampling-[cg]pu": sampling.markdown,
     "scores": scores.markdown,
     "train-[cg]pu": train.markdown,
+    "train-gpu-busy-host": train.markdown,
     "train-processes-[cg]pu": processes.markdown,
 }
 

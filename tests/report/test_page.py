@@ -119,14 +119,8 @@ def test_stand_ins_are_loud(html: str) -> None:
     assert "STAND-IN INCEPTION" in alarm
     assert "768-channel layer" in alarm
     rows = [row.split("</tr>")[0] for row in html.split("<tr>") if "quick-cifar10-transgan" in row.split("</tr>")[0]]
-    assert (
-        sum(
-            '<span class="flag">STAND-IN DATA, STAND-IN INCEPTION, average holds 43 % of the first weights</span>'
-            in row
-            for row in rows
-        )
-        == 2
-    )
+    flags = "STAND-IN DATA, STAND-IN INCEPTION, average holds 43 % of the first weights"
+    assert sum(f'<span class="flag">{flags}</span>' in row for row in rows) == 2
     assert sum("not-comparable (stand_in_data, stand_in_inception, no reported row)" in row for row in rows) == 2
     assert not any("pill good" in row for row in rows)
 
