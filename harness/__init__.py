@@ -86,7 +86,7 @@ def score(
         declared: protocol of a reference or of samples that do not say it themselves, e.g. {"split": "train"}.
         record: the samples' `samples.json`; default: beside them, or where their scale keeps it.
         protocol_name: default: `custom`; the names of protocols are not taken.
-        device: `cpu`, `cuda` or `cuda:N`; default: `cpu`.
+        device: `auto` (default: CUDA where torch, or TensorFlow, sees it), `cpu`, `cuda` or `cuda:N`.
         threads: CPU threads; default: 2.
         cache: default: HARNESS_CACHE, else `.cache` of the checkout.
         root: checkout whose data sets are known by name; default: the one around the working folder.
@@ -120,7 +120,7 @@ def score(
         setup=Setup(
             batch=50 if whole["batch"] is None else whole["batch"],
             threads=2 if whole["threads"] is None else whole["threads"],
-            device=device or "cpu",
+            device=device or "auto",
             cache=place or cache_of(root),
         ),
         record=Path(record) if record is not None else None,

@@ -27,10 +27,10 @@ def _device(_context: click.Context, _parameter: click.Parameter, value: str | N
         return None
     if not is_device(value):
         raise click.BadParameter(f"'{value}' is none of {NAMES}.")
-    return check_device(value)
+    return value if value == "auto" else check_device(value)  # whoever computes looks for a GPU
 
 
-device_option = click.option("--device", default="cpu", show_default=True, callback=_device, help=f"{NAMES}.")
+device_option = click.option("--device", default="auto", show_default=True, callback=_device, help=f"{NAMES}.")
 scale_device_option = click.option("--device", callback=_device, help=f"{NAMES}; default: the scale's.")
 foreign_option = click.option(
     "--foreign",

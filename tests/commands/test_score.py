@@ -12,6 +12,7 @@ import pytest
 import scipy.linalg
 from click.testing import CliRunner
 
+import harness
 from harness.commands.score import _summary, command
 from harness.comparison import verified
 from harness.data import seal
@@ -277,6 +278,13 @@ def test_an_out_that_cannot_be_written_is_refused_before_the_pass(tmp_path, pixe
 
 def test_no_negative_zero_is_printed():
     assert _summary(score_record(fid=-1e-9, is_mean=None, is_std=None)).startswith("FID 0.0000  (tf")
+
+
+def test_a_gpu_is_used_where_there_is_one_unless_told_otherwise(tmp_path, pixel_scorer, sets):
+    run(tmp_path, *sets)
+    harness.score(*sets, layer=64, cache=tmp_path / "cache2")
+    run(tmp_path, *sets, "--device", "cpu", "--cache", str(tmp_path / "cache3"))
+    assert [one.setup.device for one in pixel_scorer] == ["auto", "auto", "cpu"]
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path, pixel_scorer, sets):
