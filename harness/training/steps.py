@@ -100,8 +100,9 @@ class Steps:
         self._both: Call = self.judge
         if ranks.count > 1:
             split(state.generator, (self.latent_dim,), ranks)
-            split(state.discriminator, (3, resolution, resolution), ranks)
             self._normals = split(once, (3, resolution, resolution), ranks)
+            if once is not state.discriminator:
+                split(state.discriminator, (3, resolution, resolution), ranks)
             self._both = self._judge_both
         self._fakes = self.generator
         self._discriminator_terms, self._generator_terms = discriminator_terms, generator_terms
