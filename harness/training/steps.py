@@ -49,6 +49,16 @@ def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None, ranks:
     return norm
 
 
+def laid_out_as(parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Return the gradient in its parameter's memory layout: fused Adam pairs their elements in memory order.
+
+    `backward` sees to that itself; `torch.autograd.grad` of compiled code does not.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
 def in_precision(network: Call, device: str, precision: str) -> Call:
     """Let a network compute in `precision` (bfloat16 by autocast) and return the dtype it was given."""
     if precision == "float32":
@@ -212,7 +222,8 @@ class Steps:
             others = torch.autograd.grad(penalty, parameters, materialize_grads=True)
             penalty = penalty.detach()
         terms = self._terms_of(self._without_penalty, reals, fakes, draws)
-        gradients = torch.autograd.grad(terms["discriminator_loss"], parameters, materialize_grads=True)
+        found = torch.autograd.grad(terms["discriminator_loss"], parameters, materialize_grads=True)
+        gradients = [laid_out_as(parameter, gradient) for parameter, gradient in zip(parameters, found, strict=True)]
         aside.meet()
         torch._foreach_add_(gradients, others)
         for parameter, gradient in zip(parameters, gradients, strict=True):

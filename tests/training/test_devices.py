@@ -102,6 +102,7 @@ def test_compiled_gradients_are_those_of_the_eager_step(device: str) -> None:
         reals, latents, draws = torch.rand(8, 3, 8, 8, device=device), steps.latents(8), steps.discriminator_draws(8)
         terms = steps.discriminator_gradients(reals, latents, draws)
         seen.append(terms | {name: p.grad.clone() for name, p in state.discriminator.named_parameters()})
+        assert all(p.grad.stride() == p.stride() for p in state.discriminator.parameters()), "fused Adam needs it"
     assert seen[0].keys() == seen[1].keys() >= {"penalty", "discriminator_loss", "class_token"}
     for name, value in seen[0].items():
         torch.testing.assert_close(seen[1][name], value, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")

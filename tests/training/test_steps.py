@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.training import diffaugment, losses, schedules
 from harness.training.ema import Average
 from harness.training.state import batch_independent
+from harness.training.steps import laid_out_as
 from harness.training.terms import discriminator_terms, penalty_term
 from models.transgan import build_discriminator
 from tests.training import tiny
@@ -90,6 +91,20 @@ def test_r1_before_or_after_augmentation() -> None:
     assert values[0] != pytest.approx(values[1], rel=1e-3)
     plain = losses.input_gradient(state.discriminator, diffaugment.apply(steps.recipe.augment, reals, draws.mixed))
     assert values[1] == pytest.approx(losses.penalty(after.penalty, plain).item())
+
+
+def test_adam_gets_gradients_in_their_parameters_layout() -> None:
+    """Compiled code returns them in any layout, and the fused kernel does not look at strides."""
+    stepped = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = torch.nn.Parameter(torch.zeros(2, 3, 2, 2))
+        values = torch.arange(-12.0, 12.0).view(2, 3, 2, 2).add(0.5).contiguous(memory_format=layout)
+        weight.grad = laid_out_as(weight, values)
+        assert weight.grad.stride() == weight.stride()
+        torch.optim.Adam([weight], lr=0.1, fused=True).step()
+        stepped.append(weight.detach())
+    assert torch.equal(*stepped)
+    assert torch.equal(stepped[0] < 0, values > 0)
 
 
 # ---------------------------------------------------------------- schedules and hooks
