@@ -131,7 +131,10 @@ def load(path: Path | str = "results") -> Results:
         scale = _scale_of(found)
         name = f"{scale}+{overlay}" if (overlay := _overlay_of(folder)) else scale
         trained = [_trained(scale, file) for file in folder.train_records()]
-        scores += [one | {"scale": name} | _of_training(one, trained) for one in found]
+        by_run = {(record.run.experiment, record.run.seed): record for record, _ in trained}
+        scores += [
+            one | {"scale": name} | _of_training(one, by_run.get((one["experiment"], one["seed"]))) for one in found
+        ]
         training += [_training(*one) | {"scale": name} for one in trained]
         curves += [_curve(name, file) for file in folder.histories()]
     if not scores:
@@ -244,13 +247,12 @@ def _refuse_copies(rows: list[dict[str, Any]]) -> None:
         seen[key] = one["path"]
 
 
-def _of_training(score: dict[str, Any], trained: list[tuple[TrainRecord, Path]]) -> dict[str, Any]:
+def _of_training(score: dict[str, Any], trained: TrainRecord | None) -> dict[str, Any]:
     """Return what a score's row says of its training."""
-    for record, _ in trained:
-        if (record.run.experiment, record.run.seed) == (score["experiment"], score["seed"]):
-            share = train_record.first_weights(record, score["nimg"])
-            return {"trained_on": record.run.dataset, "first_weights": share}
-    return {"trained_on": None, "first_weights": None}
+    if trained is None:
+        return {"trained_on": None, "first_weights": None}
+    share = train_record.first_weights(trained, score["nimg"])
+    return {"trained_on": trained.run.dataset, "first_weights": share}
 
 
 def _trained(scale: str, path: Path) -> tuple[TrainRecord, Path]:

@@ -21,6 +21,7 @@ from harness.training.ranks import ONE, Ranks
 from harness.training.schedules import path_length_batch
 from harness.training.state import State, batch_independent
 from harness.training.terms import (
+    Call,
     DiscriminatorDraws,
     Terms,
     discriminator_terms,
@@ -30,8 +31,6 @@ from harness.training.terms import (
     super_resolution_loss,
 )
 from harness.training.whole_batch import split
-
-Call = Callable[[torch.Tensor], torch.Tensor]
 
 
 def apply_gradients(optimiser: torch.optim.Optimizer, clip: float | None, ranks: Ranks = ONE) -> torch.Tensor:
